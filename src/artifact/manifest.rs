@@ -1,0 +1,355 @@
+//! Manifests: the sorted list of an artifact's files with their digests, and the artifact digest.
+//!
+//! The text form has one line a file, `<sha256 hex><two spaces><path>\n`, in byte order of the
+//! path: what `sha256sum` prints. The artifact digest of a tree is SHA-256 over that text, which
+//! is in-toto's `dirHash1`; that of a single file is the file's own SHA-256.
+
+use std::fmt;
+
+use data_encoding::HEXLOWER;
+use sha2::Digest as _;
+
+use crate::digest::{self, Algorithm, Digest, DigestError, Sha256};
+use crate::path::{ArtifactPath, PathError};
+
+/// The files of an artifact. Files are in byte order of their path, and no path appears twice.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Manifest {
+    algorithms: Vec<Algorithm>,
+    single: bool,
+    files: Vec<ManifestFile>,
+}
+
+/// One file of a manifest.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ManifestFile {
+    pub path: ArtifactPath,
+    pub size: u64,
+    /// The digests in the order of the manifest's algorithms, one after the other.
+    pub(super) digests: Box<[u8]>,
+}
+
+/// The one number that names an artifact.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ArtifactDigest {
+    /// SHA-256 of the manifest text of a tree.
+    DirHash1(Sha256),
+    /// SHA-256 of a single file.
+    Sha256(Sha256),
+}
+
+impl ArtifactDigest {
+    /// The digest name in an in-toto subject.
+    pub const fn name(self) -> &'static str {
+        match self {
+            ArtifactDigest::DirHash1(_) => "dirHash1",
+            ArtifactDigest::Sha256(_) => "sha256",
+        }
+    }
+
+    /// The number itself.
+    pub const fn value(self) -> Sha256 {
+        match self {
+            ArtifactDigest::DirHash1(value) | ArtifactDigest::Sha256(value) => value,
+        }
+    }
+}
+
+impl fmt::Display for ArtifactDigest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.name(), self.value())
+    }
+}
+
+/// Why there is no manifest, or no artifact digest.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ManifestError {
+    #[error("the artifact holds no file")]
+    Empty,
+    #[error(transparent)]
+    Path(#[from] PathError),
+    #[error("the manifest has no SHA-256")]
+    NoSha256,
+    #[error("line {line}: expected `<digest>  <path>`")]
+    Line { line: usize },
+    #[error("line {line}: {source}")]
+    LineDigest { line: usize, source: DigestError },
+    #[error("line {line}: {source}")]
+    LinePath { line: usize, source: PathError },
+    #[error("path {0:?} appears twice")]
+    Twice(String),
+}
+
+impl Manifest {
+    pub(super) fn new(
+        algorithms: &[Algorithm],
+        single: bool,
+        files: Vec<ManifestFile>,
+    ) -> Manifest {
+        Manifest {
+            algorithms: algorithms.into(),
+            single,
+            files,
+        }
+    }
+
+    /// The digests that each file has.
+    pub fn algorithms(&self) -> &[Algorithm] {
+        &self.algorithms
+    }
+
+    /// Is the artifact a single file?
+    pub fn is_single_file(&self) -> bool {
+        self.single
+    }
+
+    /// The files, in byte order of their path.
+    pub fn files(&self) -> &[ManifestFile] {
+        &self.files
+    }
+
+    /// The file at `path`.
+    pub fn file(&self, path: &str) -> Option<&ManifestFile> {
+        let index = self
+            .files
+            .binary_search_by(|file| file.path.as_str().cmp(path))
+            .ok()?;
+        self.files.get(index)
+    }
+
+    /// The bytes in all files.
+    pub fn bytes(&self) -> u64 {
+        self.files.iter().map(|file| file.size).sum()
+    }
+
+    /// The digest of `file` by `algorithm`, if this manifest has it.
+    pub fn digest<'a>(&self, file: &'a ManifestFile, algorithm: Algorithm) -> Option<&'a [u8]> {
+        let mut start = 0;
+        for &present in &self.algorithms {
+            let end = start + present.length();
+            if present == algorithm {
+                return file.digests.get(start..end);
+            }
+            start = end;
+        }
+        None
+    }
+
+    /// All digests of `file`.
+    pub fn digests(&self, file: &ManifestFile) -> Vec<Digest> {
+        let digest = |&algorithm: &Algorithm| {
+            Some(Digest {
+                algorithm,
+                bytes: self.digest(file, algorithm)?.into(),
+            })
+        };
+        self.algorithms.iter().filter_map(digest).collect()
+    }
+
+    /// The lines of `algorithm`, each with its line end; of SHA-256 for the manifest text.
+    pub fn lines(&self, algorithm: Algorithm) -> impl Iterator<Item = String> {
+        self.files.iter().map(move |file| {
+            let digest = self.digest(file, algorithm).unwrap_or_default();
+            format!("{}  {}\n", HEXLOWER.encode(digest), file.path.as_str())
+        })
+    }
+
+    /// The manifest text: the lines of SHA-256.
+    pub fn text(&self) -> String {
+        self.lines(Algorithm::Sha256).collect()
+    }
+
+    /// The artifact digest.
+    pub fn artifact_digest(&self) -> Result<ArtifactDigest, ManifestError> {
+        if !self.algorithms.contains(&Algorithm::Sha256) {
+            return Err(ManifestError::NoSha256);
+        }
+        let first = self.files.first().ok_or(ManifestError::Empty)?;
+        if self.single {
+            let mut value = [0; 32];
+            let digest = self.digest(first, Algorithm::Sha256).unwrap_or_default();
+            value.copy_from_slice(digest);
+            return Ok(ArtifactDigest::Sha256(Sha256(value)));
+        }
+        for file in &self.files {
+            file.path.printable()?;
+        }
+        let mut hasher = sha2::Sha256::new();
+        for line in self.lines(Algorithm::Sha256) {
+            hasher.update(line);
+        }
+        Ok(ArtifactDigest::DirHash1(Sha256(hasher.finalize().into())))
+    }
+}
+
+/// One line of a manifest text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Line {
+    pub digest: Box<[u8]>,
+    pub path: ArtifactPath,
+}
+
+/// Reads a manifest text: lines as `sha256sum` prints them, in any order, ` *` allowed as its mark
+/// of binary mode. Escaped names, and a path named twice, are refused.
+pub fn parse(text: &[u8], algorithm: Algorithm) -> Result<Vec<Line>, ManifestError> {
+    let mut lines = Vec::new();
+    let digits = 2 * algorithm.length();
+    let body = text.strip_suffix(b"\n").unwrap_or(text);
+    for (number, raw) in body.split(|&byte| byte == b'\n').enumerate() {
+        let line = number + 1;
+        let (hex, rest) = raw
+            .split_at_checked(digits)
+            .ok_or(ManifestError::Line { line })?;
+        let name = rest
+            .strip_prefix(b"  ")
+            .or_else(|| rest.strip_prefix(b" *"))
+            .ok_or(ManifestError::Line { line })?;
+        let hex = std::str::from_utf8(hex).map_err(|_| ManifestError::Line { line })?;
+        let digest = digest::decode(algorithm, hex)
+            .map_err(|source| ManifestError::LineDigest { line, source })?;
+        // `find . -type f | xargs sha256sum` writes `./` before each path.
+        let name = name.strip_prefix(b"./").unwrap_or(name);
+        let path = ArtifactPath::from_bytes(name)
+            .and_then(|path| path.printable().map(|()| path))
+            .map_err(|source| ManifestError::LinePath { line, source })?;
+        lines.push(Line {
+            digest: digest.into(),
+            path,
+        });
+    }
+    lines.sort_unstable_by(|a, b| a.path.cmp(&b.path));
+    let twice = lines
+        .windows(2)
+        .find(|pair| matches!(pair, [a, b] if a.path == b.path));
+    if let Some([twice, ..]) = twice {
+        return Err(ManifestError::Twice(twice.path.as_str().into()));
+    }
+    Ok(lines)
+}
+
+/// How a tree differs from what it should be, in byte order of the path.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Difference {
+    Changed {
+        path: ArtifactPath,
+        expected: Box<[u8]>,
+        found: Box<[u8]>,
+    },
+    Missing {
+        path: ArtifactPath,
+    },
+    Added {
+        path: ArtifactPath,
+    },
+}
+
+/// Compares what should be there, sorted by path, with a manifest.
+pub fn compare(expected: &[Line], manifest: &Manifest, algorithm: Algorithm) -> Vec<Difference> {
+    let mut differences = Vec::new();
+    let (mut lines, mut files) = (expected.iter().peekable(), manifest.files.iter().peekable());
+    loop {
+        let order = match (lines.peek(), files.peek()) {
+            (None, None) => return differences,
+            (Some(_), None) => std::cmp::Ordering::Less,
+            (None, Some(_)) => std::cmp::Ordering::Greater,
+            (Some(line), Some(file)) => line.path.cmp(&file.path),
+        };
+        let line = if order.is_le() { lines.next() } else { None };
+        let file = if order.is_ge() { files.next() } else { None };
+        match (line, file) {
+            (Some(line), Some(file)) => {
+                let found = manifest.digest(file, algorithm).unwrap_or_default();
+                if *found != *line.digest {
+                    differences.push(Difference::Changed {
+                        path: line.path.clone(),
+                        expected: line.digest.clone(),
+                        found: found.into(),
+                    });
+                }
+            }
+            (Some(line), None) => differences.push(Difference::Missing {
+                path: line.path.clone(),
+            }),
+            (None, Some(file)) => differences.push(Difference::Added {
+                path: file.path.clone(),
+            }),
+            (None, None) => return differences,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line(path: &str, content: &[u8]) -> String {
+        format!("{}  {path}\n", Sha256::of(content))
+    }
+
+    fn manifest(files: &[(&str, &[u8])]) -> Manifest {
+        let file = |(path, content): &(&str, &[u8])| ManifestFile {
+            path: ArtifactPath::new(path).unwrap(),
+            size: content.len() as u64,
+            digests: Sha256::of(content).0.into(),
+        };
+        Manifest::new(
+            &[Algorithm::Sha256],
+            false,
+            files.iter().map(file).collect(),
+        )
+    }
+
+    #[test]
+    fn parses_what_sha256sum_prints() {
+        let text = line("b", b"1") + &line("a b", b"2").replace("  ", " *");
+        let lines = parse(text.as_bytes(), Algorithm::Sha256).unwrap();
+        assert_eq!(
+            lines
+                .iter()
+                .map(|line| line.path.as_str())
+                .collect::<Vec<_>>(),
+            ["a b", "b"]
+        );
+    }
+
+    #[test]
+    fn refuses_what_is_ambiguous() {
+        let good = line("a", b"1");
+        for bad in [
+            String::new(),
+            "\n".into(),
+            good.clone() + "\n",
+            good.clone() + &good,
+            good.replace("  a", " a"),
+            good.to_uppercase(),
+            line("../a", b"1"),
+            line("/a", b"1"),
+            format!("\\{}", line("a\\nb", b"1")),
+            line("a\rb", b"1"),
+        ] {
+            assert!(parse(bad.as_bytes(), Algorithm::Sha256).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn finds_changed_missing_and_added() {
+        let manifest = manifest(&[("a", b"1"), ("c", b"3"), ("d", b"4")]);
+        let text = line("a", b"1") + &line("b", b"2") + &line("c", b"x");
+        let lines = parse(text.as_bytes(), Algorithm::Sha256).unwrap();
+        let found: Vec<String> = compare(&lines, &manifest, Algorithm::Sha256)
+            .into_iter()
+            .map(|difference| match difference {
+                Difference::Changed { path, .. } => format!("changed {path}"),
+                Difference::Missing { path } => format!("missing {path}"),
+                Difference::Added { path } => format!("added {path}"),
+            })
+            .collect();
+        assert_eq!(found, ["missing b", "changed c", "added d"]);
+    }
+
+    #[test]
+    fn the_empty_artifact_has_no_digest() {
+        assert_eq!(manifest(&[]).artifact_digest(), Err(ManifestError::Empty));
+    }
+}

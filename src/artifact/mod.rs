@@ -1,0 +1,10 @@
+//! Artifacts: a file or a directory tree, what lies in it, and its digests.
+//! Reads files, writes none. Knows nothing of signatures or ledgers.
+
+pub mod hash;
+pub mod manifest;
+pub mod walk;
+
+pub use hash::{FileFault, Hashing, NoProgress, Progress, hash};
+pub use manifest::{ArtifactDigest, Manifest, ManifestError, ManifestFile};
+pub use walk::{Artifact, Exclusions, Names, Obstacle, ObstacleKind, Symlinks, Walk, walk};

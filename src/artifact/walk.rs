@@ -1,0 +1,362 @@
+//! Lists what lies in an artifact. Nothing is skipped silently: what is not a plain file comes
+//! back as an [`Obstacle`], what was left out on purpose as an exclusion that was met.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::FileType;
+
+use crate::disk::{self, Directory, DiskError};
+use crate::path::{ArtifactPath, PathError};
+
+/// An opened artifact.
+#[derive(Debug)]
+pub struct Artifact {
+    /// The tree itself, or the directory that holds the single file.
+    pub(super) directory: Directory,
+    /// The name of the single file.
+    file: Option<ArtifactPath>,
+    path: PathBuf,
+}
+
+impl Artifact {
+    /// Opens the file or directory at `path`. A directory may be reached through a link, since the
+    /// user named it; a single file may not.
+    pub fn open(path: &Path) -> Result<Artifact, ArtifactError> {
+        let error = |source| {
+            ArtifactError::Disk(DiskError::Open {
+                path: path.into(),
+                source,
+            })
+        };
+        if std::fs::metadata(path).map_err(error)?.is_dir() {
+            let directory = Directory::open(path)?;
+            return Ok(Artifact {
+                directory,
+                file: None,
+                path: path.into(),
+            });
+        }
+        if std::fs::symlink_metadata(path).map_err(error)?.is_symlink() {
+            return Err(ArtifactError::Link { path: path.into() });
+        }
+        if !std::fs::metadata(path).map_err(error)?.is_file() {
+            return Err(ArtifactError::Special { path: path.into() });
+        }
+        let name = path
+            .file_name()
+            .ok_or_else(|| error(io::ErrorKind::InvalidInput.into()))?;
+        let parent = match path.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => parent,
+            _ => Path::new("."),
+        };
+        let file = ArtifactPath::from_bytes(name.as_encoded_bytes())?;
+        Ok(Artifact {
+            directory: Directory::open(parent)?,
+            file: Some(file),
+            path: path.into(),
+        })
+    }
+
+    /// The name of the file, if the artifact is a single one.
+    pub fn single_file(&self) -> Option<&ArtifactPath> {
+        self.file.as_ref()
+    }
+
+    /// The path it was opened by.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The last component of its real path: what a statement calls it.
+    pub fn name(&self) -> String {
+        let real = std::fs::canonicalize(&self.path).unwrap_or_else(|_| self.path.clone());
+        real.file_name()
+            .map_or_else(|| "/".into(), |name| name.to_string_lossy().into_owned())
+    }
+
+    /// Where `path` lies in the artifact, if it does.
+    pub fn locate(&self, path: &Path) -> Option<ArtifactPath> {
+        if self.file.is_some() {
+            return None;
+        }
+        let root = std::fs::canonicalize(&self.path).ok()?;
+        // The file itself may not exist yet, and may be a link: only its directory is resolved.
+        let parent = match path.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => parent,
+            _ => Path::new("."),
+        };
+        let real = std::fs::canonicalize(parent).ok()?.join(path.file_name()?);
+        ArtifactPath::new(real.strip_prefix(&root).ok()?.to_str()?).ok()
+    }
+}
+
+/// Why a path cannot be opened as an artifact.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ArtifactError {
+    #[error("{} is a symbolic link", path.display())]
+    Link { path: PathBuf },
+    #[error("{} is neither a regular file nor a directory", path.display())]
+    Special { path: PathBuf },
+    #[error(transparent)]
+    Name(#[from] PathError),
+    #[error(transparent)]
+    Disk(#[from] DiskError),
+}
+
+/// Paths that are left out, each with everything beneath it.
+#[derive(Clone, Debug, Default)]
+pub struct Exclusions(Vec<ArtifactPath>);
+
+impl Exclusions {
+    /// Nothing is left out.
+    pub fn none() -> Exclusions {
+        Exclusions::default()
+    }
+
+    /// What sign, verify, record and gate leave out: the signature itself, git's own directory and
+    /// the bookkeeping of a hub client. Each one that is met is reported.
+    pub fn standard(signature: Option<ArtifactPath>) -> Exclusions {
+        let fixed = [".git", ".cache/huggingface"]
+            .into_iter()
+            .filter_map(|path| ArtifactPath::new(path).ok());
+        Exclusions(fixed.chain(signature).collect())
+    }
+
+    /// Leaves out `path` too.
+    pub fn add(&mut self, path: ArtifactPath) {
+        self.0.push(path);
+    }
+
+    /// Is `path` one of them, or beneath one?
+    pub fn contains(&self, path: &ArtifactPath) -> bool {
+        self.0
+            .iter()
+            .any(|excluded| path.is_within(excluded.as_str()))
+    }
+}
+
+/// What a walk does with symbolic links.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Symlinks {
+    /// Each one is an obstacle.
+    Refuse,
+    /// A link to a file inside the artifact stands for that file, as OMS's `allow_symlinks` has
+    /// it. A link to a directory is not descended into, and a link out is an obstacle.
+    FollowInside,
+}
+
+/// Which file names a walk takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Names {
+    /// Those that have an unambiguous line in a manifest.
+    Printable,
+    /// All in UTF-8, as OMS has it.
+    Any,
+}
+
+/// A regular file that a walk found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FoundFile {
+    pub path: ArtifactPath,
+    pub size: u64,
+    /// Reached through a link that the caller allowed.
+    pub through_link: bool,
+}
+
+/// Something in the tree that is not a plain readable file with a plain name.
+#[derive(Clone, Debug)]
+pub struct Obstacle {
+    /// Where it is, with control characters escaped.
+    pub location: String,
+    pub kind: ObstacleKind,
+}
+
+/// What stands in the way.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum ObstacleKind {
+    /// A symbolic link, and why it is not followed.
+    Link(&'static str),
+    /// A FIFO, socket or device.
+    Special(&'static str),
+    /// A name that is not accepted.
+    Name(PathError),
+    /// A directory that cannot be read.
+    Unreadable(String),
+}
+
+/// What a walk found.
+#[derive(Debug, Default)]
+pub struct Walk {
+    /// Regular files, in byte order of their path.
+    pub files: Vec<FoundFile>,
+    /// What is not a plain file.
+    pub obstacles: Vec<Obstacle>,
+    /// Exclusions that exist here, and links to directories: content that is not looked at.
+    pub not_covered: Vec<ArtifactPath>,
+}
+
+impl Walk {
+    /// The bytes in all files.
+    pub fn bytes(&self) -> u64 {
+        self.files.iter().map(|file| file.size).sum()
+    }
+}
+
+/// Lists `artifact`. Only a root that cannot be read is an error.
+pub fn walk(
+    artifact: &Artifact,
+    exclusions: &Exclusions,
+    symlinks: Symlinks,
+    names: Names,
+) -> Result<Walk, DiskError> {
+    let mut walk = Walk::default();
+    if let Some(path) = &artifact.file {
+        let file = artifact.directory.open_file(path)?;
+        let metadata = file.metadata().map_err(|source| DiskError::Read {
+            path: artifact.path.clone(),
+            source,
+        })?;
+        walk.files.push(FoundFile {
+            path: path.clone(),
+            size: metadata.len(),
+            through_link: false,
+        });
+        return Ok(walk);
+    }
+    let mut walker = Walker {
+        artifact,
+        exclusions,
+        symlinks,
+        names,
+        walk,
+        pending: Vec::new(),
+    };
+    walker.list(&artifact.directory, "")?;
+    while let Some(path) = walker.pending.pop() {
+        let listed = artifact
+            .directory
+            .open_directory(&path)
+            .and_then(|directory| walker.list(&directory, path.as_str()));
+        if let Err(error) = listed {
+            let kind = ObstacleKind::Unreadable(root_cause(&error));
+            walker.walk.obstacles.push(Obstacle {
+                location: path.to_string(),
+                kind,
+            });
+        }
+    }
+    walk = walker.walk;
+    walk.files.sort_unstable_by(|a, b| a.path.cmp(&b.path));
+    walk.obstacles.sort_by(|a, b| a.location.cmp(&b.location));
+    walk.not_covered.sort_unstable();
+    Ok(walk)
+}
+
+/// The innermost source of an error, as text.
+fn root_cause(error: &dyn std::error::Error) -> String {
+    let mut cause = error;
+    while let Some(source) = cause.source() {
+        cause = source;
+    }
+    cause.to_string()
+}
+
+struct Walker<'a> {
+    artifact: &'a Artifact,
+    exclusions: &'a Exclusions,
+    symlinks: Symlinks,
+    names: Names,
+    walk: Walk,
+    pending: Vec<ArtifactPath>,
+}
+
+impl Walker<'_> {
+    fn list(&mut self, directory: &Directory, prefix: &str) -> Result<(), DiskError> {
+        let mut full = Vec::from(prefix);
+        if !full.is_empty() {
+            full.push(b'/');
+        }
+        let stem = full.len();
+        for (name, stat) in directory.entries()? {
+            full.truncate(stem);
+            full.extend_from_slice(&name);
+            let path = match self.accept(&full) {
+                Ok(path) => path,
+                Err(error) => {
+                    self.obstacle(&full, ObstacleKind::Name(error));
+                    continue;
+                }
+            };
+            if self.exclusions.contains(&path) {
+                self.walk.not_covered.push(path);
+                continue;
+            }
+            match disk::file_type(&stat) {
+                FileType::RegularFile => {
+                    let size = u64::try_from(stat.st_size).unwrap_or(0);
+                    self.walk.files.push(FoundFile {
+                        path,
+                        size,
+                        through_link: false,
+                    });
+                }
+                FileType::Directory => self.pending.push(path),
+                FileType::Symlink => self.link(path),
+                FileType::Fifo => self.obstacle(&full, ObstacleKind::Special("a FIFO")),
+                FileType::Socket => self.obstacle(&full, ObstacleKind::Special("a socket")),
+                FileType::CharacterDevice | FileType::BlockDevice => {
+                    self.obstacle(&full, ObstacleKind::Special("a device"));
+                }
+                FileType::Unknown => {
+                    self.obstacle(&full, ObstacleKind::Special("of an unknown type"));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn accept(&self, full: &[u8]) -> Result<ArtifactPath, PathError> {
+        let path = ArtifactPath::from_bytes(full)?;
+        if self.names == Names::Printable {
+            path.printable()?;
+        }
+        Ok(path)
+    }
+
+    fn link(&mut self, path: ArtifactPath) {
+        let why = match self.symlinks {
+            Symlinks::Refuse => "links are not followed",
+            Symlinks::FollowInside => match self.artifact.directory.stat_through_link(&path) {
+                Ok(stat) => match disk::file_type(&stat) {
+                    FileType::RegularFile => {
+                        let size = u64::try_from(stat.st_size).unwrap_or(0);
+                        self.walk.files.push(FoundFile {
+                            path,
+                            size,
+                            through_link: true,
+                        });
+                        return;
+                    }
+                    FileType::Directory => {
+                        self.walk.not_covered.push(path);
+                        return;
+                    }
+                    _ => "it leads to something that is not a file",
+                },
+                Err(_) => "it is broken, a loop, or leads out of the artifact",
+            },
+        };
+        self.obstacle(path.as_str().as_bytes(), ObstacleKind::Link(why));
+    }
+
+    fn obstacle(&mut self, location: &[u8], kind: ObstacleKind) {
+        let location = match std::str::from_utf8(location) {
+            Ok(text) => crate::path::display(text),
+            Err(_) => location.escape_ascii().to_string(),
+        };
+        self.walk.obstacles.push(Obstacle { location, kind });
+    }
+}

@@ -1,0 +1,103 @@
+//! Sigstore bundles v0.3 (sigstore/protobuf-specs), as OMS v1.0 §4.1 uses them for key
+//! signatures. Bytes in, bytes out; verifies nothing.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::envelope::Envelope;
+use crate::json::{self, JsonError};
+
+/// The media type that is written, and read beside the older spelling of the same version.
+pub const MEDIA_TYPE: &str = "application/vnd.dev.sigstore.bundle.v0.3+json";
+const MEDIA_TYPE_OLD_SPELLING: &str = "application/vnd.dev.sigstore.bundle+json;version=0.3";
+
+/// The largest bundle: the signature of about a million files. More is refused unread.
+pub const MAX_BUNDLE: usize = 256 * 1024 * 1024;
+
+/// A bundle: an envelope, and what it takes to verify it.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Bundle {
+    pub media_type: String,
+    pub verification_material: VerificationMaterial,
+    pub dsse_envelope: Envelope,
+}
+
+/// Which key or certificate made the signature. Outside the signature, so only a hint.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct VerificationMaterial {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub public_key: Option<PublicKeyIdentifier>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub certificate: Option<Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub x509_certificate_chain: Option<Value>,
+    #[serde(default)]
+    pub tlog_entries: Vec<Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub timestamp_verification_data: Option<Value>,
+}
+
+/// A key by hint, or in full as model_signing wrote it before 1.1.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct PublicKeyIdentifier {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub raw_bytes: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key_details: Option<Value>,
+}
+
+/// Why bytes are not a bundle.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BundleError {
+    #[error("is not a Sigstore bundle: {0}")]
+    Json(#[from] JsonError),
+    #[error("has media type {0:?}; OMS signatures are {MEDIA_TYPE:?}")]
+    MediaType(String),
+    #[error("has {0} signatures; a v0.3 bundle has exactly one")]
+    Signatures(usize),
+}
+
+impl Bundle {
+    /// Reads a bundle.
+    pub fn parse(bytes: &[u8]) -> Result<Bundle, BundleError> {
+        let bundle: Bundle = json::parse(bytes, MAX_BUNDLE)?;
+        if ![MEDIA_TYPE, MEDIA_TYPE_OLD_SPELLING].contains(&bundle.media_type.as_str()) {
+            return Err(BundleError::MediaType(bundle.media_type));
+        }
+        if bundle.dsse_envelope.signatures.len() != 1 {
+            return Err(BundleError::Signatures(
+                bundle.dsse_envelope.signatures.len(),
+            ));
+        }
+        Ok(bundle)
+    }
+
+    /// The bundle of an envelope that was signed by the key with `hint`.
+    pub fn with_key_hint(dsse_envelope: Envelope, hint: String) -> Bundle {
+        let public_key = Some(PublicKeyIdentifier {
+            hint: Some(hint),
+            raw_bytes: None,
+            key_details: None,
+        });
+        let verification_material = VerificationMaterial {
+            public_key,
+            ..Default::default()
+        };
+        Bundle {
+            media_type: MEDIA_TYPE.into(),
+            verification_material,
+            dsse_envelope,
+        }
+    }
+
+    /// The bytes to write.
+    pub fn to_json(&self) -> Result<Vec<u8>, JsonError> {
+        Ok(serde_json::to_vec(self)?)
+    }
+}

@@ -1,0 +1,137 @@
+//! DSSE envelopes (secure-systems-lab/dsse v1.0). Bytes in, bytes out.
+//! Never looks inside the payload, never re-serialises, knows no clock.
+
+use data_encoding::BASE64;
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+
+use crate::json::{self, JsonError};
+use crate::key::{PrivateKey, PublicKey};
+
+/// The payload type of in-toto statements.
+pub const IN_TOTO: &str = "application/vnd.in-toto+json";
+
+/// A payload with signatures over it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Envelope {
+    #[serde(serialize_with = "to_base64", deserialize_with = "from_base64")]
+    pub payload: Vec<u8>,
+    pub payload_type: String,
+    pub signatures: Vec<Signature>,
+}
+
+/// One signature of an envelope.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Signature {
+    #[serde(serialize_with = "to_base64", deserialize_with = "from_base64")]
+    pub sig: Vec<u8>,
+    /// A hint which key made it; never trusted. Absent and null are read as empty.
+    #[serde(default, deserialize_with = "null_as_empty")]
+    pub keyid: String,
+}
+
+impl Envelope {
+    /// Signs `payload` with `key`; `keyid` is a hint for the verifier.
+    pub fn sign(payload: Vec<u8>, payload_type: &str, key: &PrivateKey, keyid: &str) -> Envelope {
+        let sig = key.sign(&pre_authentication_encoding(payload_type, &payload));
+        let signatures = vec![Signature {
+            sig,
+            keyid: keyid.into(),
+        }];
+        Envelope {
+            payload,
+            payload_type: payload_type.into(),
+            signatures,
+        }
+    }
+
+    /// Reads an envelope of at most `limit` bytes.
+    pub fn parse(bytes: &[u8], limit: usize) -> Result<Envelope, JsonError> {
+        json::parse(bytes, limit)
+    }
+
+    /// The compact canonical form, which is what a ledger keeps.
+    pub fn to_json(&self) -> Result<Vec<u8>, JsonError> {
+        json::canonical(self)
+    }
+
+    /// The signature that `key` made over this payload, if there is one.
+    pub fn signed_by(&self, key: &PublicKey) -> Option<&Signature> {
+        let message = pre_authentication_encoding(&self.payload_type, &self.payload);
+        self.signatures
+            .iter()
+            .find(|signature| key.verify(&message, &signature.sig))
+    }
+}
+
+/// What is signed: `DSSEv1 <length> <type> <length> <payload>`.
+pub fn pre_authentication_encoding(payload_type: &str, payload: &[u8]) -> Vec<u8> {
+    let head = format!(
+        "DSSEv1 {} {payload_type} {} ",
+        payload_type.len(),
+        payload.len()
+    );
+    [head.as_bytes(), payload].concat()
+}
+
+fn to_base64<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&BASE64.encode(bytes))
+}
+
+/// Standard base64 with padding (RFC 4648 §4), in its one spelling.
+fn from_base64<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u8>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    BASE64.decode(text.as_bytes()).map_err(de::Error::custom)
+}
+
+fn null_as_empty<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    Ok(Option::<String>::deserialize(deserializer)?.unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::key::KeyAlgorithm;
+
+    /// The example of the DSSE specification (protocol.md, "Test Vectors").
+    #[test]
+    fn encoding_of_the_specification() {
+        let encoding = pre_authentication_encoding("http://example.com/HelloWorld", b"hello world");
+        assert_eq!(
+            encoding,
+            b"DSSEv1 29 http://example.com/HelloWorld 11 hello world"
+        );
+    }
+
+    #[test]
+    fn round_trip() {
+        let key = PrivateKey::generate(KeyAlgorithm::Ed25519).unwrap();
+        let other = PrivateKey::generate(KeyAlgorithm::Ed25519).unwrap();
+        let envelope = Envelope::sign(b"{}".to_vec(), IN_TOTO, &key, "id");
+        let read = Envelope::parse(&envelope.to_json().unwrap(), 1000).unwrap();
+        assert_eq!(read, envelope);
+        assert!(read.signed_by(&key.public()).is_some());
+        assert!(read.signed_by(&other.public()).is_none());
+        let mut changed = read.clone();
+        changed.payload_type.push('x');
+        assert!(changed.signed_by(&key.public()).is_none());
+    }
+
+    #[test]
+    fn strict() {
+        let good =
+            r#"{"payload":"e30=","payloadType":"t","signatures":[{"sig":"AA==","keyid":null}]}"#;
+        assert!(Envelope::parse(good.as_bytes(), 1000).is_ok());
+        for bad in [
+            good.replace("e30=", "e30"),
+            good.replace("e30=", "e31="),
+            good.replace("\"payloadType\":\"t\",", ""),
+            good.replace("\"payloadType\"", "\"extra\":1,\"payloadType\""),
+            good.replace("\"payloadType\"", "\"payload\":\"\",\"payloadType\""),
+            good.replace("\"keyid\"", "\"key\""),
+        ] {
+            assert!(Envelope::parse(bad.as_bytes(), 1000).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,191 @@
+//! Findings and verdicts: what a check saw, and what follows from all of them.
+//! No check lives here, and nothing is printed here.
+
+use schemars::JsonSchema;
+use serde::Serialize;
+
+/// What one finding means for the verdict, from harmless to decisive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Severity {
+    /// A check was made and passed.
+    Pass,
+    /// A fact worth knowing; above all what was not covered.
+    Note,
+    /// Something a person should look at; the verdict does not depend on it.
+    Warning,
+    /// A check that the policy asks for could not be made.
+    Inconclusive,
+    /// A check was made and failed.
+    Fail,
+}
+
+/// May it be used?
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Verdict {
+    /// Everything that was asked for was checked and is good.
+    Pass,
+    /// At least one check failed.
+    Fail,
+    /// Nothing failed, and something that must be checked was not.
+    Inconclusive,
+}
+
+macro_rules! rules {
+    ($($variant:ident => $id:literal, $doc:literal;)*) => {
+        /// The closed list of rules. The id is stable: scripts and reports rely on it.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, JsonSchema)]
+        pub enum Rule {
+            $(#[doc = $doc] #[serde(rename = $id)] $variant,)*
+        }
+
+        impl Rule {
+            /// Every rule, in the order in which checks run.
+            pub const ALL: &'static [Rule] = &[$(Rule::$variant,)*];
+
+            /// The stable id, such as `artifact.added`.
+            pub const fn id(self) -> &'static str {
+                match self { $(Rule::$variant => $id,)* }
+            }
+
+            /// One sentence on what the rule checks.
+            pub const fn meaning(self) -> &'static str {
+                match self { $(Rule::$variant => $doc,)* }
+            }
+        }
+    };
+}
+
+rules! {
+    ArtifactEmpty => "artifact.empty", "The artifact holds at least one file.";
+    ArtifactUnreadable => "artifact.unreadable", "Every file can be read.";
+    ArtifactUnstable => "artifact.unstable", "No file changes while it is hashed.";
+    ArtifactSymlink => "artifact.symlink", "The artifact holds no symbolic link.";
+    ArtifactSpecial => "artifact.special-file", "The artifact holds regular files and directories only.";
+    ArtifactName => "artifact.name", "Every file name can be written into a manifest.";
+    ArtifactNotCovered => "artifact.not-covered", "Content that the check leaves out is named.";
+    ArtifactFiles => "artifact.files", "Every file has the digest that was signed.";
+    ArtifactChanged => "artifact.changed", "No signed file was changed.";
+    ArtifactMissing => "artifact.missing", "No signed file is missing.";
+    ArtifactAdded => "artifact.added", "No file was added to what was signed.";
+    SignatureMissing => "signature.missing", "There is a signature.";
+    SignatureFormat => "signature.format", "The bundle is a well-formed OMS v1.0 bundle.";
+    SignatureUnsupported => "signature.unsupported", "The bundle uses only what this version can check.";
+    SignatureKey => "signature.key", "The signature verifies under a trusted key.";
+    SignatureHint => "signature.hint", "The bundle's key hint names the key that verified it.";
+    SignatureStatement => "signature.statement", "The signed statement is well-formed and its root digest is right.";
+    SignatureCoverage => "signature.coverage", "Paths that the signature leaves out are named.";
+    IdentityRole => "identity.role", "The signer has a role that the policy asks for.";
+    LedgerUnreadable => "ledger.unreadable", "The ledger can be read.";
+    LedgerCheckpoint => "ledger.checkpoint", "The checkpoint is signed by the trusted log key.";
+    LedgerConsistent => "ledger.consistent", "The ledger's entries hash to the root of its checkpoint.";
+    LedgerInclusion => "ledger.inclusion", "The record is included in the log.";
+    RecordMissing => "record.missing", "The ledger holds the records that the policy asks for.";
+    RecordPresent => "record.present", "A required record is in the ledger, by a permitted role.";
+    RecordIgnored => "record.ignored", "A record about this artifact does not count, and why.";
+    RecordUnknown => "record.unknown", "Every record about this artifact is of a known kind.";
+}
+
+/// One fact from a check.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Finding {
+    /// The stable id of the rule.
+    pub rule: Rule,
+    /// What it means for the verdict.
+    pub severity: Severity,
+    /// A file in the artifact, a leaf of the ledger, or a line of the policy.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub location: Option<String>,
+    /// What was found, and what was expected.
+    pub message: String,
+    /// What to do next.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
+}
+
+impl Finding {
+    /// A finding without location or hint.
+    pub fn new(rule: Rule, severity: Severity, message: impl Into<String>) -> Finding {
+        Finding {
+            rule,
+            severity,
+            location: None,
+            message: message.into(),
+            hint: None,
+        }
+    }
+
+    /// The same, at a place.
+    #[must_use]
+    pub fn at(mut self, location: impl Into<String>) -> Finding {
+        self.location = Some(location.into());
+        self
+    }
+
+    /// The same, with what to do next.
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> Finding {
+        self.hint = Some(hint.into());
+        self
+    }
+}
+
+/// The verdict that follows from `findings` when `files` files were hashed.
+///
+/// A failure decides; then anything that could not be checked. Nothing checked is never a pass.
+pub fn verdict(findings: &[Finding], files: usize) -> Verdict {
+    let worst = findings.iter().map(|finding| finding.severity).max();
+    match worst {
+        Some(Severity::Fail) => Verdict::Fail,
+        Some(Severity::Inconclusive) | None => Verdict::Inconclusive,
+        Some(_) if files == 0 => Verdict::Inconclusive,
+        Some(_)
+            if findings
+                .iter()
+                .all(|finding| finding.severity != Severity::Pass) =>
+        {
+            Verdict::Inconclusive
+        }
+        Some(_) => Verdict::Pass,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn finding(severity: Severity) -> Finding {
+        Finding::new(Rule::ArtifactFiles, severity, "")
+    }
+
+    #[test]
+    fn nothing_checked_is_never_a_pass() {
+        assert_eq!(verdict(&[], 7), Verdict::Inconclusive);
+        assert_eq!(
+            verdict(&[finding(Severity::Pass)], 0),
+            Verdict::Inconclusive
+        );
+        assert_eq!(
+            verdict(&[finding(Severity::Note)], 1),
+            Verdict::Inconclusive
+        );
+        assert_eq!(verdict(&[finding(Severity::Pass)], 1), Verdict::Pass);
+    }
+
+    #[test]
+    fn failure_wins_over_inconclusive() {
+        use Severity::{Fail, Inconclusive, Pass};
+        let all = [finding(Pass), finding(Inconclusive), finding(Fail)];
+        assert_eq!(verdict(&all, 1), Verdict::Fail);
+        assert_eq!(verdict(&all[..2], 1), Verdict::Inconclusive);
+    }
+
+    #[test]
+    fn rule_ids_are_distinct() {
+        let mut ids: Vec<_> = Rule::ALL.iter().map(|rule| rule.id()).collect();
+        ids.sort_unstable();
+        ids.dedup();
+        assert_eq!(ids.len(), Rule::ALL.len());
+    }
+}

@@ -1,0 +1,355 @@
+//! Checks a whole ledger from its entries: every tile, every bundle, every commit slot, every
+//! blob, byte for byte, and the signature of the checkpoint. Changes nothing.
+
+use super::commit::{self, Commit, MAX_COMMIT};
+use super::store::Store;
+use super::tile::{self, MAX_BUNDLE, MAX_TILE, Row, Tile, WIDTH};
+use super::{LedgerError, MAX_BLOB};
+use crate::checkpoint::Checkpoint;
+use crate::digest::Sha256;
+use crate::disk::TEMPORARY_PREFIX;
+use crate::merkle::{Hash, RootBuilder, leaf_hash};
+use crate::note::{MAX_NOTE, NoteKey};
+
+/// What was checked and what is wrong.
+#[derive(Debug)]
+pub struct FsckReport {
+    pub checkpoint: Checkpoint,
+    /// Tiles, bundles, slots and blobs that were read.
+    pub files: u64,
+    /// Things that are no damage: a slot that is not published yet, a left-over of a crash.
+    pub notes: Vec<Problem>,
+    pub problems: Vec<Problem>,
+}
+
+/// Something wrong with one file of the ledger.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    pub key: String,
+    pub what: String,
+}
+
+/// Checks the ledger in `store` against the key of its log. An error means that it could not be
+/// checked at all; what is wrong with it is in the report.
+pub fn fsck<S: Store>(store: &S, key: &NoteKey) -> Result<FsckReport, LedgerError> {
+    let note = store
+        .read("checkpoint", MAX_NOTE as u64)?
+        .ok_or(LedgerError::NoCheckpoint)?;
+    let checkpoint = Checkpoint::open(&note, key)?;
+    let report = FsckReport {
+        checkpoint,
+        files: 1,
+        notes: Vec::new(),
+        problems: Vec::new(),
+    };
+    let mut checker = Checker { store, report };
+    checker.tree()?;
+    checker.slots()?;
+    checker.rest()?;
+    Ok(checker.report)
+}
+
+struct Checker<'a, S> {
+    store: &'a S,
+    report: FsckReport,
+}
+
+impl<S: Store> Checker<'_, S> {
+    fn problem(&mut self, key: impl Into<String>, what: impl Into<String>) {
+        self.report.problems.push(Problem {
+            key: key.into(),
+            what: what.into(),
+        });
+    }
+
+    fn note(&mut self, key: impl Into<String>, what: impl Into<String>) {
+        self.report.notes.push(Problem {
+            key: key.into(),
+            what: what.into(),
+        });
+    }
+
+    fn read(&mut self, key: &str, limit: u64) -> Result<Option<Vec<u8>>, LedgerError> {
+        self.report.files += 1;
+        match self.store.read(key, limit) {
+            Ok(bytes) => Ok(bytes),
+            Err(error) => {
+                self.problem(key, root_cause(&error));
+                Ok(None)
+            }
+        }
+    }
+
+    /// Rebuilds every tile from the bundles.
+    fn tree(&mut self) -> Result<(), LedgerError> {
+        let size = self.report.checkpoint.size;
+        let mut builder = RootBuilder::default();
+        let mut levels: Vec<Vec<Hash>> = Vec::new();
+        for index in 0..size.div_ceil(WIDTH) {
+            let width = Tile::width_in(Row::Entries, index, size);
+            let hashes = self.bundle(Tile {
+                row: Row::Entries,
+                index,
+                width,
+            })?;
+            for hash in hashes {
+                builder.push(hash);
+                self.push(&mut levels, 0, hash, builder.size())?;
+            }
+        }
+        for (level, hashes) in (0..).zip(&levels) {
+            if !hashes.is_empty() {
+                let total = size.checked_shr(8 * u32::from(level)).unwrap_or(0);
+                let width = hashes.len() as u64;
+                self.tile(
+                    Tile {
+                        row: Row::Hashes { level },
+                        index: total / WIDTH,
+                        width,
+                    },
+                    hashes,
+                )?;
+            }
+        }
+        let (root, signed) = (builder.root(), self.report.checkpoint.root);
+        if builder.size() == size && root != signed {
+            self.problem(
+                "checkpoint",
+                format!("signs root {signed}; the entries have root {root}"),
+            );
+        }
+        Ok(())
+    }
+
+    /// The leaf hashes of a bundle; none if it is damaged.
+    fn bundle(&mut self, tile: Tile) -> Result<Vec<Hash>, LedgerError> {
+        let key = tile.key();
+        let Some(bytes) = self.read(&key, MAX_BUNDLE)? else {
+            self.problem(key, "is missing");
+            return Ok(Vec::new());
+        };
+        match tile::parse_bundle(&bytes, tile.width) {
+            Ok(entries) => Ok(entries.into_iter().map(leaf_hash).collect()),
+            Err(error) => {
+                self.problem(key, error.to_string());
+                Ok(Vec::new())
+            }
+        }
+    }
+
+    /// Adds a hash to a level, and checks the tile that it completes. Levels are at most eight.
+    fn push(
+        &mut self,
+        levels: &mut Vec<Vec<Hash>>,
+        level: u8,
+        hash: Hash,
+        size: u64,
+    ) -> Result<(), LedgerError> {
+        let row = usize::from(level);
+        if levels.len() == row {
+            levels.push(Vec::new());
+        }
+        let Some(hashes) = levels.get_mut(row) else {
+            return Ok(());
+        };
+        hashes.push(hash);
+        if (hashes.len() as u64) < WIDTH {
+            return Ok(());
+        }
+        let full = std::mem::take(hashes);
+        let index = (size >> (8 * u32::from(level))) / WIDTH - 1;
+        self.tile(
+            Tile {
+                row: Row::Hashes { level },
+                index,
+                width: WIDTH,
+            },
+            &full,
+        )?;
+        self.push(levels, level + 1, tile::subtree_hash(&full), size)
+    }
+
+    /// Compares a tile with what the entries imply.
+    fn tile(&mut self, tile: Tile, hashes: &[Hash]) -> Result<(), LedgerError> {
+        let key = tile.key();
+        let expected = tile::encode_hashes(hashes);
+        match self.read(&key, MAX_TILE)? {
+            None => self.problem(key, "is missing"),
+            Some(bytes) => {
+                if let Some(at) = first_difference(&expected, &bytes) {
+                    let first = tile.index * WIDTH + at as u64 / 32;
+                    let what =
+                        format!("byte {at} is wrong: hash {first} is not that of the entries");
+                    self.problem(key, what);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Compares the commit slots with the entries, in order.
+    fn slots(&mut self) -> Result<(), LedgerError> {
+        let size = self.report.checkpoint.size;
+        let keys = self.store.list("_commit/")?;
+        if keys.is_empty() {
+            if size > 0 {
+                self.note("_commit", "there are no commit slots: a copy for reading");
+            }
+            return Ok(());
+        }
+        let mut next = 0;
+        for (sequence, key) in (0..).zip(&keys) {
+            if *key != commit::key(sequence) {
+                self.problem(key, format!("expected {}", commit::key(sequence)));
+                return Ok(());
+            }
+            let bytes = self.read(key, MAX_COMMIT)?.unwrap_or_default();
+            let Some(commit) = Commit::parse(&bytes, sequence).filter(|slot| slot.first == next)
+            else {
+                self.problem(key, "is damaged: not the batch that belongs at this place");
+                return Ok(());
+            };
+            if next >= size {
+                self.note(
+                    key,
+                    "is committed and not published yet; the next append publishes it",
+                );
+            } else if !self.same_entries(&commit)? {
+                self.problem(key, "its entries are not those of the log");
+            }
+            next = commit.end();
+        }
+        if next < size {
+            self.problem(
+                "_commit",
+                format!("the slots end at entry {next} of {size}"),
+            );
+        }
+        Ok(())
+    }
+
+    /// Are the entries of `commit` those that the bundles hold?
+    fn same_entries(&mut self, commit: &Commit) -> Result<bool, LedgerError> {
+        let size = self.report.checkpoint.size;
+        let mut index = commit.first;
+        let mut rest = commit.entries.as_slice();
+        while !rest.is_empty() {
+            let width = Tile::width_in(Row::Entries, index / WIDTH, size);
+            let tile = Tile {
+                row: Row::Entries,
+                index: index / WIDTH,
+                width,
+            };
+            // A bundle that cannot be read or parsed was reported when the tree was rebuilt.
+            let Some(bytes) = self.store.read(&tile.key(), MAX_BUNDLE).ok().flatten() else {
+                return Ok(true);
+            };
+            let Ok(entries) = tile::parse_bundle(&bytes, width) else {
+                return Ok(true);
+            };
+            let skip = usize::try_from(index % WIDTH).unwrap_or(usize::MAX);
+            let there = entries.get(skip..).unwrap_or_default();
+            let count = there.len().min(rest.len());
+            let (now, later) = rest.split_at_checked(count).unwrap_or((rest, &[]));
+            if count == 0 || now.iter().zip(there).any(|(ours, theirs)| ours != theirs) {
+                return Ok(false);
+            }
+            index += count as u64;
+            rest = later;
+        }
+        Ok(true)
+    }
+
+    /// Everything else that lies in the ledger: older partial tiles, blobs, and what is unknown.
+    fn rest(&mut self) -> Result<(), LedgerError> {
+        for key in self.store.list("")? {
+            match key.as_str() {
+                "checkpoint" => {}
+                "lock" => {
+                    if !self.read(&key, 0)?.unwrap_or_default().is_empty() {
+                        self.problem(key, "is not empty");
+                    }
+                }
+                _ if key.starts_with("_commit/") => {}
+                _ if key.starts_with("blob/") => self.blob(&key)?,
+                _ if key.starts_with("tile/") => self.other_tile(&key)?,
+                _ if key.starts_with(TEMPORARY_PREFIX) => {
+                    self.note(key, "is left over from a writer that was killed");
+                }
+                _ => self.problem(key, "does not belong into a ledger"),
+            }
+        }
+        Ok(())
+    }
+
+    fn blob(&mut self, key: &str) -> Result<(), LedgerError> {
+        let Some(bytes) = self.read(key, MAX_BLOB)? else {
+            return Ok(());
+        };
+        let digest = Sha256::of(&bytes);
+        if super::blob_key(&digest) != key {
+            self.problem(key, format!("its content has digest {digest}"));
+        }
+        Ok(())
+    }
+
+    /// A tile that the size does not imply: an older partial one must be a prefix of the newest.
+    fn other_tile(&mut self, key: &str) -> Result<(), LedgerError> {
+        let size = self.report.checkpoint.size;
+        let Some(tile) = Tile::parse(key) else {
+            self.problem(key, "is not the name of a tile");
+            return Ok(());
+        };
+        let width = Tile::width_in(tile.row, tile.index, size);
+        if width == tile.width {
+            return Ok(());
+        }
+        if width < tile.width {
+            self.note(
+                key,
+                "is ahead of the checkpoint; the next append uses or replaces it",
+            );
+            return Ok(());
+        }
+        let limit = if tile.row == Row::Entries {
+            MAX_BUNDLE
+        } else {
+            MAX_TILE
+        };
+        let newest = Tile { width, ..tile };
+        let (Some(old), Some(new)) = (
+            self.read(key, limit)?,
+            self.store.read(&newest.key(), limit).ok().flatten(),
+        ) else {
+            return Ok(());
+        };
+        let complete = match tile.row {
+            Row::Entries => tile::parse_bundle(&old, tile.width).is_ok(),
+            Row::Hashes { .. } => old.len() as u64 == tile.width * 32,
+        };
+        if !complete || !new.starts_with(&old) {
+            self.problem(
+                key,
+                format!("is not a prefix of {}: history was rewritten", newest.key()),
+            );
+        }
+        Ok(())
+    }
+}
+
+/// Where two byte strings first differ.
+fn first_difference(expected: &[u8], found: &[u8]) -> Option<usize> {
+    let common = expected
+        .iter()
+        .zip(found)
+        .take_while(|(a, b)| a == b)
+        .count();
+    (common < expected.len().max(found.len())).then_some(common)
+}
+
+fn root_cause(error: &dyn std::error::Error) -> String {
+    match error.source() {
+        Some(source) => format!("{error}: {source}"),
+        None => error.to_string(),
+    }
+}

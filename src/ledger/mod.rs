@@ -1,0 +1,93 @@
+//! The ledger: a C2SP tlog-tiles log in a store, with the blobs that its entries name.
+//! Entries are opaque bytes here; what they say is `statement`'s business.
+//!
+//! Layout, relative to the ledger:
+//!
+//! | key | content |
+//! |---|---|
+//! | `checkpoint` | signed note: size and root (C2SP tlog-checkpoint) |
+//! | `tile/<L>/<N>[.p/<W>]` | Merkle hashes (C2SP tlog-tiles) |
+//! | `tile/entries/<N>[.p/<W>]` | the entries themselves |
+//! | `_commit/<sequence>` | the batch that writer number `sequence` committed |
+//! | `blob/sha256/<xx>/<digest>` | manifests and attachments, named by their SHA-256 |
+//! | `lock` | empty; one writer at a time holds it |
+
+pub mod commit;
+pub mod fsck;
+pub mod proof;
+pub mod reader;
+pub mod sequencer;
+pub mod store;
+pub mod tile;
+
+use crate::checkpoint::CheckpointError;
+use crate::digest::Sha256;
+use crate::note::NoteError;
+
+pub use proof::{ProofFileError, TlogProof};
+pub use reader::Log;
+pub use sequencer::{Appended, append, create};
+pub use store::{Created, DirectoryStore, Store, StoreError};
+
+/// Why a ledger cannot be read or written.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum LedgerError {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error("the ledger has no checkpoint")]
+    NoCheckpoint,
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
+    #[error(transparent)]
+    Note(#[from] NoteError),
+    #[error("the ledger is damaged: {key}: {what}")]
+    Damaged { key: String, what: String },
+    #[error("entry {index} is outside the ledger of size {size}")]
+    Index { index: u64, size: u64 },
+    #[error("an entry of {size} bytes is outside the limits of 1 to 65535")]
+    EntrySize { size: usize },
+    #[error("a batch of {count} entries is outside the limits of 1 to {max}", max = commit::MAX_BATCH)]
+    BatchSize { count: usize },
+    #[error("blob {digest} is not in the ledger")]
+    NoBlob { digest: Sha256 },
+    #[error("no random numbers from the system: {0}")]
+    Random(String),
+}
+
+impl LedgerError {
+    fn damaged(key: impl Into<String>, what: impl Into<String>) -> LedgerError {
+        LedgerError::Damaged {
+            key: key.into(),
+            what: what.into(),
+        }
+    }
+}
+
+/// The key of the blob with `digest`.
+pub fn blob_key(digest: &Sha256) -> String {
+    let hex = digest.to_string();
+    format!("blob/sha256/{}/{hex}", hex.get(..2).unwrap_or_default())
+}
+
+/// The largest blob: the manifest of some millions of files.
+pub const MAX_BLOB: u64 = 1 << 30;
+
+/// Stores `bytes` under their digest, durably; a blob that is there already stays as it is.
+pub fn put_blob<S: Store>(store: &S, bytes: &[u8]) -> Result<Sha256, LedgerError> {
+    let digest = Sha256::of(bytes);
+    store.create(&blob_key(&digest), bytes)?;
+    Ok(digest)
+}
+
+/// The blob with `digest`; content that does not have that digest is an error.
+pub fn blob<S: Store>(store: &S, digest: &Sha256) -> Result<Vec<u8>, LedgerError> {
+    let key = blob_key(digest);
+    let bytes = store
+        .read(&key, MAX_BLOB)?
+        .ok_or(LedgerError::NoBlob { digest: *digest })?;
+    if Sha256::of(&bytes) != *digest {
+        return Err(LedgerError::damaged(key, "the content has another digest"));
+    }
+    Ok(bytes)
+}

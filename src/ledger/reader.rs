@@ -1,0 +1,163 @@
+//! Reading a ledger: entries and proofs, each checked against the signed checkpoint before it is
+//! handed out. Writes nothing.
+
+use super::LedgerError;
+use super::proof::TlogProof;
+use super::store::Store;
+use super::tile::{self, MAX_BUNDLE, MAX_TILE, Row, Tile, WIDTH};
+use crate::checkpoint::Checkpoint;
+use crate::merkle::{self, Hash, Node, Nodes, RootBuilder, leaf_hash};
+use crate::note::{MAX_NOTE, NoteKey};
+
+/// A ledger at one checkpoint, whose signature is good.
+#[derive(Debug)]
+pub struct Log<'a, S> {
+    store: &'a S,
+    note: Vec<u8>,
+    checkpoint: Checkpoint,
+}
+
+impl<'a, S: Store> Log<'a, S> {
+    /// Opens the ledger at its newest checkpoint, which `key` must have signed.
+    pub fn open(store: &'a S, key: &NoteKey) -> Result<Log<'a, S>, LedgerError> {
+        let note = store
+            .read("checkpoint", MAX_NOTE as u64)?
+            .ok_or(LedgerError::NoCheckpoint)?;
+        let checkpoint = Checkpoint::open(&note, key)?;
+        Ok(Log {
+            store,
+            note,
+            checkpoint,
+        })
+    }
+
+    /// Size and root.
+    pub fn checkpoint(&self) -> &Checkpoint {
+        &self.checkpoint
+    }
+
+    /// The signed note.
+    pub fn note(&self) -> &[u8] {
+        &self.note
+    }
+
+    /// Entry `index` and the proof that it is in the log. The proof was verified.
+    pub fn entry(&self, index: u64) -> Result<(Vec<u8>, TlogProof), LedgerError> {
+        let size = self.checkpoint.size;
+        if index >= size {
+            return Err(LedgerError::Index { index, size });
+        }
+        let (key, entries) = self.bundle(index / WIDTH)?;
+        let position = usize::try_from(index % WIDTH).unwrap_or(usize::MAX);
+        let entry = entries.into_iter().nth(position);
+        let entry = entry.ok_or_else(|| LedgerError::damaged(&key, "an entry is missing"))?;
+        let hashes = merkle::inclusion_proof(&mut &*self, index, size)?;
+        let root = self.checkpoint.root;
+        merkle::verify_inclusion(&hashes, index, size, leaf_hash(&entry), root).map_err(|_| {
+            let what = format!("entry {index} and the tiles do not lead to the signed root");
+            LedgerError::damaged(key, what)
+        })?;
+        Ok((
+            entry,
+            TlogProof {
+                index,
+                extra: None,
+                hashes,
+                checkpoint: self.note.clone(),
+            },
+        ))
+    }
+
+    /// The proof that this log at `old` entries is a prefix of what it is now, and the root at
+    /// `old`. The proof was verified.
+    pub fn consistency(&self, old: u64) -> Result<(Vec<Hash>, Hash), LedgerError> {
+        let size = self.checkpoint.size;
+        if old > size {
+            return Err(LedgerError::Index { index: old, size });
+        }
+        let root = merkle::range_hash(&mut &*self, 0, old)?;
+        let hashes = merkle::consistency_proof(&mut &*self, old, size)?;
+        merkle::verify_consistency(&hashes, old, root, size, self.checkpoint.root)
+            .map_err(|error| LedgerError::damaged("tile", error.to_string()))?;
+        Ok((hashes, root))
+    }
+
+    /// Calls `visit` with every entry in order, then checks that they hash to the signed root.
+    /// Until this returns, nothing that was visited is known to be in the log.
+    pub fn scan(&self, mut visit: impl FnMut(u64, &[u8])) -> Result<(), LedgerError> {
+        let mut builder = RootBuilder::default();
+        for bundle in 0..self.checkpoint.size.div_ceil(WIDTH) {
+            for entry in self.bundle(bundle)?.1 {
+                visit(builder.size(), &entry);
+                builder.push(leaf_hash(&entry));
+            }
+        }
+        if builder.root() != self.checkpoint.root {
+            let what = format!(
+                "the {} entries have root {}, the checkpoint says {}",
+                builder.size(),
+                builder.root(),
+                self.checkpoint.root
+            );
+            return Err(LedgerError::damaged("tile/entries", what));
+        }
+        Ok(())
+    }
+
+    /// The key and the entries of a bundle.
+    fn bundle(&self, index: u64) -> Result<(String, Vec<Vec<u8>>), LedgerError> {
+        let width = Tile::width_in(Row::Entries, index, self.checkpoint.size);
+        let (tile, bytes) = self.read(Row::Entries, index, width, MAX_BUNDLE)?;
+        let entries = tile::parse_bundle(&bytes, tile.width)
+            .map_err(|error| LedgerError::damaged(tile.key(), error.to_string()))?;
+        let wanted = usize::try_from(width).unwrap_or(usize::MAX);
+        Ok((
+            tile.key(),
+            entries.into_iter().take(wanted).map(Vec::from).collect(),
+        ))
+    }
+
+    /// Reads a tile, or the full one where a partial one was removed because the full one exists.
+    fn read(
+        &self,
+        row: Row,
+        index: u64,
+        width: u64,
+        limit: u64,
+    ) -> Result<(Tile, Vec<u8>), LedgerError> {
+        let tile = Tile { row, index, width };
+        if let Some(bytes) = self.store.read(&tile.key(), limit)? {
+            return Ok((tile, bytes));
+        }
+        let full = Tile {
+            width: WIDTH,
+            ..tile
+        };
+        match self.store.read(&full.key(), limit)? {
+            Some(bytes) if width < WIDTH => Ok((full, bytes)),
+            _ => Err(LedgerError::damaged(tile.key(), "is missing")),
+        }
+    }
+}
+
+impl<S: Store> Nodes for &Log<'_, S> {
+    type Error = LedgerError;
+
+    /// The hash of a complete subtree, from the tile that holds it or its descendants.
+    fn node(&mut self, node: Node) -> Result<Hash, LedgerError> {
+        let level = u8::try_from(node.level / 8).unwrap_or(u8::MAX);
+        let first = node.index << (node.level % 8);
+        let count = 1 << (node.level % 8);
+        let row = Row::Hashes { level };
+        let width = Tile::width_in(row, first / WIDTH, self.checkpoint.size);
+        let (tile, bytes) = self.read(row, first / WIDTH, width, MAX_TILE)?;
+        let hashes = tile::parse_hashes(&bytes, tile.width).ok_or_else(|| {
+            let what = format!("has {} bytes, not {}", bytes.len(), tile.width * 32);
+            LedgerError::damaged(tile.key(), what)
+        })?;
+        let start = usize::try_from(first % WIDTH).unwrap_or(usize::MAX);
+        let hashes = hashes.get(start..start.saturating_add(count));
+        let hashes = hashes.ok_or_else(|| LedgerError::damaged(tile.key(), "is too short"))?;
+        Ok(tile::subtree_hash(hashes))
+    }
+}

@@ -1,0 +1,169 @@
+//! Where a ledger's bytes lie. The one primitive that writers coordinate by is `create`: it fails
+//! if the key is taken, and is durable when it returns.
+
+use std::path::{Path, PathBuf};
+
+use crate::disk::{self, Access, DiskError, Existing, Lock};
+
+/// A flat map from keys (relative paths with `/`) to bytes.
+pub trait Store {
+    /// The bytes under `key`, or `None` if there are none. More than `limit` bytes is an error.
+    fn read(&self, key: &str, limit: u64) -> Result<Option<Vec<u8>>, StoreError>;
+    /// Is there something under `key`?
+    fn exists(&self, key: &str) -> Result<bool, StoreError>;
+    /// Stores `bytes` under `key` durably, unless the key is taken.
+    fn create(&self, key: &str, bytes: &[u8]) -> Result<Created, StoreError>;
+    /// Stores `bytes` under `key` durably and in one step, whatever was there.
+    fn replace(&self, key: &str, bytes: &[u8]) -> Result<(), StoreError>;
+    /// Removes `key`; it may be absent.
+    fn remove(&self, key: &str) -> Result<(), StoreError>;
+    /// All keys that begin with `prefix`, sorted.
+    fn list(&self, prefix: &str) -> Result<Vec<String>, StoreError>;
+}
+
+/// What [`Store::create`] did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Created {
+    /// The key was free, and holds the bytes now.
+    New,
+    /// The key was taken, and holds what it held.
+    Exists,
+}
+
+/// Why a store failed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StoreError {
+    #[error(transparent)]
+    Disk(#[from] DiskError),
+}
+
+/// A ledger in a directory.
+#[derive(Debug)]
+pub struct DirectoryStore {
+    root: PathBuf,
+}
+
+impl DirectoryStore {
+    /// The store in the directory `root`, which need not exist before something is written.
+    pub fn new(root: &Path) -> DirectoryStore {
+        DirectoryStore { root: root.into() }
+    }
+
+    /// The directory.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Waits for the writers' lock and holds it.
+    pub(super) fn lock(&self) -> Result<Lock, StoreError> {
+        disk::create_directory(&self.root)?;
+        Ok(Lock::acquire(&self.root.join("lock"))?)
+    }
+
+    /// Removes what a writer that was killed left half-written. Call with the lock held.
+    pub(super) fn sweep(&self) -> Result<usize, StoreError> {
+        let mut swept = 0;
+        for key in self.entries("")?.0 {
+            if key.starts_with(disk::TEMPORARY_PREFIX) {
+                disk::remove_file(&self.root.join(key))?;
+                swept += 1;
+            }
+        }
+        Ok(swept)
+    }
+
+    /// The files and the directories directly in the directory `key`.
+    fn entries(&self, key: &str) -> Result<(Vec<String>, Vec<String>), StoreError> {
+        let path = self.root.join(key);
+        let error = |source| DiskError::Read {
+            path: path.clone(),
+            source,
+        };
+        let (mut files, mut directories) = (Vec::new(), Vec::new());
+        let entries = match std::fs::read_dir(&path) {
+            Ok(entries) => entries,
+            Err(source) if source.kind() == std::io::ErrorKind::NotFound => {
+                return Ok((files, directories));
+            }
+            Err(source) => return Err(error(source).into()),
+        };
+        for entry in entries {
+            let entry = entry.map_err(error)?;
+            let name = entry.file_name().to_string_lossy().into_owned();
+            let child = if key.is_empty() {
+                name
+            } else {
+                format!("{key}/{name}")
+            };
+            let directory = entry.file_type().map_err(error)?.is_dir();
+            if directory {
+                directories.push(child)
+            } else {
+                files.push(child)
+            }
+        }
+        Ok((files, directories))
+    }
+}
+
+impl Store for DirectoryStore {
+    fn read(&self, key: &str, limit: u64) -> Result<Option<Vec<u8>>, StoreError> {
+        match disk::read(&self.root.join(key), limit) {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(error) if error.is_not_found() => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn exists(&self, key: &str) -> Result<bool, StoreError> {
+        let path = self.root.join(key);
+        path.try_exists()
+            .map_err(|source| DiskError::Read { path, source }.into())
+    }
+
+    fn create(&self, key: &str, bytes: &[u8]) -> Result<Created, StoreError> {
+        let path = self.root.join(key);
+        if let Some(parent) = path.parent() {
+            disk::create_directory(parent)?;
+        }
+        match disk::write(&path, bytes, Existing::Refuse, Access::Shared) {
+            Ok(()) => Ok(Created::New),
+            Err(DiskError::Exists { .. }) => Ok(Created::Exists),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn replace(&self, key: &str, bytes: &[u8]) -> Result<(), StoreError> {
+        Ok(disk::write(
+            &self.root.join(key),
+            bytes,
+            Existing::Replace,
+            Access::Shared,
+        )?)
+    }
+
+    fn remove(&self, key: &str) -> Result<(), StoreError> {
+        let path = self.root.join(key);
+        if path.is_dir() {
+            return Ok(disk::remove_directory(&path)?);
+        }
+        Ok(disk::remove_file(&path)?)
+    }
+
+    fn list(&self, prefix: &str) -> Result<Vec<String>, StoreError> {
+        let mut keys = Vec::new();
+        let mut pending = vec![String::new()];
+        while let Some(directory) = pending.pop() {
+            let (files, directories) = self.entries(&directory)?;
+            keys.extend(files.into_iter().filter(|key| key.starts_with(prefix)));
+            pending.extend(
+                directories
+                    .into_iter()
+                    .filter(|key| key.starts_with(prefix) || prefix.starts_with(key.as_str())),
+            );
+        }
+        keys.sort_unstable();
+        Ok(keys)
+    }
+}

@@ -1,0 +1,21 @@
+//! Weighbridge: hash, sign and record AI models and datasets, and gate them before use.
+//!
+//! Data flows one way: artifact → statement → signature → ledger → gate. ARCHITECTURE.md has the
+//! map. The library never prints, exits, or reads the environment or the clock.
+
+pub mod artifact;
+pub mod bundle;
+pub mod checkpoint;
+pub mod digest;
+pub mod disk;
+pub mod envelope;
+pub mod finding;
+pub mod json;
+pub mod key;
+pub mod ledger;
+pub mod merkle;
+pub mod note;
+pub mod oms;
+pub mod path;
+pub mod statement;
+pub mod time;

@@ -1,0 +1,181 @@
+//! `acquire`: where an artifact was obtained, how, when, and how that was authenticated
+//! (EN 304 223 5.2.4-2, 5.2.4-2.1; the authentication block is beyond the baseline).
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::text::{SourceUri, Text};
+use super::{Actor, TimeSource};
+use crate::digest::{Algorithm, Sha256};
+use crate::time::Timestamp;
+
+/// The predicate of an `acquire` record.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Acquire {
+    /// When the record was written.
+    pub time: Timestamp,
+    pub time_source: TimeSource,
+    pub actor: Actor,
+    /// What kind of artifact it is.
+    pub asset: Asset,
+    /// Where it was obtained.
+    pub source_uri: SourceUri,
+    /// What the source calls this exact content: a commit, a version, an object version id.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub revision: Option<Text>,
+    /// Who publishes it there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub publisher: Option<Text>,
+    pub method: Method,
+    /// When retrieval began and ended.
+    pub retrieved: Retrieved,
+    /// The program that retrieved it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retriever: Option<Text>,
+    pub authentication: Authentication,
+    /// Digests that the source publishes, and whether the content has them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64))]
+    pub upstream_digests: Vec<UpstreamDigest>,
+    /// SPDX licence expression.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub licence: Option<Text>,
+    /// Terms of use, robots rules, a contract: where they can be read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub terms: Option<Text>,
+    /// Is the source open to the public?
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub public: Option<bool>,
+    /// The manifest, as a blob of the ledger.
+    pub manifest: ManifestReference,
+}
+
+/// What kind of artifact.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+#[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
+pub enum Asset {
+    Model,
+    Adapter,
+    Tokenizer,
+    Dataset,
+    Prompt,
+    Config,
+}
+
+/// How it was obtained.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+#[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
+pub enum Method {
+    Download,
+    Crawl,
+    Api,
+    Purchase,
+    UserFeedback,
+    Synthetic,
+    Internal,
+}
+
+/// When retrieval began and ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Retrieved {
+    pub start: Timestamp,
+    pub end: Timestamp,
+}
+
+/// How we know that the source is the source. `none` and `not-checked` are honest answers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Authentication {
+    pub method: AuthenticationMethod,
+    pub result: AuthenticationResult,
+    pub checked_at: Timestamp,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub endpoint_identity: Option<EndpointIdentity>,
+    /// A key id, or an OIDC issuer and subject.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub publisher_identity: Option<Text>,
+    /// The name of the credential that was used; never the secret.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub credential_ref: Option<Text>,
+    /// SHA-256 of the publisher's signature file.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub signature_digest: Option<Sha256>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub published_digest: Option<PublishedDigest>,
+}
+
+/// By what means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+#[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
+pub enum AuthenticationMethod {
+    Tls,
+    TlsPinned,
+    Oms,
+    Sigstore,
+    Gpg,
+    Ssh,
+    ChecksumFromPublisher,
+    ApiCredential,
+    Contract,
+    None,
+}
+
+/// With what result.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+#[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
+pub enum AuthenticationResult {
+    Verified,
+    Failed,
+    NotChecked,
+}
+
+/// The TLS peer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct EndpointIdentity {
+    pub host: Text,
+    /// SHA-256 of its certificate in DER.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cert_sha256: Option<Sha256>,
+}
+
+/// A digest list that the publisher publishes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PublishedDigest {
+    /// SHA-256 of the list.
+    pub digest: Sha256,
+    /// Where it was read.
+    pub read_from: Text,
+}
+
+/// A digest as the source publishes it, for the whole artifact or for one file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct UpstreamDigest {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub path: Option<Text>,
+    pub algorithm: Algorithm,
+    pub digest: Text,
+    pub matched: bool,
+}
+
+/// Which manifest the record is about.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ManifestReference {
+    /// SHA-256 of the manifest text, which is a blob of the ledger. For a tree it is the artifact
+    /// digest.
+    pub sha256: Sha256,
+    pub files: u64,
+    pub bytes: u64,
+    /// Paths that exist in the artifact and are left out of the manifest.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub not_covered: Vec<Text>,
+}
