@@ -6,10 +6,13 @@
 pub mod artifact;
 pub mod bundle;
 pub mod checkpoint;
+#[cfg(feature = "cli")]
+pub mod cli;
 pub mod digest;
 pub mod disk;
 pub mod envelope;
 pub mod finding;
+pub mod gate;
 pub mod json;
 pub mod key;
 pub mod ledger;
@@ -17,5 +20,8 @@ pub mod merkle;
 pub mod note;
 pub mod oms;
 pub mod path;
+pub mod policy;
+pub mod report;
 pub mod statement;
 pub mod time;
+pub mod verify;

@@ -1,1 +1,7 @@
-fn main() {}
+//! The `weighbridge` command.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    weighbridge::cli::run()
+}

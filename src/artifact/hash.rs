@@ -120,7 +120,7 @@ pub fn hash(artifact: &Artifact, walk: &Walk, hashing: Hashing<'_>) -> (Manifest
 type Outcome = Result<Box<[u8]>, FaultKind>;
 
 /// Bytes read at a time: stays in the second-level cache while it is hashed.
-pub const BUFFER: usize = 256 * 1024;
+pub const BUFFER: usize = 64 * 1024;
 
 /// From this size on a file is scheduled by size, and the kernel is asked to read ahead.
 const LARGE: u64 = 4 * 1024 * 1024;

@@ -1,0 +1,167 @@
+//! `init`: keys, a ledger and a policy: a working set-up in one command.
+//!
+//! Whatever is there already is used and never overwritten, so that a second run, or one after an
+//! interruption, only adds what is missing. The policy file is written last: once it is there, the
+//! set-up is complete.
+
+use std::path::{Path, PathBuf};
+
+use super::failure::Failure;
+use super::keys::PassphraseArgs;
+use super::output::Output;
+use super::{Global, Outcome};
+use crate::digest::Sha256;
+use crate::disk::{self, Access, Existing};
+use crate::key::{self, KeyAlgorithm, Passphrase, PrivateKey};
+use crate::ledger::{self, Created, DirectoryStore};
+use crate::note::NoteKey;
+use crate::policy::{NewPolicy, Policy, render};
+
+/// Make keys, a ledger and a policy in a directory
+///
+/// Writes weighbridge.toml (trust and policy), keys/ (a signing key and a log key, encrypted) and
+/// ledger/ (an empty transparency log). Nothing that exists is overwritten.
+#[derive(clap::Args)]
+#[command(after_help = "Examples:
+  weighbridge init                             asks for a passphrase
+  WEIGHBRIDGE_PASSPHRASE=… weighbridge init    in a script
+  weighbridge init --passphrase-fd 3 3< FILE   from a file descriptor
+  weighbridge init --no-passphrase             keys in the clear, for tests")]
+pub(super) struct InitArgs {
+    /// Where to set up
+    #[arg(default_value = ".", value_name = "DIR")]
+    directory: PathBuf,
+    /// The type of the signing key; OMS tools verify the EC types
+    #[arg(long, value_enum, default_value = "p256")]
+    algorithm: KeyAlgorithm,
+    /// The name of the signer in the policy
+    #[arg(long, default_value = "release", value_name = "NAME")]
+    identity: String,
+    /// The name of the log; unless given, it is derived from the log's key
+    #[arg(long, value_name = "NAME")]
+    origin: Option<String>,
+    /// Do not encrypt the keys
+    #[arg(long, conflicts_with = "passphrase_fd")]
+    no_passphrase: bool,
+    #[command(flatten)]
+    passphrase: PassphraseArgs,
+}
+
+const SIGNING_KEY: &str = "keys/signing.key.pem";
+const SIGNING_PUBLIC: &str = "keys/signing.pub.pem";
+const LOG_KEY: &str = "keys/log.key.pem";
+
+pub(super) fn run(args: &InitArgs, global: &Global, output: &Output) -> Outcome {
+    let directory = &args.directory;
+    // `init DIR` sets up there; the policy's file name is the one that --config would look for.
+    let name = global.config.file_name().map(Path::new).unwrap_or(Path::new("weighbridge.toml"));
+    let policy_path = directory.join(name);
+    if policy_path.exists() {
+        return existing(directory, &policy_path, output);
+    }
+    let identity = crate::statement::Text::new(args.identity.clone())
+        .map_err(|error| Failure::because("--identity", &error))?;
+    if identity.as_str().contains(['"', '\\']) {
+        return Err(Failure::error("--identity holds a quotation mark or a backslash"));
+    }
+    disk::create_directory(&directory.join("keys"))?;
+    let mut keys = Keys::new(args, directory)?;
+    let signing = keys.take(SIGNING_KEY, args.algorithm, output)?;
+    let log = match keys.take(LOG_KEY, KeyAlgorithm::Ed25519, output)? {
+        PrivateKey::Ed25519(key) => key,
+        _ => return Err(Failure::error(format!("{LOG_KEY}: a log signs with Ed25519"))),
+    };
+    write_once(&directory.join(SIGNING_PUBLIC), signing.public().to_pem().as_bytes())?;
+    // Private keys do not belong into a repository; everything else here does.
+    write_once(&directory.join("keys/.gitignore"), b"*.key.pem\n")?;
+
+    let origin = args.origin.clone().unwrap_or_else(|| {
+        let digest = Sha256::of(log.verifying_key().as_bytes()).to_string();
+        format!("weighbridge.local/{}", digest.get(..16).unwrap_or_default())
+    });
+    let log_key = NoteKey::new(&origin, log.verifying_key())
+        .map_err(|error| Failure::because(format!("--origin {origin}"), &error))?;
+    let store = DirectoryStore::new(&directory.join("ledger"));
+    if ledger::create(&store, &origin, &log)? == Created::Exists {
+        ledger::Log::open(&store, &log_key).map_err(|error| {
+            Failure::because("the ledger that is there belongs to another key", &error)
+                .hint("move it away, or restore its keys and weighbridge.toml")
+        })?;
+    }
+    let text = render(&NewPolicy {
+        log_key: &log_key,
+        identity: identity.as_str(),
+        public_key: &signing.public(),
+        key_path: SIGNING_KEY,
+        log_key_path: LOG_KEY,
+    });
+    // What is written must be what can be read.
+    Policy::parse(&text).map_err(|error| Failure::because("the new policy", &error))?;
+    disk::write(&policy_path, text.as_bytes(), Existing::Refuse, Access::Shared)?;
+
+    output.say(format!("made {}", policy_path.display()));
+    output.say(format!(
+        "     {} ({}{})",
+        directory.join("keys").display(),
+        args.algorithm.name(),
+        if args.no_passphrase { ", NOT encrypted" } else { ", encrypted" }
+    ));
+    output.say(format!("     {} ({origin})", directory.join("ledger").display()));
+    output.say("next: weighbridge sign --record PATH, then weighbridge gate PATH");
+    Ok(0)
+}
+
+/// A set-up that is there: says so, and what of it is missing on this machine.
+fn existing(directory: &Path, policy_path: &Path, output: &Output) -> Outcome {
+    output.say(format!("{} exists already; nothing was changed", policy_path.display()));
+    for part in [SIGNING_KEY, LOG_KEY, "ledger/checkpoint"] {
+        if !directory.join(part).exists() {
+            output.warn(format!("{} is not here", directory.join(part).display()));
+        }
+    }
+    Ok(0)
+}
+
+fn write_once(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
+    match disk::write(path, bytes, Existing::Refuse, Access::Shared) {
+        Ok(()) | Err(disk::DiskError::Exists { .. }) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Takes keys that are there, or makes them. The passphrase is asked for once, and only if needed.
+struct Keys<'a> {
+    args: &'a InitArgs,
+    directory: &'a Path,
+    passphrase: Option<Passphrase>,
+}
+
+impl<'a> Keys<'a> {
+    fn new(args: &'a InitArgs, directory: &'a Path) -> Result<Keys<'a>, Failure> {
+        let complete = [SIGNING_KEY, LOG_KEY].iter().all(|key| directory.join(key).exists());
+        let passphrase = match args.no_passphrase || complete {
+            true => None,
+            false => Some(args.passphrase.for_new_key()?),
+        };
+        Ok(Keys { args, directory, passphrase })
+    }
+
+    fn take(
+        &mut self,
+        name: &str,
+        algorithm: KeyAlgorithm,
+        output: &Output,
+    ) -> Result<PrivateKey, Failure> {
+        let path = self.directory.join(name);
+        if path.exists() {
+            output.say(format!("using {}, which is there already", path.display()));
+            let reader = self.args.passphrase.reader();
+            return reader.with(self.passphrase.clone()).private(&path, output);
+        }
+        let fail = |error| Failure::because(path.display(), &error);
+        let key = PrivateKey::generate(algorithm).map_err(fail)?;
+        let pem = key::private_key_to_pem(&key, self.passphrase.as_ref()).map_err(fail)?;
+        disk::write(&path, pem.as_bytes(), Existing::Refuse, Access::Private)?;
+        Ok(key)
+    }
+}

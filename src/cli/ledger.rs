@@ -1,0 +1,346 @@
+//! `ledger`: read, prove and check a transparency log.
+
+use std::path::PathBuf;
+
+use clap::Subcommand;
+use serde_json::json;
+
+use super::context::Config;
+use super::failure::Failure;
+use super::output::Output;
+use super::{Global, Outcome};
+use crate::disk::{self, Access, Existing};
+use crate::envelope::Envelope;
+use crate::gate;
+use crate::ledger::fsck::fsck;
+use crate::ledger::proof::MAX_PROOF;
+use crate::ledger::tile::MAX_ENTRY;
+use crate::ledger::{self, DirectoryStore, Log, TlogProof};
+use crate::note::NoteKey;
+use crate::statement::{Record, Statement};
+
+/// Read, prove and check the ledger
+#[derive(clap::Args)]
+#[command(after_help = "Examples:
+  weighbridge ledger log
+  weighbridge ledger show 0
+  weighbridge ledger prove 0 --out model.tlog-proof
+  weighbridge ledger fsck
+  weighbridge ledger --dir ./log --log-key 'origin+id+key' fsck    any C2SP tlog-tiles log")]
+pub(super) struct LedgerArgs {
+    /// The ledger; unless given, the one that the policy names
+    #[arg(long, global = true, value_name = "DIR")]
+    dir: Option<PathBuf>,
+    /// The log's key, as origin+id+key; unless given, the one that the policy trusts
+    #[arg(long, global = true, value_name = "VKEY")]
+    log_key: Option<String>,
+    #[command(subcommand)]
+    verb: LedgerVerb,
+}
+
+#[derive(Subcommand)]
+enum LedgerVerb {
+    /// Make the ledger and its first checkpoint, if they are not there
+    Init,
+    /// List the records, oldest first
+    Log,
+    /// Print one record
+    Show {
+        /// Its index
+        index: u64,
+        /// Print the entry verbatim: the signed envelope
+        #[arg(long)]
+        raw: bool,
+        /// Print the manifest that the record names
+        #[arg(long, conflicts_with = "raw")]
+        manifest: bool,
+    },
+    /// Print the signed checkpoint
+    Checkpoint,
+    /// Prove that a record is in the log, or that an older log is a prefix of this one
+    Prove {
+        /// The record's index
+        #[arg(required_unless_present = "consistency", conflicts_with = "consistency")]
+        index: Option<u64>,
+        /// Prove that the log of this size is a prefix of the log now
+        #[arg(long, value_name = "SIZE")]
+        consistency: Option<u64>,
+        /// Write the receipt to this file, and the record beside it
+        #[arg(long, value_name = "FILE", conflicts_with = "consistency")]
+        out: Option<PathBuf>,
+    },
+    /// Verify a receipt offline; its record lies beside it as .dsse
+    Verify {
+        /// The receipt
+        receipt: PathBuf,
+        /// The record
+        #[arg(long, value_name = "FILE")]
+        entry: Option<PathBuf>,
+    },
+    /// Recompute everything from the entries, and name what is wrong
+    Fsck,
+}
+
+pub(super) fn run(args: &LedgerArgs, global: &Global, output: &Output) -> Outcome {
+    let (store, key) = place(args, global)?;
+    match &args.verb {
+        LedgerVerb::Init => init(args, global, output),
+        LedgerVerb::Log => list(&Log::open(&store, &key)?, output),
+        LedgerVerb::Show { index, raw, manifest } => {
+            show(&store, &key, *index, (*raw, *manifest), output)
+        }
+        LedgerVerb::Checkpoint => {
+            let log = Log::open(&store, &key)?;
+            if output.json {
+                let checkpoint = log.checkpoint();
+                output.document(&json!({
+                    "origin": checkpoint.origin,
+                    "size": checkpoint.size,
+                    "root": checkpoint.root.to_string(),
+                    "note": String::from_utf8_lossy(log.note()),
+                }))?;
+            } else {
+                output.data(&String::from_utf8_lossy(log.note()))?;
+            }
+            Ok(0)
+        }
+        LedgerVerb::Prove { index, consistency, out } => match (index, consistency) {
+            (_, Some(old)) => prove_consistency(&store, &key, *old, output),
+            (Some(index), None) => prove(&store, &key, *index, out.as_ref(), output),
+            (None, None) => Err(Failure::error("name a record, or --consistency SIZE")),
+        },
+        LedgerVerb::Verify { receipt, entry } => {
+            let entry = entry.clone().unwrap_or_else(|| gate::receipt_entry(receipt));
+            verify(&key, receipt, &entry, output)
+        }
+        LedgerVerb::Fsck => check(&store, &key, output),
+    }
+}
+
+/// Where the ledger is and whose key it must be signed by.
+fn place(args: &LedgerArgs, global: &Global) -> Result<(DirectoryStore, NoteKey), Failure> {
+    let config = match (&args.dir, &args.log_key) {
+        (Some(_), Some(_)) => None,
+        _ => Some(Config::load(global)?),
+    };
+    let directory = args.dir.clone().or_else(|| config.as_ref().map(Config::ledger));
+    let directory = directory.ok_or_else(|| Failure::error("no ledger was given"))?;
+    let key = match (&args.log_key, &config) {
+        (Some(text), _) => {
+            NoteKey::parse(text).map_err(|error| Failure::because("--log-key", &error))?
+        }
+        (None, Some(config)) => config.policy.log.key.clone(),
+        (None, None) => return Err(Failure::error("no log key was given")),
+    };
+    Ok((DirectoryStore::new(&directory), key))
+}
+
+fn init(args: &LedgerArgs, global: &Global, output: &Output) -> Outcome {
+    let config = Config::load(global)?;
+    if args.dir.is_some() || args.log_key.is_some() {
+        return Err(Failure::error("ledger init makes the ledger of the policy; --dir and --log-key do not apply"));
+    }
+    let signing = config.policy.signing.as_ref().and_then(|signing| signing.log_key.as_ref());
+    let path = signing.map(|path| config.resolve(path));
+    let path = super::keys::required(path, "log key", "name it as log_key in [signing]")?;
+    let passphrase = super::keys::PassphraseArgs::default();
+    let key = passphrase.reader().log(&path, output)?;
+    let store = DirectoryStore::new(&config.ledger());
+    let created = ledger::create(&store, config.policy.log.key.name(), &key)?;
+    let what = match created {
+        ledger::Created::New => "made",
+        ledger::Created::Exists => "is there already:",
+    };
+    output.say(format!("{what} {}", store.root().display()));
+    Ok(0)
+}
+
+/// What one entry says, in one line.
+fn summary(bytes: &[u8]) -> serde_json::Value {
+    let envelope = match Envelope::parse(bytes, MAX_ENTRY) {
+        Ok(envelope) => envelope,
+        Err(error) => return json!({ "error": format!("not an envelope: {error}") }),
+    };
+    match Statement::parse(&envelope.payload) {
+        Ok(statement) => {
+            let [subject] = &statement.subject;
+            let record = &statement.record;
+            let mut line = json!({
+                "kind": record.kind().name(),
+                "name": subject.name.as_str(),
+                "artifact": statement.artifact().map(|digest| digest.to_string()),
+                "time": record.time(),
+                "signer": record.actor().party.as_ref().map(|party| party.as_str()),
+                "role": record.actor().role,
+            });
+            if let (Record::Acquire(acquire), Some(line)) = (record, line.as_object_mut()) {
+                line.insert("source".into(), acquire.source_uri.as_str().into());
+            }
+            line
+        }
+        Err(error) => json!({ "error": error.to_string() }),
+    }
+}
+
+fn list(log: &Log<'_, DirectoryStore>, output: &Output) -> Outcome {
+    let mut lines = Vec::new();
+    log.scan(|index, bytes| lines.push((index, summary(bytes))))?;
+    if output.json {
+        let records: Vec<_> = lines
+            .into_iter()
+            .map(|(index, mut line)| {
+                if let Some(line) = line.as_object_mut() {
+                    line.insert("index".into(), index.into());
+                }
+                line
+            })
+            .collect();
+        output.document(&records)?;
+        return Ok(0);
+    }
+    output.lines(lines.into_iter().map(|(index, line)| {
+        let field = |name: &str| crate::path::display(line[name].as_str().unwrap_or_default());
+        if let Some(error) = line["error"].as_str() {
+            return format!("{index}  {}\n", crate::path::display(error));
+        }
+        format!(
+            "{index}  {}  {}  {}  {}  {}\n",
+            field("time"),
+            field("kind"),
+            field("artifact"),
+            field("name"),
+            field("source")
+        )
+        .trim_end()
+        .to_owned()
+            + "\n"
+    }))?;
+    output.say(format!("{} entries, checked against the signed root", log.checkpoint().size));
+    Ok(0)
+}
+
+fn show(
+    store: &DirectoryStore,
+    key: &NoteKey,
+    index: u64,
+    (raw, manifest): (bool, bool),
+    output: &Output,
+) -> Outcome {
+    let (entry, _) = Log::open(store, key)?.entry(index)?;
+    if raw {
+        output.data(&format!("{}\n", String::from_utf8_lossy(&entry)))?;
+        return Ok(0);
+    }
+    let fail = |error: &dyn std::error::Error| Failure::because(format!("record {index}"), error);
+    let envelope = Envelope::parse(&entry, MAX_ENTRY).map_err(|error| fail(&error))?;
+    if manifest {
+        let statement = Statement::parse(&envelope.payload).map_err(|error| fail(&error))?;
+        let digest = match &statement.record {
+            Record::Acquire(record) => record.manifest.sha256,
+            Record::Release(record) => record.manifest.sha256,
+        };
+        let text = ledger::blob(store, &digest)?;
+        output.data(&String::from_utf8_lossy(&text))?;
+        return Ok(0);
+    }
+    let statement: serde_json::Value =
+        crate::json::parse(&envelope.payload, MAX_ENTRY).map_err(|error| fail(&error))?;
+    output.document(&statement)?;
+    output.say(format!("record {index}, proved by inclusion; its signature is judged by `gate`"));
+    Ok(0)
+}
+
+fn prove(
+    store: &DirectoryStore,
+    key: &NoteKey,
+    index: u64,
+    out: Option<&PathBuf>,
+    output: &Output,
+) -> Outcome {
+    let (entry, proof) = Log::open(store, key)?.entry(index)?;
+    let Some(path) = out else {
+        output.data(&String::from_utf8_lossy(&proof.encode()))?;
+        return Ok(0);
+    };
+    let beside = gate::receipt_entry(path);
+    disk::write(&beside, &entry, Existing::Replace, Access::Shared)?;
+    disk::write(path, &proof.encode(), Existing::Replace, Access::Shared)?;
+    output.say(format!("wrote receipt {} and record {}", path.display(), beside.display()));
+    Ok(0)
+}
+
+fn prove_consistency(store: &DirectoryStore, key: &NoteKey, old: u64, output: &Output) -> Outcome {
+    let log = Log::open(store, key)?;
+    let (hashes, root) = log.consistency(old)?;
+    let checkpoint = log.checkpoint();
+    output.document(&json!({
+        "origin": checkpoint.origin,
+        "old": { "size": old, "root": root.to_string() },
+        "new": { "size": checkpoint.size, "root": checkpoint.root.to_string() },
+        "proof": hashes.iter().map(ToString::to_string).collect::<Vec<_>>(),
+    }))?;
+    Ok(0)
+}
+
+fn verify(
+    key: &NoteKey,
+    receipt: &std::path::Path,
+    entry: &std::path::Path,
+    output: &Output,
+) -> Outcome {
+    let proof = disk::read(receipt, MAX_PROOF as u64)?;
+    let bytes = disk::read(entry, MAX_ENTRY as u64)?;
+    let refused = |error: &dyn std::error::Error| {
+        Failure::refused(vec![format!("{}: {}", receipt.display(), gate::cause(error))])
+    };
+    let proof = TlogProof::parse(&proof).map_err(|error| refused(&error))?;
+    let checkpoint = proof.verify(&bytes, key).map_err(|error| refused(&error))?;
+    if output.json {
+        output.document(&json!({
+            "index": proof.index,
+            "origin": checkpoint.origin,
+            "size": checkpoint.size,
+            "record": summary(&bytes),
+        }))?;
+    } else {
+        output.data(&format!(
+            "{} is entry {} of {} ({} entries)\n",
+            entry.display(),
+            proof.index,
+            checkpoint.origin,
+            checkpoint.size
+        ))?;
+    }
+    Ok(0)
+}
+
+fn check(store: &DirectoryStore, key: &NoteKey, output: &Output) -> Outcome {
+    let report = fsck(store, key)?;
+    let (size, root) = (report.checkpoint.size, report.checkpoint.root);
+    let line = |problem: &ledger::fsck::Problem| format!("{}: {}", problem.key, problem.what);
+    if output.json {
+        output.document(&json!({
+            "origin": report.checkpoint.origin,
+            "size": size,
+            "root": root.to_string(),
+            "files": report.files,
+            "notes": report.notes.iter().map(line).collect::<Vec<_>>(),
+            "problems": report.problems.iter().map(line).collect::<Vec<_>>(),
+        }))?;
+    }
+    for note in &report.notes {
+        output.say(format!("note: {}", line(note)));
+    }
+    if report.problems.is_empty() {
+        if !output.json {
+            output.data(&format!(
+                "{} is sound: {size} entries, {} files, root {root}\n",
+                report.checkpoint.origin, report.files
+            ))?;
+        }
+        return Ok(0);
+    }
+    let lines = report.problems.iter().take(20).map(line).collect();
+    Err(Failure::refused(lines)
+        .hint("the ledger was altered or damaged; restore it from a copy, and keep this one as evidence"))
+}

@@ -1,0 +1,113 @@
+//! The command line: one file per verb, each going arguments → library → output.
+//! The only layer that knows the clock, the terminal and the environment.
+//!
+//! Data goes to standard output, words to standard error. Exit codes: 0 pass, 1 refused,
+//! 2 could not be checked.
+
+mod completions;
+mod context;
+mod failure;
+mod gate;
+mod hash;
+mod init;
+mod keys;
+mod ledger;
+mod oms;
+mod output;
+mod progress;
+mod record;
+mod sign;
+mod tour;
+mod verify;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser, Subcommand};
+
+use failure::Failure;
+use output::Output;
+
+/// Hash, sign and record AI models and datasets in a provenance ledger, and gate them before use.
+#[derive(Parser)]
+#[command(name = "weighbridge", version, max_term_width = 100, after_help = AFTER_HELP)]
+struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+const AFTER_HELP: &str = "\
+Exit codes: 0 pass, 1 refused, 2 could not be checked.
+
+Examples:
+  weighbridge tour                         the whole story on a real model
+  weighbridge init                         key, ledger and policy in this directory
+  weighbridge sign --record ./model        sign, and record the release
+  weighbridge gate ./model                 may it be used?";
+
+/// Flags that every verb takes.
+#[derive(clap::Args, Clone)]
+struct Global {
+    /// Print the result as JSON on standard output
+    #[arg(long, global = true)]
+    json: bool,
+    /// Print results and errors only: no progress, no remarks
+    #[arg(long, short, global = true)]
+    quiet: bool,
+    /// The policy file
+    #[arg(
+        long,
+        global = true,
+        value_name = "FILE",
+        env = "WEIGHBRIDGE_CONFIG",
+        default_value = "weighbridge.toml"
+    )]
+    config: PathBuf,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    Init(init::InitArgs),
+    Tour(tour::TourArgs),
+    Hash(hash::HashArgs),
+    Sign(sign::SignArgs),
+    Verify(verify::VerifyArgs),
+    Record(record::RecordArgs),
+    Gate(gate::GateArgs),
+    Ledger(ledger::LedgerArgs),
+    Oms(oms::OmsArgs),
+    Completions(completions::CompletionsArgs),
+    /// Print the manual page
+    Man,
+}
+
+/// Parses the arguments, runs the verb, and turns what comes back into an exit code.
+pub fn run() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return output::usage(&error),
+    };
+    let output = Output::new(&cli.global);
+    let result = match cli.verb {
+        Verb::Init(args) => init::run(&args, &cli.global, &output),
+        Verb::Tour(args) => tour::run(&args, &output),
+        Verb::Hash(args) => hash::run(&args, &output),
+        Verb::Sign(args) => sign::run(&args, &cli.global, &output),
+        Verb::Verify(args) => verify::run(&args, &cli.global, &output),
+        Verb::Record(args) => record::run(&args, &cli.global, &output),
+        Verb::Gate(args) => gate::run(&args, &cli.global, &output),
+        Verb::Ledger(args) => ledger::run(&args, &cli.global, &output),
+        Verb::Oms(args) => oms::run(&args, &output),
+        Verb::Completions(args) => completions::run(&args, Cli::command(), &output),
+        Verb::Man => completions::man(Cli::command(), &output),
+    };
+    match result {
+        Ok(code) => ExitCode::from(code),
+        Err(failure) => output.failure(&failure),
+    }
+}
+
+/// What a verb returns: its exit code.
+type Outcome = Result<u8, Failure>;

@@ -1,0 +1,155 @@
+//! `sign`: an OMS bundle over an artifact, and with `--record` a release in the ledger.
+
+use std::num::NonZero;
+use std::path::{Path, PathBuf};
+
+use serde_json::json;
+
+use super::context::{self, Config, ReadRequest};
+use super::failure::Failure;
+use super::keys::{self, PassphraseArgs};
+use super::output::Output;
+use super::record::{self, Recorder};
+use super::{Global, Outcome};
+use crate::artifact::{Artifact, Names, Symlinks};
+use crate::digest::{Algorithm, Sha256};
+use crate::disk::{self, Access, Existing};
+use crate::gate;
+use crate::key::PrivateKey;
+use crate::oms::{self, SignOptions};
+use crate::statement::release::SignatureReference;
+use crate::verify::ArtifactEvidence;
+
+/// Sign an artifact with an OMS bundle that model_signing verifies too
+///
+/// The signature is written to model.sig inside a directory, or to FILE.sig beside a file. With
+/// --record the release is also recorded in the ledger; the index of its entry is printed once it
+/// is durable.
+#[derive(clap::Args)]
+#[command(after_help = "Examples:
+  weighbridge sign ./model
+  weighbridge sign --record ./model
+  weighbridge sign --key key.pem --signature model.sig ./model    without a policy file")]
+pub(super) struct SignArgs {
+    /// File or directory
+    path: PathBuf,
+    /// Where to write the signature
+    #[arg(long, value_name = "FILE")]
+    signature: Option<PathBuf>,
+    /// The private key, in PEM; unless given, the one that the policy names
+    #[arg(long, value_name = "FILE")]
+    key: Option<PathBuf>,
+    /// Record the release in the ledger as well
+    #[arg(long)]
+    record: bool,
+    /// Write the receipt of the record to this file, and the record beside it
+    #[arg(long, value_name = "FILE", requires = "record")]
+    receipt: Option<PathBuf>,
+    /// Threads to hash with
+    #[arg(long, short, value_name = "N")]
+    jobs: Option<NonZero<usize>>,
+    #[command(flatten)]
+    passphrase: PassphraseArgs,
+}
+
+pub(super) fn run(args: &SignArgs, global: &Global, output: &Output) -> Outcome {
+    let config = match args.record {
+        true => Some(Config::load(global)?),
+        false => Config::find(global)?,
+    };
+    let artifact = Artifact::open(&args.path)?;
+    if let Some(config) = &config {
+        config.keep_out_of(&artifact)?;
+    }
+    let signature = args.signature.clone().unwrap_or_else(|| gate::default_signature(&artifact));
+    let exclusions = gate::exclusions(&artifact, &signature);
+
+    // Keys first: a wrong passphrase should not cost the time to hash.
+    let mut reader = args.passphrase.reader();
+    let key_path = args.key.clone().or_else(|| {
+        let config = config.as_ref()?;
+        Some(config.resolve(&config.policy.signing.as_ref()?.key))
+    });
+    let hint = "name one with --key, or make a set-up with `weighbridge init`";
+    let key = reader.private(&keys::required(key_path, "signing key", hint)?, output)?;
+    let recorder = match (&config, args.record) {
+        (Some(config), true) => Some(Recorder::open(config, &key, None, &mut reader, output)?),
+        _ => None,
+    };
+
+    let request = ReadRequest {
+        exclusions: &exclusions,
+        algorithms: &[Algorithm::Sha256],
+        symlinks: Symlinks::Refuse,
+        names: Names::Printable,
+        jobs: args.jobs,
+    };
+    let evidence = context::read(&artifact, &request, output)?;
+    context::complete(&args.path, &evidence)?;
+    let signed = write_signature(&artifact, &evidence, &signature, &key, output)?;
+    let Some(recorder) = recorder else {
+        if output.json {
+            output.document(&json!({ "signature": signature, "root": signed.root.to_string() }))?;
+        }
+        return Ok(0);
+    };
+    let reference = SignatureReference { sha256: signed.bundle, key_id: key.public().key_id() };
+    let release = recorder.release(&evidence, Some(reference));
+    let recorded = recorder.append(&artifact, &evidence, release, Some(signed.root), output)?;
+    if let Some(receipt) = &args.receipt {
+        record::write_receipt(recorder.config(), recorded.index, receipt, output)?;
+    }
+    if output.json {
+        output.document(&json!({
+            "signature": signature,
+            "root": signed.root.to_string(),
+            "index": recorded.index,
+        }))?;
+    } else {
+        output.data(&format!("{}\n", recorded.index))?;
+    }
+    Ok(0)
+}
+
+struct Signed {
+    root: Sha256,
+    bundle: Sha256,
+}
+
+fn write_signature(
+    artifact: &Artifact,
+    evidence: &ArtifactEvidence,
+    path: &Path,
+    key: &PrivateKey,
+    output: &Output,
+) -> Result<Signed, Failure> {
+    let mut ignored: Vec<String> = oms::DEFAULT_IGNORED.iter().map(|&path| path.into()).collect();
+    let left_out = evidence.not_covered.iter().map(|path| path.as_str().to_owned());
+    let own = artifact.locate(path).map(|path| path.as_str().to_owned());
+    for path in left_out.chain(own) {
+        if !ignored.contains(&path) {
+            ignored.push(path);
+        }
+    }
+    ignored.sort_unstable();
+    if artifact.single_file().is_some() {
+        ignored.clear();
+    }
+    let outside = evidence.manifest.files().iter().filter(|file| {
+        ignored.iter().any(|ignored| file.path.is_within(ignored))
+    });
+    for file in outside {
+        output.say(format!("{} is outside the signature (OMS leaves it out)", file.path));
+    }
+    let options = SignOptions { name: artifact.name(), ignored, allow_symlinks: false };
+    let (bytes, root) = oms::sign(&evidence.manifest, options, key)
+        .map_err(|error| Failure::refused(vec![error.to_string()]))?;
+    disk::write(path, &bytes, Existing::Replace, Access::Shared)?;
+    output.say(format!(
+        "signed {} files, {} bytes: {}",
+        evidence.manifest.files().len(),
+        evidence.manifest.bytes(),
+        path.display()
+    ));
+    Ok(Signed { root, bundle: Sha256::of(&bytes) })
+}

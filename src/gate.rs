@@ -1,0 +1,220 @@
+//! Gathers what `verify` judges: reads the artifact, the signature and the ledger.
+//! Reads files, writes none; knows no clock and no network.
+
+use std::path::{Path, PathBuf};
+
+use crate::artifact::manifest::{self, Line};
+use crate::artifact::{
+    Artifact, ArtifactDigest, Exclusions, Hashing, Names, Symlinks, hash, walk,
+};
+use crate::bundle::MAX_BUNDLE;
+use crate::digest::{Algorithm, Sha256};
+use crate::disk::{self, DiskError};
+use crate::envelope::Envelope;
+use crate::finding::Rule;
+use crate::ledger::proof::MAX_PROOF;
+use crate::ledger::tile::MAX_ENTRY;
+use crate::ledger::{self, DirectoryStore, LedgerError, Log, TlogProof};
+use crate::note::NoteKey;
+use crate::oms::{OmsBundle, OmsError};
+use crate::statement::{Record, Statement, StatementError};
+use crate::verify::{ArtifactEvidence, Earlier, LedgerEntry, LedgerEvidence, SignatureEvidence};
+
+/// How to read an artifact.
+#[derive(Clone, Copy)]
+pub struct Reading<'a> {
+    pub hashing: Hashing<'a>,
+    pub symlinks: Symlinks,
+    pub names: Names,
+}
+
+/// Where the signature of the artifact at `path` lies, unless the user says otherwise: inside a
+/// directory, beside a file.
+pub fn default_signature(artifact: &Artifact) -> PathBuf {
+    if artifact.single_file().is_none() {
+        return artifact.path().join("model.sig");
+    }
+    let mut name = artifact.path().as_os_str().to_owned();
+    name.push(".sig");
+    name.into()
+}
+
+/// What sign, verify, record and gate leave out of `artifact`.
+pub fn exclusions(artifact: &Artifact, signature: &Path) -> Exclusions {
+    Exclusions::standard(artifact.locate(signature))
+}
+
+/// Lists and hashes the artifact.
+pub fn read_artifact(
+    artifact: &Artifact,
+    exclusions: &Exclusions,
+    reading: Reading<'_>,
+) -> Result<ArtifactEvidence, DiskError> {
+    let found = walk(artifact, exclusions, reading.symlinks, reading.names)?;
+    let (manifest, faults) = hash(artifact, &found, reading.hashing);
+    Ok(ArtifactEvidence {
+        manifest,
+        obstacles: found.obstacles,
+        faults,
+        not_covered: found.not_covered,
+    })
+}
+
+/// Reads the signature.
+pub fn read_signature(path: &Path) -> SignatureEvidence {
+    let name = path.display().to_string();
+    match disk::read(path, MAX_BUNDLE as u64) {
+        Ok(bytes) => {
+            let bundle = Box::new(OmsBundle::parse(&bytes));
+            SignatureEvidence::Bundle { sha256: Sha256::of(&bytes), bundle }
+        }
+        Err(error) if error.is_not_found() => SignatureEvidence::Missing { path: name },
+        // A file that is no bundle by its size or type is a malformed signature, not a fault of ours.
+        Err(error @ (DiskError::TooLarge { .. } | DiskError::NotRegular { .. })) => {
+            let size = crate::bundle::BundleError::Json(crate::json::JsonError::TooLarge {
+                size: usize::MAX,
+                limit: MAX_BUNDLE,
+            });
+            let bundle = match error {
+                DiskError::TooLarge { .. } => OmsError::Bundle(size),
+                _ => OmsError::Statement("the signature is not a regular file"),
+            };
+            SignatureEvidence::Bundle { sha256: Sha256::of(b""), bundle: Box::new(Err(bundle)) }
+        }
+        Err(error) => SignatureEvidence::Unreadable { path: name, why: cause(&error) },
+    }
+}
+
+/// The digests to compute so that `signature` can be judged: SHA-256 always, and the signature's
+/// own.
+pub fn algorithms(signature: &SignatureEvidence) -> Vec<Algorithm> {
+    let mut algorithms = vec![Algorithm::Sha256];
+    if let SignatureEvidence::Bundle { bundle, .. } = signature
+        && let Ok(bundle) = &**bundle
+        && bundle.algorithm != Algorithm::Sha256
+    {
+        algorithms.push(bundle.algorithm);
+    }
+    algorithms
+}
+
+/// Scans the ledger for entries about `artifact`.
+pub fn read_ledger(
+    path: &Path,
+    key: &NoteKey,
+    artifact: Option<ArtifactDigest>,
+    signature: &SignatureEvidence,
+) -> LedgerEvidence {
+    let store = DirectoryStore::new(path);
+    match scan(&store, key, artifact, signature) {
+        Ok(evidence) => evidence,
+        Err(error) => {
+            let rule = match &error {
+                LedgerError::Checkpoint(_) => Rule::LedgerCheckpoint,
+                LedgerError::Damaged { .. } => Rule::LedgerConsistent,
+                _ => Rule::LedgerUnreadable,
+            };
+            let why = format!("the ledger {} cannot be used: {}", path.display(), cause(&error));
+            LedgerEvidence::Unusable { rule, why }
+        }
+    }
+}
+
+fn scan(
+    store: &DirectoryStore,
+    key: &NoteKey,
+    artifact: Option<ArtifactDigest>,
+    signature: &SignatureEvidence,
+) -> Result<LedgerEvidence, LedgerError> {
+    let log = Log::open(store, key)?;
+    let signature = match signature {
+        SignatureEvidence::Bundle { sha256, .. } => Some(*sha256),
+        _ => None,
+    };
+    let mut matching = Vec::new();
+    let mut same_signature = None;
+    log.scan(|index, bytes| match outline(bytes) {
+        Some(Outline::Known(statement)) => {
+            if artifact.is_some() && statement.artifact() == artifact {
+                matching.push(index);
+            } else if let Record::Release(release) = &statement.record
+                && let Some(reference) = &release.signature
+                && Some(reference.sha256) == signature
+            {
+                same_signature = Some((index, release.manifest.sha256));
+            }
+        }
+        Some(Outline::Unknown(subjects)) => {
+            if subjects.iter().any(|subject| artifact.is_some() && *subject == artifact) {
+                matching.push(index);
+            }
+        }
+        None => {}
+    })?;
+    let mut entries = Vec::new();
+    for index in matching {
+        let (bytes, proof) = log.entry(index)?;
+        entries.push(LedgerEntry { bytes, proof });
+    }
+    let earlier = same_signature.and_then(|(index, manifest)| {
+        let text = ledger::blob(store, &manifest).ok()?;
+        let lines: Vec<Line> = manifest::parse(&text, Algorithm::Sha256).ok()?;
+        Some(Earlier { index, lines })
+    });
+    Ok(LedgerEvidence::Records { entries, complete: Some(log.checkpoint().clone()), earlier })
+}
+
+/// What an entry is about, as far as that can be told.
+enum Outline {
+    Known(Statement),
+    Unknown(Vec<Option<ArtifactDigest>>),
+}
+
+fn outline(bytes: &[u8]) -> Option<Outline> {
+    let envelope = Envelope::parse(bytes, MAX_ENTRY).ok()?;
+    match Statement::parse(&envelope.payload) {
+        Ok(statement) => Some(Outline::Known(statement)),
+        Err(StatementError::UnknownKind { subject, .. }) => {
+            Some(Outline::Unknown(subject.iter().map(|digest| digest.artifact()).collect()))
+        }
+        Err(_) => None,
+    }
+}
+
+/// Reads a receipt instead of a ledger: the proof at `path` and the entry beside it.
+pub fn read_receipt(path: &Path) -> LedgerEvidence {
+    let unusable = |why: String| LedgerEvidence::Unusable { rule: Rule::LedgerUnreadable, why };
+    let entry = receipt_entry(path);
+    let proof = match disk::read(path, MAX_PROOF as u64) {
+        Ok(bytes) => TlogProof::parse(&bytes),
+        Err(error) => return unusable(cause(&error)),
+    };
+    match (proof, disk::read(&entry, MAX_ENTRY as u64)) {
+        (Ok(proof), Ok(bytes)) => LedgerEvidence::Records {
+            entries: vec![LedgerEntry { bytes, proof }],
+            complete: None,
+            earlier: None,
+        },
+        (Err(error), _) => unusable(format!("the receipt {} {error}", path.display())),
+        (_, Err(error)) => unusable(cause(&error)),
+    }
+}
+
+/// Where the entry of the receipt at `path` lies: beside it.
+pub fn receipt_entry(path: &Path) -> PathBuf {
+    path.with_extension("dsse")
+}
+
+/// An error with its sources, in one line.
+pub fn cause(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(source) = next {
+        let part = source.to_string();
+        if !text.ends_with(&part) {
+            text = format!("{text}: {part}");
+        }
+        next = source.source();
+    }
+    text
+}

@@ -1,0 +1,200 @@
+//! The peers that tests compare with: `model_signing` in a Python venv, OpenSSL, `tlogcheck` and
+//! a few Debian tools. Everything that is not Debian's lies under `target/peers`.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::failure::Failure;
+use crate::process;
+
+/// What `ensure` left behind.
+pub(crate) struct Peers {
+    pub(crate) directory: PathBuf,
+    /// No sources beside the project, so no binary: its tests cannot run.
+    pub(crate) without_tlogcheck: bool,
+}
+
+/// Installs what is missing. What it cannot install it names; the tests that need it then fail.
+pub(crate) fn ensure(root: &Path) -> Result<Peers, Failure> {
+    let directory = root.join("target/peers");
+    let tlogcheck = root.join(TLOGCHECK_SOURCES);
+    let without_tlogcheck = !tlogcheck.is_dir();
+    debian(without_tlogcheck);
+    fs::create_dir_all(&directory).map_err(|error| cannot_write(&directory, &error))?;
+    venv(root, &directory.join("venv"))?;
+    if without_tlogcheck {
+        eprintln!("peers: no {TLOGCHECK_SOURCES}: the tests that need tlogcheck are skipped");
+    } else {
+        build_tlogcheck(&tlogcheck, &directory.join("tlogcheck"))?;
+    }
+    Ok(Peers {
+        directory,
+        without_tlogcheck,
+    })
+}
+
+/// The venv's Python, with pip in it.
+pub(crate) fn python(directory: &Path) -> PathBuf {
+    directory.join("venv/bin/python")
+}
+
+/// A Debian package, and how to tell that it is needed.
+struct Package {
+    name: &'static str,
+    probe: Probe,
+    only_for_tlogcheck: bool,
+}
+
+enum Probe {
+    Command(&'static str),
+    Directory(&'static str),
+    /// Debian's Python comes without the module that puts pip into a venv.
+    PythonModule(&'static str),
+}
+
+fn debian(without_tlogcheck: bool) {
+    let missing: Vec<&str> = PACKAGES
+        .iter()
+        .filter(|package| !(without_tlogcheck && package.only_for_tlogcheck))
+        .filter(|package| !is_present(&package.probe))
+        .map(|package| package.name)
+        .collect();
+    if missing.is_empty() {
+        return;
+    }
+    let names = missing.join(" ");
+    if !is_root() || process::on_path("apt-get").is_none() {
+        eprintln!("peers: missing: {names}\nhint: install these Debian packages as root");
+        return;
+    }
+    eprintln!("peers: apt-get install {names}");
+    if let Err(failure) = apt(&["update"]).and_then(|()| {
+        apt(&[
+            &["install", "--yes", "--no-install-recommends"],
+            missing.as_slice(),
+        ]
+        .concat())
+    }) {
+        eprintln!("{failure}\npeers: still missing: {names}");
+    }
+}
+
+fn is_present(probe: &Probe) -> bool {
+    match probe {
+        Probe::Command(name) => process::on_path(name).is_some(),
+        Probe::Directory(path) => Path::new(path).is_dir(),
+        Probe::PythonModule(name) => {
+            process::succeeds(Command::new("python3").args(["-c", &format!("import {name}")]))
+        }
+    }
+}
+
+fn is_root() -> bool {
+    process::capture(Command::new("id").arg("-u")).is_ok_and(|id| id.trim_ascii() == b"0")
+}
+
+fn apt(arguments: &[&str]) -> Result<(), Failure> {
+    process::run(
+        Command::new("apt-get")
+            .args(["-qq", "-o", "Dpkg::Use-Pty=0"])
+            .args(arguments)
+            .env("DEBIAN_FRONTEND", "noninteractive"),
+    )
+}
+
+/// The stamp is the requirements file itself, copied last: half an installation has none.
+fn venv(root: &Path, venv: &Path) -> Result<(), Failure> {
+    let requirements = root.join(REQUIREMENTS);
+    let wanted = fs::read(&requirements)
+        .map_err(|error| Failure::new(format!("cannot read {REQUIREMENTS}: {error}")))?;
+    let stamp = venv.join("requirements.txt");
+    if fs::read(&stamp).is_ok_and(|present| present == wanted) {
+        return Ok(());
+    }
+    eprintln!("peers: installing {REQUIREMENTS} into {}", venv.display());
+    if venv.exists() {
+        fs::remove_dir_all(venv).map_err(|error| cannot_write(venv, &error))?;
+    }
+    process::run(Command::new("python3").args(["-m", "venv"]).arg(venv))?;
+    process::run(
+        Command::new(venv.join("bin/python"))
+            .args([
+                "-m",
+                "pip",
+                "install",
+                "--quiet",
+                "--disable-pip-version-check",
+                "-r",
+            ])
+            .arg(&requirements),
+    )?;
+    fs::write(&stamp, wanted).map_err(|error| cannot_write(&stamp, &error))
+}
+
+/// Built in GOPATH mode over Debian's x/mod, as its README says; Go's own cache makes it cheap.
+fn build_tlogcheck(sources: &Path, binary: &Path) -> Result<(), Failure> {
+    process::run(
+        Command::new("go")
+            .args(["build", "-o"])
+            .arg(binary)
+            .arg(".")
+            .current_dir(sources)
+            .env("GO111MODULE", "off")
+            .env("GOPATH", "/usr/share/gocode")
+            .env("GOTOOLCHAIN", "local"),
+    )
+    .map_err(|failure| {
+        failure.hint("needs the Debian packages golang-go and golang-golang-x-mod-dev")
+    })
+}
+
+fn cannot_write(path: &Path, error: &std::io::Error) -> Failure {
+    Failure::new(format!("cannot write {}: {error}", path.display()))
+}
+
+const REQUIREMENTS: &str = "tests/peers/requirements.txt";
+const TLOGCHECK_SOURCES: &str = "../shared/tools/tlogcheck";
+
+const PACKAGES: &[Package] = &[
+    Package {
+        name: "openssl",
+        probe: Probe::Command("openssl"),
+        only_for_tlogcheck: false,
+    },
+    Package {
+        name: "strace",
+        probe: Probe::Command("strace"),
+        only_for_tlogcheck: false,
+    },
+    Package {
+        name: "util-linux",
+        probe: Probe::Command("setpriv"),
+        only_for_tlogcheck: false,
+    },
+    Package {
+        name: "bsdutils",
+        probe: Probe::Command("script"),
+        only_for_tlogcheck: false,
+    },
+    Package {
+        name: "python3",
+        probe: Probe::Command("python3"),
+        only_for_tlogcheck: false,
+    },
+    Package {
+        name: "python3-venv",
+        probe: Probe::PythonModule("ensurepip"),
+        only_for_tlogcheck: false,
+    },
+    Package {
+        name: "golang-go",
+        probe: Probe::Command("go"),
+        only_for_tlogcheck: true,
+    },
+    Package {
+        name: "golang-golang-x-mod-dev",
+        probe: Probe::Directory("/usr/share/gocode/src/golang.org/x/mod"),
+        only_for_tlogcheck: true,
+    },
+];
