@@ -7,7 +7,7 @@
 
 use std::fs::File;
 use std::io::{self, Read, Write};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, Stat};
@@ -325,7 +325,6 @@ impl<'a> Temporary<'a> {
                 AtFlags::empty(),
             );
         }
-        use std::os::fd::AsRawFd;
         let unnamed = format!("/proc/self/fd/{}", self.file.as_raw_fd());
         rustix::fs::linkat(CWD, &unnamed, self.directory, name, AtFlags::SYMLINK_FOLLOW)
     }

@@ -4,9 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::artifact::manifest::{self, Line};
-use crate::artifact::{
-    Artifact, ArtifactDigest, Exclusions, Hashing, Names, Symlinks, hash, walk,
-};
+use crate::artifact::{Artifact, ArtifactDigest, Exclusions, Hashing, Names, Symlinks, hash, walk};
 use crate::bundle::MAX_BUNDLE;
 use crate::digest::{Algorithm, Sha256};
 use crate::disk::{self, DiskError};
@@ -17,7 +15,7 @@ use crate::ledger::tile::MAX_ENTRY;
 use crate::ledger::{self, DirectoryStore, LedgerError, Log, TlogProof};
 use crate::note::NoteKey;
 use crate::oms::{OmsBundle, OmsError};
-use crate::statement::{Record, Statement, StatementError};
+use crate::statement::{Record, Statement, StatementError, SubjectDigest};
 use crate::verify::{ArtifactEvidence, Earlier, LedgerEntry, LedgerEvidence, SignatureEvidence};
 
 /// How to read an artifact.
@@ -66,7 +64,10 @@ pub fn read_signature(path: &Path) -> SignatureEvidence {
     match disk::read(path, MAX_BUNDLE as u64) {
         Ok(bytes) => {
             let bundle = Box::new(OmsBundle::parse(&bytes));
-            SignatureEvidence::Bundle { sha256: Sha256::of(&bytes), bundle }
+            SignatureEvidence::Bundle {
+                sha256: Sha256::of(&bytes),
+                bundle,
+            }
         }
         Err(error) if error.is_not_found() => SignatureEvidence::Missing { path: name },
         // A file that is no bundle by its size or type is a malformed signature, not a fault of ours.
@@ -79,9 +80,15 @@ pub fn read_signature(path: &Path) -> SignatureEvidence {
                 DiskError::TooLarge { .. } => OmsError::Bundle(size),
                 _ => OmsError::Statement("the signature is not a regular file"),
             };
-            SignatureEvidence::Bundle { sha256: Sha256::of(b""), bundle: Box::new(Err(bundle)) }
+            SignatureEvidence::Bundle {
+                sha256: Sha256::of(b""),
+                bundle: Box::new(Err(bundle)),
+            }
         }
-        Err(error) => SignatureEvidence::Unreadable { path: name, why: cause(&error) },
+        Err(error) => SignatureEvidence::Unreadable {
+            path: name,
+            why: cause(&error),
+        },
     }
 }
 
@@ -114,7 +121,11 @@ pub fn read_ledger(
                 LedgerError::Damaged { .. } => Rule::LedgerConsistent,
                 _ => Rule::LedgerUnreadable,
             };
-            let why = format!("the ledger {} cannot be used: {}", path.display(), cause(&error));
+            let why = format!(
+                "the ledger {} cannot be used: {}",
+                path.display(),
+                cause(&error)
+            );
             LedgerEvidence::Unusable { rule, why }
         }
     }
@@ -144,12 +155,10 @@ fn scan(
                 same_signature = Some((index, release.manifest.sha256));
             }
         }
-        Some(Outline::Unknown(subjects)) => {
-            if subjects.iter().any(|subject| artifact.is_some() && *subject == artifact) {
-                matching.push(index);
-            }
+        Some(Outline::Unknown(subjects)) if subjects.contains(&artifact) => {
+            matching.push(index);
         }
-        None => {}
+        _ => {}
     })?;
     let mut entries = Vec::new();
     for index in matching {
@@ -161,7 +170,11 @@ fn scan(
         let lines: Vec<Line> = manifest::parse(&text, Algorithm::Sha256).ok()?;
         Some(Earlier { index, lines })
     });
-    Ok(LedgerEvidence::Records { entries, complete: Some(log.checkpoint().clone()), earlier })
+    Ok(LedgerEvidence::Records {
+        entries,
+        complete: Some(log.checkpoint().clone()),
+        earlier,
+    })
 }
 
 /// What an entry is about, as far as that can be told.
@@ -174,16 +187,19 @@ fn outline(bytes: &[u8]) -> Option<Outline> {
     let envelope = Envelope::parse(bytes, MAX_ENTRY).ok()?;
     match Statement::parse(&envelope.payload) {
         Ok(statement) => Some(Outline::Known(statement)),
-        Err(StatementError::UnknownKind { subject, .. }) => {
-            Some(Outline::Unknown(subject.iter().map(|digest| digest.artifact()).collect()))
-        }
+        Err(StatementError::UnknownKind { subject, .. }) => Some(Outline::Unknown(
+            subject.iter().map(SubjectDigest::artifact).collect(),
+        )),
         Err(_) => None,
     }
 }
 
 /// Reads a receipt instead of a ledger: the proof at `path` and the entry beside it.
 pub fn read_receipt(path: &Path) -> LedgerEvidence {
-    let unusable = |why: String| LedgerEvidence::Unusable { rule: Rule::LedgerUnreadable, why };
+    let unusable = |why: String| LedgerEvidence::Unusable {
+        rule: Rule::LedgerUnreadable,
+        why,
+    };
     let entry = receipt_entry(path);
     let proof = match disk::read(path, MAX_PROOF as u64) {
         Ok(bytes) => TlogProof::parse(&bytes),

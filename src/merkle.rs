@@ -198,9 +198,9 @@ fn inclusion_length(index: u64, size: u64) -> usize {
     while end - begin > 1 {
         let middle = begin + split(end - begin);
         if index < middle {
-            end = middle
+            end = middle;
         } else {
-            begin = middle
+            begin = middle;
         }
         length += 1;
     }

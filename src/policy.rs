@@ -95,10 +95,16 @@ pub enum PolicyError {
     #[error("{rule} asks for role {role}, which no identity has: it could never be met", role = role.name())]
     RoleWithoutIdentity { rule: String, role: Role },
     #[error("{rule}: role {role} may not sign {kind}", role = role.name(), kind = kind.name())]
-    RoleNotPermitted { rule: String, role: Role, kind: Kind },
+    RoleNotPermitted {
+        rule: String,
+        role: Role,
+        kind: Kind,
+    },
     #[error("gate.records names no record: the gate asks for a ledger record")]
     NoRecords,
-    #[error("gate.closed_world = false is not supported: an added file can be code that a loader runs")]
+    #[error(
+        "gate.closed_world = false is not supported: an added file can be code that a loader runs"
+    )]
     OpenWorld,
 }
 
@@ -168,7 +174,10 @@ impl Policy {
         if raw.version != 1 {
             return Err(PolicyError::Version(raw.version));
         }
-        let log = LogTrust { key: NoteKey::parse(&raw.log.key)?, path: raw.log.path };
+        let log = LogTrust {
+            key: NoteKey::parse(&raw.log.key)?,
+            path: raw.log.path,
+        };
         let identities = identities(raw.identity)?;
         let gate = gate(raw.gate, &identities)?;
         let signing = raw.signing.map(|signing| Signing {
@@ -176,12 +185,19 @@ impl Policy {
             role: signing.role,
             log_key: signing.log_key,
         });
-        Ok(Policy { log, identities, gate, signing })
+        Ok(Policy {
+            log,
+            identities,
+            gate,
+            signing,
+        })
     }
 
     /// The identity whose key has `key_id`.
     pub fn identity(&self, key_id: &Sha256) -> Option<&Identity> {
-        self.identities.iter().find(|identity| identity.key.key_id() == *key_id)
+        self.identities
+            .iter()
+            .find(|identity| identity.key.key_id() == *key_id)
     }
 }
 
@@ -199,23 +215,45 @@ impl Identity {
 
 fn identities(raw: Vec<RawIdentity>) -> Result<Vec<Identity>, PolicyError> {
     let mut identities: Vec<Identity> = Vec::new();
-    for RawIdentity { name, roles, public_key, expires } in raw {
+    for RawIdentity {
+        name,
+        roles,
+        public_key,
+        expires,
+    } in raw
+    {
         if roles.is_empty() {
             return Err(PolicyError::NoRole { name });
         }
-        let key = PublicKey::from_pem(&public_key)
-            .map_err(|source| PolicyError::Key { name: name.clone(), source })?;
-        let text = Text::new(name.clone())
-            .map_err(|source| PolicyError::Name { name: name.clone(), source })?;
+        let key = PublicKey::from_pem(&public_key).map_err(|source| PolicyError::Key {
+            name: name.clone(),
+            source,
+        })?;
+        let text = Text::new(name.clone()).map_err(|source| PolicyError::Name {
+            name: name.clone(),
+            source,
+        })?;
         if identities.iter().any(|identity| identity.name == text) {
             return Err(PolicyError::Twice { what: "name", name });
         }
         if identities.iter().any(|identity| identity.key == key) {
-            return Err(PolicyError::Twice { what: "key of", name });
+            return Err(PolicyError::Twice {
+                what: "key of",
+                name,
+            });
         }
-        identities.push(Identity { name: text, roles, key, expires });
+        identities.push(Identity {
+            name: text,
+            roles,
+            key,
+            expires,
+        });
     }
-    if identities.is_empty() { Err(PolicyError::NoIdentity) } else { Ok(identities) }
+    if identities.is_empty() {
+        Err(PolicyError::NoIdentity)
+    } else {
+        Ok(identities)
+    }
 }
 
 fn gate(raw: RawGate, identities: &[Identity]) -> Result<GateRules, PolicyError> {
@@ -235,18 +273,26 @@ fn gate(raw: RawGate, identities: &[Identity]) -> Result<GateRules, PolicyError>
         satisfiable(&rule, &roles, identities)?;
         records.push(RequiredRecord { kind, roles });
     }
-    Ok(GateRules { signature_roles: raw.signature.roles, records })
+    Ok(GateRules {
+        signature_roles: raw.signature.roles,
+        records,
+    })
 }
 
 fn satisfiable(rule: &str, roles: &[Role], identities: &[Identity]) -> Result<(), PolicyError> {
     if roles.is_empty() {
         return Err(PolicyError::NoRoles { rule: rule.into() });
     }
-    let nobody = roles
-        .iter()
-        .find(|role| !identities.iter().any(|identity| identity.roles.contains(role)));
+    let nobody = roles.iter().find(|role| {
+        !identities
+            .iter()
+            .any(|identity| identity.roles.contains(role))
+    });
     match nobody {
-        Some(&role) => Err(PolicyError::RoleWithoutIdentity { rule: rule.into(), role }),
+        Some(&role) => Err(PolicyError::RoleWithoutIdentity {
+            rule: rule.into(),
+            role,
+        }),
         None => Ok(()),
     }
 }
@@ -344,7 +390,10 @@ mod tests {
             }
             let mut without = lines.clone();
             without.remove(number);
-            assert!(Policy::parse(&without.join("\n")).is_err(), "without {line:?}");
+            assert!(
+                Policy::parse(&without.join("\n")).is_err(),
+                "without {line:?}"
+            );
         }
     }
 
@@ -357,16 +406,49 @@ mod tests {
         };
         for (change, message) in [
             (good.replace("version = 1", "version = 2"), "version 2"),
-            (good.replace("closed_world = true", "closed_world = false"), "closed_world"),
+            (
+                good.replace("closed_world = true", "closed_world = false"),
+                "closed_world",
+            ),
             (good.replace("closed_world", "closed_wrld"), "unknown field"),
-            (good.replace("signature = { roles = [\"developer\"] }", "signature = { roles = [] }"), "no role"),
-            (good.replace("signature = { roles = [\"developer\"] }", "signature = { roles = [\"auditor\"] }"), "no identity has"),
-            (good.replace("kind = \"release\", roles = [\"developer\"]", "kind = \"release\", roles = [\"operator\"]"), "may not sign"),
-            (good.replace("  { kind = \"release\", roles = [\"developer\"] },\n", ""), "names no record"),
-            (good.replace("roles = [\"developer\"]\npublic_key", "roles = []\npublic_key"), "has no role"),
+            (
+                good.replace(
+                    "signature = { roles = [\"developer\"] }",
+                    "signature = { roles = [] }",
+                ),
+                "no role",
+            ),
+            (
+                good.replace(
+                    "signature = { roles = [\"developer\"] }",
+                    "signature = { roles = [\"auditor\"] }",
+                ),
+                "no identity has",
+            ),
+            (
+                good.replace(
+                    "kind = \"release\", roles = [\"developer\"]",
+                    "kind = \"release\", roles = [\"operator\"]",
+                ),
+                "may not sign",
+            ),
+            (
+                good.replace("  { kind = \"release\", roles = [\"developer\"] },\n", ""),
+                "names no record",
+            ),
+            (
+                good.replace(
+                    "roles = [\"developer\"]\npublic_key",
+                    "roles = []\npublic_key",
+                ),
+                "has no role",
+            ),
             (good.replace("BEGIN PUBLIC", "BEGIN PRIVATE"), "public key"),
             (good.clone() + &identity, "two identities"),
-            (good.replace("key = \"log.example", "key = \"log.exomple"), "key id"),
+            (
+                good.replace("key = \"log.example", "key = \"log.exomple"),
+                "key id",
+            ),
         ] {
             let error = Policy::parse(&change).unwrap_err().to_string();
             assert!(error.contains(message), "{message:?} not in {error:?}");

@@ -39,7 +39,10 @@ pub enum SignatureEvidence {
     /// It cannot be read.
     Unreadable { path: String, why: String },
     /// The file's digest, and what it says.
-    Bundle { sha256: Sha256, bundle: Box<Result<OmsBundle, OmsError>> },
+    Bundle {
+        sha256: Sha256,
+        bundle: Box<Result<OmsBundle, OmsError>>,
+    },
 }
 
 /// What the ledger says about the artifact.
@@ -49,7 +52,11 @@ pub enum LedgerEvidence {
     Unusable { rule: Rule, why: String },
     /// Entries about this artifact digest, each with its proof, and whether they are known to be
     /// all: a full replica was scanned up to the checkpoint.
-    Records { entries: Vec<LedgerEntry>, complete: Option<Checkpoint>, earlier: Option<Earlier> },
+    Records {
+        entries: Vec<LedgerEntry>,
+        complete: Option<Checkpoint>,
+        earlier: Option<Earlier>,
+    },
 }
 
 /// One entry with its proof.
@@ -108,10 +115,16 @@ pub fn verify(
 ) -> Report {
     let mut report = Report::default();
     check_artifact(&mut report, artifact);
-    let keys = policy.identities.iter().map(|identity| (identity.name.as_str(), &identity.key));
+    let keys = policy
+        .identities
+        .iter()
+        .map(|identity| (identity.name.as_str(), &identity.key));
     let signed = check_signature(&mut report, artifact, signature, &keys.collect::<Vec<_>>());
     if let Some(key) = signed
-        && let Some(identity) = policy.identities.iter().find(|identity| identity.key == key)
+        && let Some(identity) = policy
+            .identities
+            .iter()
+            .find(|identity| identity.key == key)
     {
         check_signer(&mut report, identity, policy, now);
     }
@@ -182,7 +195,9 @@ pub fn obstacle_finding(obstacle: &Obstacle) -> Finding {
             "run as a user who may read it",
         ),
     };
-    Finding::new(rule, severity, message).at(obstacle.location.clone()).hint(hint)
+    Finding::new(rule, severity, message)
+        .at(obstacle.location.clone())
+        .hint(hint)
 }
 
 /// What a file without a digest means.
@@ -207,7 +222,9 @@ pub fn fault_finding(fault: &FileFault) -> Finding {
             "replace it by the file it should be",
         ),
     };
-    Finding::new(rule, severity, message).at(fault.path.to_string()).hint(hint)
+    Finding::new(rule, severity, message)
+        .at(fault.path.to_string())
+        .hint(hint)
 }
 
 /// Checks the signature and the files it covers. Returns the key that made it.
@@ -228,14 +245,22 @@ fn check_signature(
         }
         SignatureEvidence::Unreadable { path, why } => {
             let message = format!("the signature {path} cannot be read: {why}");
-            report.add(Finding::new(Rule::SignatureMissing, Severity::Inconclusive, message));
+            report.add(Finding::new(
+                Rule::SignatureMissing,
+                Severity::Inconclusive,
+                message,
+            ));
             return None;
         }
         SignatureEvidence::Bundle { bundle, .. } => match &**bundle {
             Ok(bundle) => bundle,
             Err(error @ OmsError::Unsupported(_)) => {
                 let severity = Severity::Inconclusive;
-                report.add(Finding::new(Rule::SignatureUnsupported, severity, error.to_string()));
+                report.add(Finding::new(
+                    Rule::SignatureUnsupported,
+                    severity,
+                    error.to_string(),
+                ));
                 return None;
             }
             Err(error) => {
@@ -250,23 +275,37 @@ fn check_signature(
     let signer = keys.iter().find(|(_, key)| bundle.signed_by(key));
     let Some((name, key)) = signer else {
         let message = "the signature is not by any trusted key, or what it signs was altered";
-        report.add(
-            Finding::new(Rule::SignatureKey, Severity::Fail, message).hint(trusted(keys)),
-        );
+        report.add(Finding::new(Rule::SignatureKey, Severity::Fail, message).hint(trusted(keys)));
         return None;
     };
     report.signer = Some((*name).into());
-    let message = format!("signed by {name} ({}, key {})", key.algorithm().name(), key.key_id());
+    let message = format!(
+        "signed by {name} ({}, key {})",
+        key.algorithm().name(),
+        key.key_id()
+    );
     report.add(Finding::new(Rule::SignatureKey, Severity::Pass, message));
     if bundle.hint_contradicts(key) {
         let message = "the bundle's key hint names another key; the hint is not signed";
-        report.add(Finding::new(Rule::SignatureHint, Severity::Warning, message));
+        report.add(Finding::new(
+            Rule::SignatureHint,
+            Severity::Warning,
+            message,
+        ));
     }
     let message = format!("signed as {:?} with root {}", bundle.name, bundle.root);
-    report.add(Finding::new(Rule::SignatureStatement, Severity::Pass, message));
+    report.add(Finding::new(
+        Rule::SignatureStatement,
+        Severity::Pass,
+        message,
+    ));
     if bundle.unsorted {
         let message = "the signed files are not in the order the specification asks for";
-        report.add(Finding::new(Rule::SignatureStatement, Severity::Note, message));
+        report.add(Finding::new(
+            Rule::SignatureStatement,
+            Severity::Note,
+            message,
+        ));
     }
     check_files(report, artifact, bundle);
     Some((*key).clone())
@@ -274,7 +313,10 @@ fn check_signature(
 
 fn trusted(keys: &[(&str, &PublicKey)]) -> String {
     let names: Vec<&str> = keys.iter().map(|(name, _)| *name).collect();
-    format!("trusted is: {}; restore the original, or trust its signer in the policy", names.join(", "))
+    format!(
+        "trusted is: {}; restore the original, or trust its signer in the policy",
+        names.join(", ")
+    )
 }
 
 /// Compares the files with what was signed: a closed world.
@@ -298,7 +340,10 @@ fn check_files(report: &mut Report, artifact: &ArtifactEvidence, bundle: &OmsBun
         wrong += 1;
         report.add(finding);
     }
-    if wrong == 0 && !lines.is_empty() && artifact.faults.is_empty() && artifact.obstacles.is_empty()
+    if wrong == 0
+        && !lines.is_empty()
+        && artifact.faults.is_empty()
+        && artifact.obstacles.is_empty()
     {
         let message = format!("all {} signed files are as they were signed", lines.len());
         report.add(Finding::new(Rule::ArtifactFiles, Severity::Pass, message));
@@ -312,9 +357,17 @@ fn difference_finding(
     what: &str,
 ) -> Option<Finding> {
     Some(match difference {
-        Difference::Changed { path, expected, found } => {
+        Difference::Changed {
+            path,
+            expected,
+            found,
+        } => {
             let hex = |bytes: &[u8]| data_encoding::HEXLOWER.encode(bytes);
-            let message = format!("was changed: {what} {}, found {}", hex(expected), hex(found));
+            let message = format!(
+                "was changed: {what} {}, found {}",
+                hex(expected),
+                hex(found)
+            );
             Finding::new(Rule::ArtifactChanged, Severity::Fail, message)
                 .at(path.to_string())
                 .hint("restore the file from where it was published, or sign the new version")
@@ -329,40 +382,46 @@ fn difference_finding(
             if reported {
                 return None;
             }
-            Finding::new(Rule::ArtifactMissing, Severity::Fail, format!("is {what} and missing"))
-                .at(path.to_string())
-                .hint("restore the file from where it was published")
+            Finding::new(
+                Rule::ArtifactMissing,
+                Severity::Fail,
+                format!("is {what} and missing"),
+            )
+            .at(path.to_string())
+            .hint("restore the file from where it was published")
         }
-        Difference::Added { path } => {
-            Finding::new(Rule::ArtifactAdded, Severity::Fail, format!("was added: it is not {what}"))
-                .at(path.to_string())
-                .hint("remove the file, or sign the new version")
-        }
+        Difference::Added { path } => Finding::new(
+            Rule::ArtifactAdded,
+            Severity::Fail,
+            format!("was added: it is not {what}"),
+        )
+        .at(path.to_string())
+        .hint("remove the file, or sign the new version"),
     })
 }
 
 fn check_signer(report: &mut Report, identity: &Identity, policy: &Policy, now: Timestamp) {
     let name = &identity.name;
     if identity.is_expired(now) {
-        let expired = identity.expires.map(|time| time.to_string()).unwrap_or_default();
+        let expired = identity
+            .expires
+            .map(|time| time.to_string())
+            .unwrap_or_default();
         let message = format!("identity {name} expired at {expired}");
         report.add(Finding::new(Rule::IdentityRole, Severity::Fail, message));
         return;
     }
     let roles = &policy.gate.signature_roles;
-    match identity.role_among(roles) {
-        Some(role) => {
-            let message = format!("{name} may sign as {}", role.name());
-            report.add(Finding::new(Rule::IdentityRole, Severity::Pass, message));
-        }
-        None => {
-            let wanted: Vec<&str> = roles.iter().map(|role| role.name()).collect();
-            let message = format!("{name} has none of the roles {}", wanted.join(", "));
-            report.add(
-                Finding::new(Rule::IdentityRole, Severity::Fail, message)
-                    .hint("have it signed by somebody in one of these roles"),
-            );
-        }
+    if let Some(role) = identity.role_among(roles) {
+        let message = format!("{name} may sign as {}", role.name());
+        report.add(Finding::new(Rule::IdentityRole, Severity::Pass, message));
+    } else {
+        let wanted: Vec<&str> = roles.iter().map(|role| role.name()).collect();
+        let message = format!("{name} has none of the roles {}", wanted.join(", "));
+        report.add(
+            Finding::new(Rule::IdentityRole, Severity::Fail, message)
+                .hint("have it signed by somebody in one of these roles"),
+        );
     }
 }
 
@@ -376,22 +435,35 @@ fn check_ledger(
     let (entries, complete, earlier) = match ledger {
         LedgerEvidence::Unusable { rule, why } => {
             report.add(
-                Finding::new(*rule, Severity::Inconclusive, why.clone())
-                    .hint("run `weighbridge ledger fsck`, and get the ledger again if it is damaged"),
+                Finding::new(*rule, Severity::Inconclusive, why.clone()).hint(
+                    "run `weighbridge ledger fsck`, and get the ledger again if it is damaged",
+                ),
             );
             return;
         }
-        LedgerEvidence::Records { entries, complete, earlier } => (entries, complete, earlier),
+        LedgerEvidence::Records {
+            entries,
+            complete,
+            earlier,
+        } => (entries, complete, earlier),
     };
     if let Some(checkpoint) = complete {
         let message = format!(
             "the checkpoint of {} is signed by its log; all {} entries have its root",
             checkpoint.origin, checkpoint.size
         );
-        report.add(Finding::new(Rule::LedgerConsistent, Severity::Pass, message));
+        report.add(Finding::new(
+            Rule::LedgerConsistent,
+            Severity::Pass,
+            message,
+        ));
     } else {
         let message = "judged by a receipt: what the log recorded later is not known";
-        report.add(Finding::new(Rule::LedgerConsistent, Severity::Note, message));
+        report.add(Finding::new(
+            Rule::LedgerConsistent,
+            Severity::Note,
+            message,
+        ));
     }
     let mut judged = Vec::new();
     for entry in entries {
@@ -425,8 +497,13 @@ fn judge(
     policy: &Policy,
     now: Timestamp,
 ) -> Result<Judged, Option<Finding>> {
-    let ignored =
-        |message: String| Some(Finding::new(Rule::RecordIgnored, Severity::Warning, message));
+    let ignored = |message: String| {
+        Some(Finding::new(
+            Rule::RecordIgnored,
+            Severity::Warning,
+            message,
+        ))
+    };
     let envelope = Envelope::parse(&entry.bytes, MAX_ENTRY)
         .map_err(|error| ignored(format!("does not count: not an envelope: {error}")))?;
     if envelope.payload_type != IN_TOTO {
@@ -434,12 +511,17 @@ fn judge(
     }
     let statement = match Statement::parse(&envelope.payload) {
         Ok(statement) => statement,
-        Err(StatementError::UnknownKind { predicate_type, subject }) => {
-            let about_this =
-                subject.iter().any(|digest| artifact.is_some() && digest.artifact() == artifact);
+        Err(StatementError::UnknownKind {
+            predicate_type,
+            subject,
+        }) => {
+            let about_this = subject
+                .iter()
+                .any(|digest| artifact.is_some() && digest.artifact() == artifact);
             // It may well revoke this artifact: what cannot be understood cannot be passed over.
             return Err(about_this.then(|| {
-                let message = format!("is of a kind this version does not know: {predicate_type:?}");
+                let message =
+                    format!("is of a kind this version does not know: {predicate_type:?}");
                 Finding::new(Rule::RecordUnknown, Severity::Inconclusive, message)
                     .hint("use a newer version of weighbridge")
             }));
@@ -451,30 +533,52 @@ fn judge(
     }
     let kind = statement.record.kind().name();
     if let Err(error) = entry.proof.verify(&entry.bytes, &policy.log.key) {
-        return Err(Some(Finding::new(Rule::LedgerInclusion, Severity::Fail, error.to_string())));
+        return Err(Some(Finding::new(
+            Rule::LedgerInclusion,
+            Severity::Fail,
+            error.to_string(),
+        )));
     }
-    let signer = policy.identities.iter().find(|identity| envelope.signed_by(&identity.key).is_some());
+    let signer = policy
+        .identities
+        .iter()
+        .find(|identity| envelope.signed_by(&identity.key).is_some());
     let identity =
         signer.ok_or_else(|| ignored(format!("{kind} does not count: not by a trusted key")))?;
     let actor = statement.record.actor();
     if actor.key_id != identity.key.key_id() {
-        let message = format!("{kind} does not count: it names another key than the one that signed");
+        let message =
+            format!("{kind} does not count: it names another key than the one that signed");
         return Err(ignored(message));
     }
-    if !identity.roles.contains(&actor.role) || !statement.record.kind().permitted().contains(&actor.role)
+    if !identity.roles.contains(&actor.role)
+        || !statement.record.kind().permitted().contains(&actor.role)
     {
-        let message =
-            format!("{kind} does not count: {} may not sign it as {}", identity.name, actor.role.name());
+        let message = format!(
+            "{kind} does not count: {} may not sign it as {}",
+            identity.name,
+            actor.role.name()
+        );
         return Err(ignored(message));
     }
     if identity.is_expired(now) {
-        return Err(ignored(format!("{kind} does not count: identity {} expired", identity.name)));
+        return Err(ignored(format!(
+            "{kind} does not count: identity {} expired",
+            identity.name
+        )));
     }
     if statement.record.time().millis() > now.millis() + CLOCK_SKEW_MILLIS {
-        let message = format!("{kind} does not count: it is dated {}, after now", statement.record.time());
+        let message = format!(
+            "{kind} does not count: it is dated {}, after now",
+            statement.record.time()
+        );
         return Err(ignored(message));
     }
-    Ok(Judged { index: entry.proof.index, identity: identity.clone(), statement })
+    Ok(Judged {
+        index: entry.proof.index,
+        identity: identity.clone(),
+        statement,
+    })
 }
 
 /// How far two honest clocks may differ.
@@ -484,7 +588,9 @@ fn require(report: &mut Report, required: &RequiredRecord, judged: &[Judged], po
     let kind = required.kind;
     let matching = judged.iter().rev().find(|judged| {
         judged.statement.record.kind() == kind
-            && required.roles.contains(&judged.statement.record.actor().role)
+            && required
+                .roles
+                .contains(&judged.statement.record.actor().role)
     });
     let Some(found) = matching else {
         let roles: Vec<&str> = required.roles.iter().map(|role| role.name()).collect();
@@ -496,16 +602,21 @@ fn require(report: &mut Report, required: &RequiredRecord, judged: &[Judged], po
             roles.join(" or "),
             digest.unwrap_or_else(|| "an artifact without a digest".into()),
         );
-        report.add(Finding::new(Rule::RecordMissing, Severity::Fail, message).hint(format!(
-            "if these bytes are right, add it with `weighbridge record {}`",
-            kind.name()
-        )));
+        report.add(
+            Finding::new(Rule::RecordMissing, Severity::Fail, message).hint(format!(
+                "if these bytes are right, add it with `weighbridge record {}`",
+                kind.name()
+            )),
+        );
         return;
     };
     let time = found.statement.record.time();
     let role = found.statement.record.actor().role.name();
-    let message =
-        format!("{} by {} as {role}, dated {time}, proved by inclusion", kind.name(), found.identity.name);
+    let message = format!(
+        "{} by {} as {role}, dated {time}, proved by inclusion",
+        kind.name(),
+        found.identity.name
+    );
     report.add(
         Finding::new(Rule::RecordPresent, Severity::Pass, message)
             .at(format!("record {}", found.index)),
@@ -522,7 +633,9 @@ fn require(report: &mut Report, required: &RequiredRecord, judged: &[Judged], po
 fn explain(report: &mut Report, artifact: &ArtifactEvidence, earlier: &Earlier) {
     let what = format!("in the manifest of record {}", earlier.index);
     for difference in compare(&earlier.lines, &artifact.manifest, Algorithm::Sha256) {
-        let Some(finding) = difference_finding(&difference, artifact, &what) else { continue };
+        let Some(finding) = difference_finding(&difference, artifact, &what) else {
+            continue;
+        };
         let known = report
             .findings
             .iter()

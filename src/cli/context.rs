@@ -18,7 +18,10 @@ use crate::time::Timestamp;
 use crate::verify::{ArtifactEvidence, fault_finding, obstacle_finding};
 
 /// The time of this machine.
-#[expect(clippy::disallowed_methods, reason = "the one place that reads the clock")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the one place that reads the clock"
+)]
 pub(super) fn now() -> Timestamp {
     let millis = chrono::Utc::now().timestamp_millis();
     Timestamp::from_millis(millis).unwrap_or_else(|| unreachable!("the clock is in range"))
@@ -43,17 +46,28 @@ impl Config {
         let text = std::str::from_utf8(&bytes)
             .map_err(|error| Failure::because(path.display(), &error))?;
         let policy = Policy::parse(text).map_err(|error| {
-            Failure::error(format!("{}: {}", path.display(), error.to_string().trim_end()))
-                .hint("the policy was not applied; correct it and try again")
+            Failure::error(format!(
+                "{}: {}",
+                path.display(),
+                error.to_string().trim_end()
+            ))
+            .hint("the policy was not applied; correct it and try again")
         })?;
-        Ok(Some(Config { path: path.clone(), sha256: Sha256::of(&bytes), policy }))
+        Ok(Some(Config {
+            path: path.clone(),
+            sha256: Sha256::of(&bytes),
+            policy,
+        }))
     }
 
     /// Reads the policy file, which must be there.
     pub(super) fn load(global: &Global) -> Result<Config, Failure> {
         Config::find(global)?.ok_or_else(|| {
-            Failure::error(format!("there is no policy file {}", global.config.display()))
-                .hint("make one with `weighbridge init`, or name one with --config")
+            Failure::error(format!(
+                "there is no policy file {}",
+                global.config.display()
+            ))
+            .hint("make one with `weighbridge init`, or name one with --config")
         })
     }
 
@@ -71,7 +85,10 @@ impl Config {
     }
 
     pub(super) fn summary(&self) -> PolicySummary {
-        PolicySummary { path: self.path.display().to_string(), sha256: self.sha256 }
+        PolicySummary {
+            path: self.path.display().to_string(),
+            sha256: self.sha256,
+        }
     }
 
     /// An artifact that holds the ledger or the keys would change with every record, and publish
@@ -111,7 +128,11 @@ pub(super) fn read(
 ) -> Result<ArtifactEvidence, Failure> {
     let bar = Bar::new(output);
     let hashing = progress::hashing(request.algorithms, progress::jobs(request.jobs), &bar);
-    let reading = Reading { hashing, symlinks: request.symlinks, names: request.names };
+    let reading = Reading {
+        hashing,
+        symlinks: request.symlinks,
+        names: request.names,
+    };
     let evidence = read_artifact(artifact, request.exclusions, reading);
     bar.finish();
     Ok(evidence?)
@@ -120,11 +141,15 @@ pub(super) fn read(
 /// Refuses an artifact that is not wholly readable plain files: what signing and hashing need.
 pub(super) fn complete(path: &Path, evidence: &ArtifactEvidence) -> Result<(), Failure> {
     let obstacles = evidence.obstacles.iter().map(obstacle_finding);
-    let findings: Vec<Finding> =
-        obstacles.chain(evidence.faults.iter().map(fault_finding)).collect();
+    let findings: Vec<Finding> = obstacles
+        .chain(evidence.faults.iter().map(fault_finding))
+        .collect();
     let Some(worst) = findings.iter().max_by_key(|finding| finding.severity) else {
         if evidence.manifest.files().is_empty() {
-            return Err(Failure::refused(vec![format!("{} holds no file", path.display())]));
+            return Err(Failure::refused(vec![format!(
+                "{} holds no file",
+                path.display()
+            )]));
         }
         return Ok(());
     };
@@ -135,7 +160,12 @@ pub(super) fn complete(path: &Path, evidence: &ArtifactEvidence) -> Result<(), F
     };
     let line = |finding: &Finding| {
         let location = finding.location.as_deref().unwrap_or_default();
-        format!("{}: {} ({})", path.join(location).display(), finding.message, finding.rule.id())
+        format!(
+            "{}: {} ({})",
+            path.join(location).display(),
+            finding.message,
+            finding.rule.id()
+        )
     };
     let mut lines: Vec<String> = findings.iter().take(20).map(line).collect();
     if findings.len() > lines.len() {

@@ -26,11 +26,19 @@ pub(super) enum FailureKind {
 
 impl Failure {
     pub(super) fn error(message: impl Into<String>) -> Failure {
-        Failure { kind: FailureKind::Error, lines: vec![message.into()], hint: None }
+        Failure {
+            kind: FailureKind::Error,
+            lines: vec![message.into()],
+            hint: None,
+        }
     }
 
     pub(super) fn refused(lines: Vec<String>) -> Failure {
-        Failure { kind: FailureKind::Refused, lines, hint: None }
+        Failure {
+            kind: FailureKind::Refused,
+            lines,
+            hint: None,
+        }
     }
 
     /// An error of the library in the context of what was being done.

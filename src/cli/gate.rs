@@ -16,12 +16,14 @@ use crate::verify::verify;
 /// Answers allow or deny with reasons, without the network. Fails closed: what could not be
 /// checked is not allowed.
 #[derive(clap::Args)]
-#[command(after_help = "Exit codes: 0 allow, 1 deny, 2 inconclusive or could not run.
+#[command(
+    after_help = "Exit codes: 0 allow, 1 deny, 2 inconclusive or could not run.
 
 Examples:
   weighbridge gate ./model
   weighbridge gate --json ./model
-  weighbridge gate --receipt model.tlog-proof ./model    without a copy of the ledger")]
+  weighbridge gate --receipt model.tlog-proof ./model    without a copy of the ledger"
+)]
 pub(super) struct GateArgs {
     /// File or directory
     path: PathBuf,
@@ -46,7 +48,10 @@ pub(super) fn run(args: &GateArgs, global: &Global, output: &Output) -> Outcome 
     let config = Config::load(global)?;
     let artifact = Artifact::open(&args.path)?;
     config.keep_out_of(&artifact)?;
-    let path = args.signature.clone().unwrap_or_else(|| gate::default_signature(&artifact));
+    let path = args
+        .signature
+        .clone()
+        .unwrap_or_else(|| gate::default_signature(&artifact));
     let signature = gate::read_signature(&path);
     let exclusions = gate::exclusions(&artifact, &path);
     let request = ReadRequest {
@@ -58,12 +63,11 @@ pub(super) fn run(args: &GateArgs, global: &Global, output: &Output) -> Outcome 
     };
     let evidence = context::read(&artifact, &request, output)?;
     let digest = evidence.manifest.artifact_digest().ok();
-    let ledger = match &args.receipt {
-        Some(receipt) => gate::read_receipt(receipt),
-        None => {
-            let key = &config.policy.log.key;
-            gate::read_ledger(&config.ledger(), key, digest, &signature)
-        }
+    let ledger = if let Some(receipt) = &args.receipt {
+        gate::read_receipt(receipt)
+    } else {
+        let key = &config.policy.log.key;
+        gate::read_ledger(&config.ledger(), key, digest, &signature)
     };
     let now = context::now();
     let report = verify(&evidence, &signature, &ledger, &config.policy, now);

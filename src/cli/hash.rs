@@ -3,10 +3,10 @@
 use std::num::NonZero;
 use std::path::{Path, PathBuf};
 
-use super::Outcome;
 use super::context::{self, ReadRequest};
 use super::failure::Failure;
 use super::output::Output;
+use super::{Outcome, values};
 use crate::artifact::manifest::{self, Difference};
 use crate::artifact::{Artifact, Exclusions, Manifest, Names, Symlinks};
 use crate::digest::Algorithm;
@@ -31,7 +31,7 @@ pub(super) struct HashArgs {
     #[arg(
         long,
         short,
-        value_enum,
+        value_parser = values::word::<Algorithm>(values::ALGORITHMS),
         value_delimiter = ',',
         value_name = "NAMES",
         default_value = "sha256"
@@ -53,11 +53,16 @@ const MAX_LIST: u64 = 1 << 30;
 
 pub(super) fn run(args: &HashArgs, output: &Output) -> Outcome {
     let artifact = Artifact::open(&args.path)?;
-    let mut exclusions = match args.covered {
-        true => gate::exclusions(&artifact, &gate::default_signature(&artifact)),
-        false => Exclusions::none(),
+    let mut exclusions = if args.covered {
+        gate::exclusions(&artifact, &gate::default_signature(&artifact))
+    } else {
+        Exclusions::none()
     };
-    let list = args.check.as_ref().map(|list| read_list(list, args, &artifact)).transpose()?;
+    let list = args
+        .check
+        .as_ref()
+        .map(|list| read_list(list, args, &artifact))
+        .transpose()?;
     if let Some(inside) = args.check.as_ref().and_then(|list| artifact.locate(list)) {
         output.say(format!("{inside} is the list itself, and not checked"));
         exclusions.add(inside);
@@ -101,7 +106,10 @@ fn read_list(
     let lines = manifest::parse(&text, algorithm)
         .map_err(|error| Failure::because(path.display(), &error))?;
     if let (Some(file), [line]) = (artifact.single_file(), lines.as_slice()) {
-        return Ok(vec![manifest::Line { path: file.clone(), ..line.clone() }]);
+        return Ok(vec![manifest::Line {
+            path: file.clone(),
+            ..line.clone()
+        }]);
     }
     Ok(lines)
 }
@@ -119,7 +127,10 @@ fn report(
         Difference::Added { path } => format!("{path}: ADDED\n"),
     };
     if output.json {
-        let lines: Vec<String> = differences.iter().map(|one| line(one).trim().into()).collect();
+        let lines: Vec<String> = differences
+            .iter()
+            .map(|one| line(one).trim().into())
+            .collect();
         output.document(&serde_json::json!({
             "schema": "https://weighbridge.dev/hash-check/v1",
             "files": manifest.files().len(),
@@ -129,15 +140,24 @@ fn report(
         output.lines(differences.iter().map(line))?;
     }
     if differences.is_empty() {
-        output.say(format!("{} files are as the list says, and no other", manifest.files().len()));
+        output.say(format!(
+            "{} files are as the list says, and no other",
+            manifest.files().len()
+        ));
         return Ok(0);
     }
-    Err(Failure::refused(vec![format!("{} differences from the list", differences.len())]))
+    Err(Failure::refused(vec![format!(
+        "{} differences from the list",
+        differences.len()
+    )]))
 }
 
 fn print(args: &HashArgs, manifest: &Manifest, algorithm: Algorithm, output: &Output) -> Outcome {
     if output.json {
-        output.document(&HashDocument::new(args.path.display().to_string(), manifest))?;
+        output.document(&HashDocument::new(
+            args.path.display().to_string(),
+            manifest,
+        ))?;
     } else if let (true, Some(file)) = (manifest.is_single_file(), manifest.files().first()) {
         // As `sha256sum FILE` does: the path as it was given.
         let bytes = manifest.digest(file, algorithm).unwrap_or_default();

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use super::failure::Failure;
 use super::keys::PassphraseArgs;
 use super::output::Output;
-use super::{Global, Outcome};
+use super::{Global, Outcome, values};
 use crate::digest::Sha256;
 use crate::disk::{self, Access, Existing};
 use crate::key::{self, KeyAlgorithm, Passphrase, PrivateKey};
@@ -32,7 +32,7 @@ pub(super) struct InitArgs {
     #[arg(default_value = ".", value_name = "DIR")]
     directory: PathBuf,
     /// The type of the signing key; OMS tools verify the EC types
-    #[arg(long, value_enum, default_value = "p256")]
+    #[arg(long, value_parser = values::key_algorithm(), default_value = "p256", value_name = "NAME")]
     algorithm: KeyAlgorithm,
     /// The name of the signer in the policy
     #[arg(long, default_value = "release", value_name = "NAME")]
@@ -54,24 +54,34 @@ const LOG_KEY: &str = "keys/log.key.pem";
 pub(super) fn run(args: &InitArgs, global: &Global, output: &Output) -> Outcome {
     let directory = &args.directory;
     // `init DIR` sets up there; the policy's file name is the one that --config would look for.
-    let name = global.config.file_name().map(Path::new).unwrap_or(Path::new("weighbridge.toml"));
+    let name = global
+        .config
+        .file_name()
+        .map_or(Path::new("weighbridge.toml"), Path::new);
     let policy_path = directory.join(name);
     if policy_path.exists() {
-        return existing(directory, &policy_path, output);
+        existing(directory, &policy_path, output);
+        return Ok(0);
     }
     let identity = crate::statement::Text::new(args.identity.clone())
         .map_err(|error| Failure::because("--identity", &error))?;
     if identity.as_str().contains(['"', '\\']) {
-        return Err(Failure::error("--identity holds a quotation mark or a backslash"));
+        return Err(Failure::error(
+            "--identity holds a quotation mark or a backslash",
+        ));
     }
     disk::create_directory(&directory.join("keys"))?;
     let mut keys = Keys::new(args, directory)?;
     let signing = keys.take(SIGNING_KEY, args.algorithm, output)?;
-    let log = match keys.take(LOG_KEY, KeyAlgorithm::Ed25519, output)? {
-        PrivateKey::Ed25519(key) => key,
-        _ => return Err(Failure::error(format!("{LOG_KEY}: a log signs with Ed25519"))),
+    let PrivateKey::Ed25519(log) = keys.take(LOG_KEY, KeyAlgorithm::Ed25519, output)? else {
+        return Err(Failure::error(format!(
+            "{LOG_KEY}: a log signs with Ed25519"
+        )));
     };
-    write_once(&directory.join(SIGNING_PUBLIC), signing.public().to_pem().as_bytes())?;
+    write_once(
+        &directory.join(SIGNING_PUBLIC),
+        signing.public().to_pem().as_bytes(),
+    )?;
     // Private keys do not belong into a repository; everything else here does.
     write_once(&directory.join("keys/.gitignore"), b"*.key.pem\n")?;
 
@@ -97,29 +107,43 @@ pub(super) fn run(args: &InitArgs, global: &Global, output: &Output) -> Outcome 
     });
     // What is written must be what can be read.
     Policy::parse(&text).map_err(|error| Failure::because("the new policy", &error))?;
-    disk::write(&policy_path, text.as_bytes(), Existing::Refuse, Access::Shared)?;
+    disk::write(
+        &policy_path,
+        text.as_bytes(),
+        Existing::Refuse,
+        Access::Shared,
+    )?;
 
     output.say(format!("made {}", policy_path.display()));
     output.say(format!(
         "     {} ({}{})",
         directory.join("keys").display(),
         args.algorithm.name(),
-        if args.no_passphrase { ", NOT encrypted" } else { ", encrypted" }
+        if args.no_passphrase {
+            ", NOT encrypted"
+        } else {
+            ", encrypted"
+        }
     ));
-    output.say(format!("     {} ({origin})", directory.join("ledger").display()));
+    output.say(format!(
+        "     {} ({origin})",
+        directory.join("ledger").display()
+    ));
     output.say("next: weighbridge sign --record PATH, then weighbridge gate PATH");
     Ok(0)
 }
 
 /// A set-up that is there: says so, and what of it is missing on this machine.
-fn existing(directory: &Path, policy_path: &Path, output: &Output) -> Outcome {
-    output.say(format!("{} exists already; nothing was changed", policy_path.display()));
+fn existing(directory: &Path, policy_path: &Path, output: &Output) {
+    output.say(format!(
+        "{} exists already; nothing was changed",
+        policy_path.display()
+    ));
     for part in [SIGNING_KEY, LOG_KEY, "ledger/checkpoint"] {
         if !directory.join(part).exists() {
             output.warn(format!("{} is not here", directory.join(part).display()));
         }
     }
-    Ok(0)
 }
 
 fn write_once(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
@@ -138,12 +162,16 @@ struct Keys<'a> {
 
 impl<'a> Keys<'a> {
     fn new(args: &'a InitArgs, directory: &'a Path) -> Result<Keys<'a>, Failure> {
-        let complete = [SIGNING_KEY, LOG_KEY].iter().all(|key| directory.join(key).exists());
-        let passphrase = match args.no_passphrase || complete {
-            true => None,
-            false => Some(args.passphrase.for_new_key()?),
-        };
-        Ok(Keys { args, directory, passphrase })
+        let complete = [SIGNING_KEY, LOG_KEY]
+            .iter()
+            .all(|key| directory.join(key).exists());
+        let asked = !args.no_passphrase && !complete;
+        let passphrase = asked.then(|| args.passphrase.for_new_key()).transpose()?;
+        Ok(Keys {
+            args,
+            directory,
+            passphrase,
+        })
     }
 
     fn take(

@@ -38,7 +38,10 @@ impl PassphraseArgs {
             let line = text.split(['\n', '\r']).next().unwrap_or_default();
             return not_empty(line.to_owned(), &path).map(Some);
         }
-        #[expect(clippy::disallowed_methods, reason = "the one place that reads the passphrase")]
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "the one place that reads the passphrase"
+        )]
         match std::env::var(VARIABLE) {
             Ok(text) => not_empty(text, VARIABLE).map(Some),
             Err(std::env::VarError::NotPresent) => Ok(None),
@@ -54,12 +57,16 @@ impl PassphraseArgs {
         let Some(first) = output::prompt("Passphrase for the new keys: ") else {
             return Err(no_passphrase("the new keys need a passphrase"));
         };
-        let first = first.map_err(|error| Failure::because("cannot read the passphrase", &error))?;
+        let first =
+            first.map_err(|error| Failure::because("cannot read the passphrase", &error))?;
         let passphrase = not_empty(first, "the passphrase")?;
         let second = output::prompt("Once more: ").transpose();
         let second =
             second.map_err(|error| Failure::because("cannot read the passphrase", &error))?;
-        if second.map(Zeroizing::new).is_none_or(|second| *second != *passphrase.0) {
+        if second
+            .map(Zeroizing::new)
+            .is_none_or(|second| *second != *passphrase.0)
+        {
             return Err(Failure::error("the two passphrases differ"));
         }
         Ok(passphrase)
@@ -67,7 +74,10 @@ impl PassphraseArgs {
 
     /// Reads private keys, asking for a passphrase at most once per key that needs another.
     pub(super) fn reader(&self) -> KeyReader<'_> {
-        KeyReader { args: self, known: None }
+        KeyReader {
+            args: self,
+            known: None,
+        }
     }
 }
 
@@ -112,7 +122,10 @@ impl KeyReader<'_> {
                     return Err(Failure::because("cannot read the passphrase", &error));
                 }
                 None => {
-                    return Err(no_passphrase(&format!("{} needs a passphrase", path.display())));
+                    return Err(no_passphrase(&format!(
+                        "{} needs a passphrase",
+                        path.display()
+                    )));
                 }
             },
         };
@@ -156,7 +169,10 @@ fn read_pem(path: &Path) -> Result<Zeroizing<String>, Failure> {
         Ok(text) => Ok(Zeroizing::new(text)),
         Err(error) => {
             _ = Zeroizing::new(error.into_bytes());
-            Err(Failure::error(format!("{} is not a PEM file", path.display())))
+            Err(Failure::error(format!(
+                "{} is not a PEM file",
+                path.display()
+            )))
         }
     }
 }
@@ -165,9 +181,8 @@ fn key_failure(path: &Path, error: &KeyError) -> Failure {
     let failure = Failure::error(format!("{} {error}", path.display()));
     match error {
         KeyError::Passphrase => failure.hint(format!("check {VARIABLE}, or the descriptor")),
-        KeyError::Unsupported(_) => {
-            failure.hint("make one with `openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256`")
-        }
+        KeyError::Unsupported(_) => failure
+            .hint("make one with `openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256`"),
         _ => failure,
     }
 }

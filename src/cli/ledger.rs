@@ -17,7 +17,7 @@ use crate::ledger::proof::MAX_PROOF;
 use crate::ledger::tile::MAX_ENTRY;
 use crate::ledger::{self, DirectoryStore, Log, TlogProof};
 use crate::note::NoteKey;
-use crate::statement::{Record, Statement};
+use crate::statement::{Record, Statement, Text};
 
 /// Read, prove and check the ledger
 #[derive(clap::Args)]
@@ -60,7 +60,10 @@ enum LedgerVerb {
     /// Prove that a record is in the log, or that an older log is a prefix of this one
     Prove {
         /// The record's index
-        #[arg(required_unless_present = "consistency", conflicts_with = "consistency")]
+        #[arg(
+            required_unless_present = "consistency",
+            conflicts_with = "consistency"
+        )]
         index: Option<u64>,
         /// Prove that the log of this size is a prefix of the log now
         #[arg(long, value_name = "SIZE")]
@@ -86,9 +89,11 @@ pub(super) fn run(args: &LedgerArgs, global: &Global, output: &Output) -> Outcom
     match &args.verb {
         LedgerVerb::Init => init(args, global, output),
         LedgerVerb::Log => list(&Log::open(&store, &key)?, output),
-        LedgerVerb::Show { index, raw, manifest } => {
-            show(&store, &key, *index, (*raw, *manifest), output)
-        }
+        LedgerVerb::Show {
+            index,
+            raw,
+            manifest,
+        } => show(&store, &key, *index, (*raw, *manifest), output),
         LedgerVerb::Checkpoint => {
             let log = Log::open(&store, &key)?;
             if output.json {
@@ -104,13 +109,19 @@ pub(super) fn run(args: &LedgerArgs, global: &Global, output: &Output) -> Outcom
             }
             Ok(0)
         }
-        LedgerVerb::Prove { index, consistency, out } => match (index, consistency) {
+        LedgerVerb::Prove {
+            index,
+            consistency,
+            out,
+        } => match (index, consistency) {
             (_, Some(old)) => prove_consistency(&store, &key, *old, output),
             (Some(index), None) => prove(&store, &key, *index, out.as_ref(), output),
             (None, None) => Err(Failure::error("name a record, or --consistency SIZE")),
         },
         LedgerVerb::Verify { receipt, entry } => {
-            let entry = entry.clone().unwrap_or_else(|| gate::receipt_entry(receipt));
+            let entry = entry
+                .clone()
+                .unwrap_or_else(|| gate::receipt_entry(receipt));
             verify(&key, receipt, &entry, output)
         }
         LedgerVerb::Fsck => check(&store, &key, output),
@@ -123,7 +134,10 @@ fn place(args: &LedgerArgs, global: &Global) -> Result<(DirectoryStore, NoteKey)
         (Some(_), Some(_)) => None,
         _ => Some(Config::load(global)?),
     };
-    let directory = args.dir.clone().or_else(|| config.as_ref().map(Config::ledger));
+    let directory = args
+        .dir
+        .clone()
+        .or_else(|| config.as_ref().map(Config::ledger));
     let directory = directory.ok_or_else(|| Failure::error("no ledger was given"))?;
     let key = match (&args.log_key, &config) {
         (Some(text), _) => {
@@ -138,9 +152,15 @@ fn place(args: &LedgerArgs, global: &Global) -> Result<(DirectoryStore, NoteKey)
 fn init(args: &LedgerArgs, global: &Global, output: &Output) -> Outcome {
     let config = Config::load(global)?;
     if args.dir.is_some() || args.log_key.is_some() {
-        return Err(Failure::error("ledger init makes the ledger of the policy; --dir and --log-key do not apply"));
+        return Err(Failure::error(
+            "ledger init makes the ledger of the policy; --dir and --log-key do not apply",
+        ));
     }
-    let signing = config.policy.signing.as_ref().and_then(|signing| signing.log_key.as_ref());
+    let signing = config
+        .policy
+        .signing
+        .as_ref()
+        .and_then(|signing| signing.log_key.as_ref());
     let path = signing.map(|path| config.resolve(path));
     let path = super::keys::required(path, "log key", "name it as log_key in [signing]")?;
     let passphrase = super::keys::PassphraseArgs::default();
@@ -170,7 +190,7 @@ fn summary(bytes: &[u8]) -> serde_json::Value {
                 "name": subject.name.as_str(),
                 "artifact": statement.artifact().map(|digest| digest.to_string()),
                 "time": record.time(),
-                "signer": record.actor().party.as_ref().map(|party| party.as_str()),
+                "signer": record.actor().party.as_ref().map(Text::as_str),
                 "role": record.actor().role,
             });
             if let (Record::Acquire(acquire), Some(line)) = (record, line.as_object_mut()) {
@@ -199,8 +219,11 @@ fn list(log: &Log<'_, DirectoryStore>, output: &Output) -> Outcome {
         return Ok(0);
     }
     output.lines(lines.into_iter().map(|(index, line)| {
-        let field = |name: &str| crate::path::display(line[name].as_str().unwrap_or_default());
-        if let Some(error) = line["error"].as_str() {
+        let field = |name: &str| {
+            let value = line.get(name).and_then(|value| value.as_str());
+            crate::path::display(value.unwrap_or_default())
+        };
+        if let Some(error) = line.get("error").and_then(|error| error.as_str()) {
             return format!("{index}  {}\n", crate::path::display(error));
         }
         format!(
@@ -215,7 +238,10 @@ fn list(log: &Log<'_, DirectoryStore>, output: &Output) -> Outcome {
         .to_owned()
             + "\n"
     }))?;
-    output.say(format!("{} entries, checked against the signed root", log.checkpoint().size));
+    output.say(format!(
+        "{} entries, checked against the signed root",
+        log.checkpoint().size
+    ));
     Ok(0)
 }
 
@@ -246,7 +272,9 @@ fn show(
     let statement: serde_json::Value =
         crate::json::parse(&envelope.payload, MAX_ENTRY).map_err(|error| fail(&error))?;
     output.document(&statement)?;
-    output.say(format!("record {index}, proved by inclusion; its signature is judged by `gate`"));
+    output.say(format!(
+        "record {index}, proved by inclusion; its signature is judged by `gate`"
+    ));
     Ok(0)
 }
 
@@ -265,7 +293,11 @@ fn prove(
     let beside = gate::receipt_entry(path);
     disk::write(&beside, &entry, Existing::Replace, Access::Shared)?;
     disk::write(path, &proof.encode(), Existing::Replace, Access::Shared)?;
-    output.say(format!("wrote receipt {} and record {}", path.display(), beside.display()));
+    output.say(format!(
+        "wrote receipt {} and record {}",
+        path.display(),
+        beside.display()
+    ));
     Ok(0)
 }
 
@@ -291,7 +323,11 @@ fn verify(
     let proof = disk::read(receipt, MAX_PROOF as u64)?;
     let bytes = disk::read(entry, MAX_ENTRY as u64)?;
     let refused = |error: &dyn std::error::Error| {
-        Failure::refused(vec![format!("{}: {}", receipt.display(), gate::cause(error))])
+        Failure::refused(vec![format!(
+            "{}: {}",
+            receipt.display(),
+            gate::cause(error)
+        )])
     };
     let proof = TlogProof::parse(&proof).map_err(|error| refused(&error))?;
     let checkpoint = proof.verify(&bytes, key).map_err(|error| refused(&error))?;
@@ -341,6 +377,7 @@ fn check(store: &DirectoryStore, key: &NoteKey, output: &Output) -> Outcome {
         return Ok(0);
     }
     let lines = report.problems.iter().take(20).map(line).collect();
-    Err(Failure::refused(lines)
-        .hint("the ledger was altered or damaged; restore it from a copy, and keep this one as evidence"))
+    Err(Failure::refused(lines).hint(
+        "the ledger was altered or damaged; restore it from a copy, and keep this one as evidence",
+    ))
 }

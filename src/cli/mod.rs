@@ -18,6 +18,7 @@ mod progress;
 mod record;
 mod sign;
 mod tour;
+mod values;
 mod verify;
 
 use std::path::PathBuf;

@@ -6,11 +6,11 @@ use std::path::{Path, PathBuf};
 use clap::{ArgAction, Args, Subcommand};
 use zeroize::Zeroizing;
 
+use super::Outcome;
 use super::context::{self, ReadRequest};
 use super::failure::Failure;
 use super::keys::{self, PassphraseArgs};
 use super::output::Output;
-use super::Outcome;
 use crate::artifact::{Artifact, Exclusions, Names, Symlinks};
 use crate::digest::Algorithm;
 use crate::disk::{self, Access, Existing};
@@ -30,7 +30,13 @@ use crate::verify::{ArtifactEvidence, SignatureEvidence, verify_signature};
 Flags are accepted with underscores and with hyphens.")]
 pub(super) struct OmsArgs {
     /// Accepted for compatibility; has no effect
-    #[arg(long, alias = "log_level", global = true, value_name = "LEVEL", hide = true)]
+    #[arg(
+        long,
+        alias = "log_level",
+        global = true,
+        value_name = "LEVEL",
+        hide = true
+    )]
     log_level: Option<String>,
     #[command(subcommand)]
     verb: OmsVerb,
@@ -137,14 +143,22 @@ struct VerifyKeyArgs {
 
 pub(super) fn run(args: &OmsArgs, output: &Output) -> Outcome {
     match &args.verb {
-        OmsVerb::Sign { method: SignMethod::Key(args) } => sign(args, output),
-        OmsVerb::Verify { method: VerifyMethod::Key(args) } => verify(args, output),
+        OmsVerb::Sign {
+            method: SignMethod::Key(args),
+        } => sign(args, output),
+        OmsVerb::Verify {
+            method: VerifyMethod::Key(args),
+        } => verify(args, output),
     }
 }
 
 impl ModelArgs {
     fn symlinks(&self) -> Symlinks {
-        if self.allow_symlinks { Symlinks::FollowInside } else { Symlinks::Refuse }
+        if self.allow_symlinks {
+            Symlinks::FollowInside
+        } else {
+            Symlinks::Refuse
+        }
     }
 
     /// What is left out, by the path inside the model. Paths outside it are dropped, as the peer
@@ -152,10 +166,16 @@ impl ModelArgs {
     fn ignored(&self, artifact: &Artifact, signature: &Path) -> Vec<ArtifactPath> {
         let git = DEFAULT_IGNORED.iter().filter(|_| !self.no_ignore_git_paths);
         let git = git.filter_map(|path| ArtifactPath::new(path).ok());
-        let own = self.ignore_paths.iter().map(PathBuf::as_path).chain([signature]);
+        let own = self
+            .ignore_paths
+            .iter()
+            .map(PathBuf::as_path)
+            .chain([signature]);
         let mut ignored: Vec<ArtifactPath> = match artifact.single_file() {
             Some(_) => Vec::new(),
-            None => git.chain(own.filter_map(|path| artifact.locate(path))).collect(),
+            None => git
+                .chain(own.filter_map(|path| artifact.locate(path)))
+                .collect(),
         };
         ignored.sort_unstable();
         ignored.dedup();
@@ -170,7 +190,9 @@ impl ModelArgs {
         output: &Output,
     ) -> Result<ArtifactEvidence, Failure> {
         let mut exclusions = Exclusions::none();
-        ignored.iter().for_each(|path| exclusions.add(path.clone()));
+        for path in ignored {
+            exclusions.add(path.clone());
+        }
         let request = ReadRequest {
             exclusions: &exclusions,
             algorithms,
@@ -185,13 +207,18 @@ impl ModelArgs {
 fn sign(args: &SignKeyArgs, output: &Output) -> Outcome {
     let artifact = Artifact::open(&args.model.model_path)?;
     let ignored = args.model.ignored(&artifact, &args.signature);
-    let password = args.password.clone().map(|text| Passphrase(Zeroizing::new(text)));
+    let password = args
+        .password
+        .clone()
+        .map(|text| Passphrase(Zeroizing::new(text)));
     if password.is_some() {
         output.warn("--password is visible to other users of this machine");
     }
     let mut reader = args.passphrase.reader().with(password);
     let key = reader.private(&args.private_key, output)?;
-    let evidence = args.model.read(&artifact, &ignored, &[Algorithm::Sha256], output)?;
+    let evidence = args
+        .model
+        .read(&artifact, &ignored, &[Algorithm::Sha256], output)?;
     context::complete(&args.model.model_path, &evidence)?;
     let options = SignOptions {
         name: artifact.name(),
@@ -203,7 +230,8 @@ fn sign(args: &SignKeyArgs, output: &Output) -> Outcome {
     disk::write(&args.signature, &bytes, Existing::Replace, Access::Shared)?;
     if output.json {
         let signature = args.signature.display().to_string();
-        output.document(&serde_json::json!({ "signature": signature, "root": root.to_string() }))?;
+        output
+            .document(&serde_json::json!({ "signature": signature, "root": root.to_string() }))?;
     } else {
         output.data("Signing succeeded\n")?;
     }
@@ -218,7 +246,10 @@ fn verify(args: &VerifyKeyArgs, output: &Output) -> Outcome {
     if let SignatureEvidence::Bundle { bundle, .. } = &signature
         && let Ok(bundle) = &**bundle
     {
-        let recorded = bundle.ignored.iter().filter_map(|path| ArtifactPath::new(path).ok());
+        let recorded = bundle
+            .ignored
+            .iter()
+            .filter_map(|path| ArtifactPath::new(path).ok());
         ignored.extend(recorded);
     }
     let algorithms = gate::algorithms(&signature);
@@ -256,7 +287,10 @@ fn verify(args: &VerifyKeyArgs, output: &Output) -> Outcome {
         output.data("Verification succeeded\n")?;
         return Ok(0);
     }
-    let wrong = report.findings.iter().filter(|finding| finding.severity >= Severity::Inconclusive);
+    let wrong = report
+        .findings
+        .iter()
+        .filter(|finding| finding.severity >= Severity::Inconclusive);
     let wrong: Vec<String> = wrong.map(line).collect();
     let message = format!("Verification failed with error: {}", wrong.join("; "));
     output.say(crate::path::display(&message));

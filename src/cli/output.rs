@@ -3,7 +3,7 @@
 //! Standard output carries data: digests, a leaf index, a report, JSON. Standard error carries
 //! words: progress, remarks, warnings, errors. Colours appear on a terminal only, and never with
 //! NO_COLOR. `--quiet` silences remarks, not warnings.
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "this is where printing is done")]
+#![expect(clippy::unused_self, reason = "who holds no Output cannot print")]
 
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
@@ -21,13 +21,18 @@ pub(super) struct Output {
 
 impl Output {
     pub(super) fn new(global: &Global) -> Output {
-        Output { json: global.json, quiet: global.quiet }
+        Output {
+            json: global.json,
+            quiet: global.quiet,
+        }
     }
 
     /// Data, verbatim.
     pub(super) fn data(&self, text: &str) -> Result<(), Failure> {
         let mut stdout = anstream::AutoStream::auto(io::stdout()).lock();
-        let written = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
+        let written = stdout
+            .write_all(text.as_bytes())
+            .and_then(|()| stdout.flush());
         written.map_err(|error| write_failure(&error))
     }
 
@@ -35,7 +40,9 @@ impl Output {
     pub(super) fn lines(&self, lines: impl Iterator<Item = String>) -> Result<(), Failure> {
         let mut stdout = io::BufWriter::with_capacity(1 << 16, io::stdout().lock());
         for line in lines {
-            stdout.write_all(line.as_bytes()).map_err(|error| write_failure(&error))?;
+            stdout
+                .write_all(line.as_bytes())
+                .map_err(|error| write_failure(&error))?;
         }
         stdout.flush().map_err(|error| write_failure(&error))
     }
@@ -76,7 +83,10 @@ impl Output {
             FailureKind::Pipe => return code,
         };
         for line in &failure.lines {
-            anstream::eprintln!("\u{1b}[1;31m{word}\u{1b}[0m: {}", crate::path::display(line));
+            anstream::eprintln!(
+                "\u{1b}[1;31m{word}\u{1b}[0m: {}",
+                crate::path::display(line)
+            );
         }
         if let Some(hint) = &failure.hint {
             anstream::eprintln!("hint: {}", crate::path::display(hint));
@@ -110,5 +120,7 @@ pub(super) fn usage(error: &clap::Error) -> ExitCode {
 
 /// A prompt for a passphrase, on the terminal.
 pub(super) fn prompt(question: &str) -> Option<io::Result<String>> {
-    io::stdin().is_terminal().then(|| rpassword::prompt_password(question))
+    io::stdin()
+        .is_terminal()
+        .then(|| rpassword::prompt_password(question))
 }

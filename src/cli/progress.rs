@@ -21,7 +21,8 @@ impl Bar {
             return Bar(None);
         }
         let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::hidden());
-        let template = "hashing {msg} [{bar:30}] {bytes}/{total_bytes} {binary_bytes_per_sec} {eta} left";
+        let template =
+            "hashing {msg} [{bar:30}] {bytes}/{total_bytes} {binary_bytes_per_sec} {eta} left";
         if let Ok(style) = ProgressStyle::with_template(template) {
             bar.set_style(style.progress_chars("=> "));
         }
@@ -42,7 +43,11 @@ impl Progress for Bar {
             && (bytes >= WORTH_DRAWING || files >= 10_000)
         {
             bar.set_length(bytes);
-            bar.set_message(if files == 1 { "1 file".into() } else { format!("{files} files") });
+            bar.set_message(if files == 1 {
+                "1 file".into()
+            } else {
+                format!("{files} files")
+            });
             bar.set_draw_target(ProgressDrawTarget::stderr_with_hz(8));
         }
     }
@@ -65,5 +70,9 @@ pub(super) fn hashing<'a>(
     jobs: NonZero<usize>,
     bar: &'a Bar,
 ) -> Hashing<'a> {
-    Hashing { algorithms, jobs, progress: bar }
+    Hashing {
+        algorithms,
+        jobs,
+        progress: bar,
+    }
 }

@@ -10,7 +10,7 @@ use super::context::{self, Config, ReadRequest};
 use super::failure::Failure;
 use super::keys::{self, KeyReader, PassphraseArgs};
 use super::output::Output;
-use super::{Global, Outcome};
+use super::{Global, Outcome, values};
 use crate::artifact::{Artifact, Names, Symlinks};
 use crate::digest::{Algorithm, Sha256};
 use crate::disk::{self, Access, Existing};
@@ -43,7 +43,7 @@ pub(super) struct RecordArgs {
 
 #[derive(Subcommand)]
 enum RecordKind {
-    Acquire(AcquireArgs),
+    Acquire(Box<AcquireArgs>),
     Release(ReleaseArgs),
 }
 
@@ -59,7 +59,7 @@ struct CommonArgs {
     #[arg(long, value_name = "FILE")]
     key: Option<PathBuf>,
     /// The role to sign in; unless given, the one that the policy names
-    #[arg(long, value_enum)]
+    #[arg(long, value_parser = values::word::<Role>(values::ROLES), value_name = "ROLE")]
     role: Option<Role>,
     /// Write the receipt to this file, and the record beside it
     #[arg(long, value_name = "FILE")]
@@ -90,10 +90,10 @@ struct AcquireArgs {
     #[arg(long, value_name = "TEXT")]
     publisher: Option<String>,
     /// What kind of artifact it is
-    #[arg(long, value_enum, default_value = "model")]
+    #[arg(long, value_parser = values::word::<Asset>(values::ASSETS), default_value = "model", value_name = "WORD")]
     asset: Asset,
     /// How it was obtained
-    #[arg(long, value_enum, default_value = "download")]
+    #[arg(long, value_parser = values::word::<Method>(values::METHODS), default_value = "download", value_name = "WORD")]
     method: Method,
     /// When retrieval began, in RFC 3339; unless given, now
     #[arg(long, value_name = "TIME")]
@@ -114,10 +114,10 @@ struct AcquireArgs {
     #[arg(long, value_name = "BOOL")]
     public: Option<bool>,
     /// How the source was authenticated
-    #[arg(long, value_enum, default_value = "none")]
+    #[arg(long, value_parser = values::word::<AuthenticationMethod>(values::AUTHENTICATION_METHODS), default_value = "none", value_name = "WORD")]
     auth_method: AuthenticationMethod,
     /// With what result
-    #[arg(long, value_enum, default_value = "not-checked")]
+    #[arg(long, value_parser = values::word::<AuthenticationResult>(values::AUTHENTICATION_RESULTS), default_value = "not-checked", value_name = "WORD")]
     auth_result: AuthenticationResult,
     /// The host that was talked to
     #[arg(long, value_name = "HOST")]
@@ -141,7 +141,9 @@ struct AcquireArgs {
 
 /// Record that the developer publishes an artifact under its digest
 #[derive(clap::Args)]
-#[command(after_help = "Example:\n  weighbridge record release --version 1.2 --licence MIT ./model")]
+#[command(
+    after_help = "Example:\n  weighbridge record release --version 1.2 --licence MIT ./model"
+)]
 struct ReleaseArgs {
     #[command(flatten)]
     common: CommonArgs,
@@ -168,13 +170,24 @@ pub(super) fn run(args: &RecordArgs, global: &Global, output: &Output) -> Outcom
     let artifact = Artifact::open(&common.path)?;
     config.keep_out_of(&artifact)?;
     let mut reader = common.passphrase.reader();
-    let named = config.policy.signing.as_ref().map(|signing| config.resolve(&signing.key));
+    let named = config
+        .policy
+        .signing
+        .as_ref()
+        .map(|signing| config.resolve(&signing.key));
     let path = common.key.clone().or(named);
-    let path = keys::required(path, "signing key", "name one with --key, or in [signing] of the policy")?;
+    let path = keys::required(
+        path,
+        "signing key",
+        "name one with --key, or in [signing] of the policy",
+    )?;
     let key = reader.private(&path, output)?;
     let recorder = Recorder::open(&config, &key, common.role, &mut reader, output)?;
 
-    let signature = common.signature.clone().unwrap_or_else(|| gate::default_signature(&artifact));
+    let signature = common
+        .signature
+        .clone()
+        .unwrap_or_else(|| gate::default_signature(&artifact));
     let exclusions = gate::exclusions(&artifact, &signature);
     let request = ReadRequest {
         exclusions: &exclusions,
@@ -239,7 +252,9 @@ impl<'a> Recorder<'a> {
                 .hint("add its public key as an [[identity]], or sign with another key")
         })?;
         let role = role.or(policy.signing.as_ref().map(|signing| signing.role));
-        let role = role.or(identity.roles.first().copied()).unwrap_or(Role::Developer);
+        let role = role
+            .or(identity.roles.first().copied())
+            .unwrap_or(Role::Developer);
         if !identity.roles.contains(&role) {
             return Err(Failure::error(format!(
                 "identity {} does not have the role {}",
@@ -247,16 +262,27 @@ impl<'a> Recorder<'a> {
                 role.name()
             )));
         }
-        let log_key = policy.signing.as_ref().and_then(|signing| signing.log_key.as_ref());
+        let log_key = policy
+            .signing
+            .as_ref()
+            .and_then(|signing| signing.log_key.as_ref());
         let log_key = log_key.map(|path| config.resolve(path));
         let hint = "name it as log_key in [signing] of the policy";
         let log_key = reader.log(&keys::required(log_key, "log key", hint)?, output)?;
         if crate::note::NoteKey::new(policy.log.key.name(), log_key.verifying_key()).as_ref()
             != Ok(&policy.log.key)
         {
-            return Err(Failure::error("the log key is not the one that the policy trusts"));
+            return Err(Failure::error(
+                "the log key is not the one that the policy trusts",
+            ));
         }
-        Ok(Recorder { config, key, role, log_key, now: context::now() })
+        Ok(Recorder {
+            config,
+            key,
+            role,
+            log_key,
+            now: context::now(),
+        })
     }
 
     pub(super) fn config(&self) -> &Config {
@@ -265,8 +291,16 @@ impl<'a> Recorder<'a> {
 
     fn actor(&self) -> Actor {
         let key_id = self.key.public().key_id();
-        let party = self.config.policy.identity(&key_id).map(|identity| identity.name.clone());
-        Actor { key_id, party, role: self.role }
+        let party = self
+            .config
+            .policy
+            .identity(&key_id)
+            .map(|identity| identity.name.clone());
+        Actor {
+            key_id,
+            party,
+            role: self.role,
+        }
     }
 
     /// A release without further particulars.
@@ -288,7 +322,11 @@ impl<'a> Recorder<'a> {
         }))
     }
 
-    fn release_with(&self, args: &ReleaseArgs, manifest: ManifestReference) -> Result<Record, Failure> {
+    fn release_with(
+        &self,
+        args: &ReleaseArgs,
+        manifest: ManifestReference,
+    ) -> Result<Record, Failure> {
         Ok(Record::Release(Box::new(Release {
             time: self.now,
             time_source: TimeSource::Local,
@@ -308,9 +346,13 @@ impl<'a> Recorder<'a> {
 
     fn acquire(&self, args: &AcquireArgs, manifest: ManifestReference) -> Result<Record, Failure> {
         let start = args.retrieved_start.unwrap_or(self.now);
-        let end = args.retrieved_end.unwrap_or(start.max(args.retrieved_start.unwrap_or(start)));
+        let end = args
+            .retrieved_end
+            .unwrap_or(start.max(args.retrieved_start.unwrap_or(start)));
         if end < start {
-            return Err(Failure::error("--retrieved-end is before --retrieved-start"));
+            return Err(Failure::error(
+                "--retrieved-end is before --retrieved-start",
+            ));
         }
         if end > self.now {
             return Err(Failure::error("--retrieved-end is after now"));
@@ -339,15 +381,20 @@ impl<'a> Recorder<'a> {
         if args.auth_method == AuthenticationMethod::None
             && args.auth_result == AuthenticationResult::Verified
         {
-            return Err(Failure::error("--auth-result verified needs an --auth-method"));
+            return Err(Failure::error(
+                "--auth-result verified needs an --auth-method",
+            ));
         }
-        let endpoint_identity = match text("--auth-host", args.auth_host.as_ref())? {
-            Some(host) => Some(EndpointIdentity { host, cert_sha256: args.auth_cert }),
-            None => None,
-        };
+        let host = text("--auth-host", args.auth_host.as_ref())?;
+        let endpoint_identity = host.map(|host| EndpointIdentity {
+            host,
+            cert_sha256: args.auth_cert,
+        });
         let published_digest = match &args.published_digest {
             Some(path) => {
-                let name = path.file_name().map(|name| name.to_string_lossy().into_owned());
+                let name = path
+                    .file_name()
+                    .map(|name| name.to_string_lossy().into_owned());
                 let read_from = args.published_at.clone().or(name).unwrap_or_default();
                 Some(PublishedDigest {
                     digest: Sha256::of(&disk::read(path, ledger::MAX_BLOB)?),
@@ -413,7 +460,10 @@ impl<'a> Recorder<'a> {
             kind.name(),
             appended.first
         ));
-        Ok(Recorded { index: appended.first, artifact: digest.to_string() })
+        Ok(Recorded {
+            index: appended.first,
+            artifact: digest.to_string(),
+        })
     }
 }
 
@@ -424,7 +474,9 @@ fn manifest_reference(evidence: &ArtifactEvidence) -> ManifestReference {
         sha256: Sha256::of(manifest.text().as_bytes()),
         files: manifest.files().len() as u64,
         bytes: manifest.bytes(),
-        not_covered: paths.filter_map(|path| Text::new(path.to_string()).ok()).collect(),
+        not_covered: paths
+            .filter_map(|path| Text::new(path.to_string()).ok())
+            .collect(),
     }
 }
 
@@ -433,7 +485,9 @@ fn flag<T>(name: &str, value: Result<T, TextError>) -> Result<T, Failure> {
 }
 
 fn text(name: &str, value: Option<&String>) -> Result<Option<Text>, Failure> {
-    value.map(|value| flag(name, Text::new(value.as_str()))).transpose()
+    value
+        .map(|value| flag(name, Text::new(value.as_str())))
+        .transpose()
 }
 
 /// Writes the receipt of entry `index` to `path`, and the entry beside it.
@@ -448,10 +502,16 @@ pub(super) fn write_receipt(
     let (entry, proof) = log.entry(index)?;
     let beside = gate::receipt_entry(path);
     if beside == path {
-        return Err(Failure::error("a receipt cannot be called .dsse: its record is"));
+        return Err(Failure::error(
+            "a receipt cannot be called .dsse: its record is",
+        ));
     }
     disk::write(&beside, &entry, Existing::Replace, Access::Shared)?;
     disk::write(path, &proof.encode(), Existing::Replace, Access::Shared)?;
-    output.say(format!("wrote receipt {} and record {}", path.display(), beside.display()));
+    output.say(format!(
+        "wrote receipt {} and record {}",
+        path.display(),
+        beside.display()
+    ));
     Ok(())
 }

@@ -17,6 +17,7 @@ use crate::disk::{self, Access, Existing};
 use crate::gate;
 use crate::key::PrivateKey;
 use crate::oms::{self, SignOptions};
+use crate::report::text::count;
 use crate::statement::release::SignatureReference;
 use crate::verify::ArtifactEvidence;
 
@@ -53,15 +54,19 @@ pub(super) struct SignArgs {
 }
 
 pub(super) fn run(args: &SignArgs, global: &Global, output: &Output) -> Outcome {
-    let config = match args.record {
-        true => Some(Config::load(global)?),
-        false => Config::find(global)?,
+    let config = if args.record {
+        Some(Config::load(global)?)
+    } else {
+        Config::find(global)?
     };
     let artifact = Artifact::open(&args.path)?;
     if let Some(config) = &config {
         config.keep_out_of(&artifact)?;
     }
-    let signature = args.signature.clone().unwrap_or_else(|| gate::default_signature(&artifact));
+    let signature = args
+        .signature
+        .clone()
+        .unwrap_or_else(|| gate::default_signature(&artifact));
     let exclusions = gate::exclusions(&artifact, &signature);
 
     // Keys first: a wrong passphrase should not cost the time to hash.
@@ -93,7 +98,10 @@ pub(super) fn run(args: &SignArgs, global: &Global, output: &Output) -> Outcome 
         }
         return Ok(0);
     };
-    let reference = SignatureReference { sha256: signed.bundle, key_id: key.public().key_id() };
+    let reference = SignatureReference {
+        sha256: signed.bundle,
+        key_id: key.public().key_id(),
+    };
     let release = recorder.release(&evidence, Some(reference));
     let recorded = recorder.append(&artifact, &evidence, release, Some(signed.root), output)?;
     if let Some(receipt) = &args.receipt {
@@ -123,8 +131,14 @@ fn write_signature(
     key: &PrivateKey,
     output: &Output,
 ) -> Result<Signed, Failure> {
-    let mut ignored: Vec<String> = oms::DEFAULT_IGNORED.iter().map(|&path| path.into()).collect();
-    let left_out = evidence.not_covered.iter().map(|path| path.as_str().to_owned());
+    let mut ignored: Vec<String> = oms::DEFAULT_IGNORED
+        .iter()
+        .map(|&path| path.into())
+        .collect();
+    let left_out = evidence
+        .not_covered
+        .iter()
+        .map(|path| path.as_str().to_owned());
     let own = artifact.locate(path).map(|path| path.as_str().to_owned());
     for path in left_out.chain(own) {
         if !ignored.contains(&path) {
@@ -135,21 +149,33 @@ fn write_signature(
     if artifact.single_file().is_some() {
         ignored.clear();
     }
-    let outside = evidence.manifest.files().iter().filter(|file| {
-        ignored.iter().any(|ignored| file.path.is_within(ignored))
-    });
+    let outside = evidence
+        .manifest
+        .files()
+        .iter()
+        .filter(|file| ignored.iter().any(|ignored| file.path.is_within(ignored)));
     for file in outside {
-        output.say(format!("{} is outside the signature (OMS leaves it out)", file.path));
+        output.say(format!(
+            "{} is outside the signature (OMS leaves it out)",
+            file.path
+        ));
     }
-    let options = SignOptions { name: artifact.name(), ignored, allow_symlinks: false };
+    let options = SignOptions {
+        name: artifact.name(),
+        ignored,
+        allow_symlinks: false,
+    };
     let (bytes, root) = oms::sign(&evidence.manifest, options, key)
         .map_err(|error| Failure::refused(vec![error.to_string()]))?;
     disk::write(path, &bytes, Existing::Replace, Access::Shared)?;
     output.say(format!(
-        "signed {} files, {} bytes: {}",
-        evidence.manifest.files().len(),
+        "signed {}, {} bytes: {}",
+        count(evidence.manifest.files().len(), "file"),
         evidence.manifest.bytes(),
         path.display()
     ));
-    Ok(Signed { root, bundle: Sha256::of(&bytes) })
+    Ok(Signed {
+        root,
+        bundle: Sha256::of(&bytes),
+    })
 }

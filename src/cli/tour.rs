@@ -4,12 +4,13 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use super::Outcome;
 use super::failure::Failure;
 use super::keys::VARIABLE;
 use super::output::Output;
-use super::Outcome;
-use crate::artifact::{Artifact, Exclusions, Names, Symlinks, walk};
+use crate::artifact::{Artifact, Names, Symlinks, walk};
 use crate::disk;
+use crate::gate;
 
 /// Show the whole story on a real model, printing every command
 ///
@@ -39,13 +40,18 @@ pub(super) fn run(args: &TourArgs, output: &Output) -> Outcome {
     };
     let source = std::fs::canonicalize(&source)
         .map_err(|error| Failure::because(format!("cannot open {}", source.display()), &error))?;
-    let target = target(&source)?;
     let scratch = scratch(args)?;
     let program = std::env::current_exe()
         .map_err(|error| Failure::because("cannot find this program", &error))?;
-    let mut tour = Tour { scratch, program, output, wrong: Vec::new(), steps: 0 };
+    let mut tour = Tour {
+        scratch,
+        program,
+        output,
+        wrong: Vec::new(),
+        steps: 0,
+    };
     tour.begin()?;
-    tour.story(&source, &target)?;
+    tour.story(&source)?;
     tour.end()
 }
 
@@ -54,35 +60,68 @@ fn fixture() -> Result<PathBuf, Failure> {
     #[expect(clippy::disallowed_methods, reason = "set by `cargo run`")]
     let manifest = std::env::var_os("CARGO_MANIFEST_DIR").map(PathBuf::from);
     let places = [Some(PathBuf::from(".")), manifest];
-    let found = places.into_iter().flatten().map(|place| place.join(FIXTURE));
+    let found = places
+        .into_iter()
+        .flatten()
+        .map(|place| place.join(FIXTURE));
     found.into_iter().find(|path| path.is_dir()).ok_or_else(|| {
         Failure::error(format!("{FIXTURE} is not here")).hint("name a model: weighbridge tour PATH")
     })
 }
 
-/// Which file of the model the tour tampers with: the largest.
+/// What the tour tampers with.
 struct Target {
+    /// The largest file of the copy, as the shell sees it.
     file: String,
+    /// A path for a file that is not there.
+    added: String,
     single: bool,
 }
 
-fn target(source: &Path) -> Result<Target, Failure> {
-    let artifact = Artifact::open(source)?;
-    let exclusions = Exclusions::standard(None);
+fn target(scratch: &Path) -> Result<Target, Failure> {
+    let artifact = Artifact::open(&scratch.join("model"))?;
+    let signature = gate::default_signature(&artifact);
+    let exclusions = gate::exclusions(&artifact, &signature);
     let found = walk(&artifact, &exclusions, Symlinks::Refuse, Names::Printable)?;
-    let largest = found.files.iter().max_by_key(|file| file.size);
-    let largest = largest.filter(|file| file.size > 0).ok_or_else(|| {
-        Failure::refused(vec![format!("{} holds no file with content", source.display())])
-    })?;
+    let largest = found
+        .files
+        .iter()
+        .max_by_key(|file| file.size)
+        .filter(|file| file.size > 0);
+    let largest = largest
+        .ok_or_else(|| Failure::refused(vec!["the model holds no file with content".into()]))?;
+    let single = artifact.single_file().is_some();
+    let taken = |name: &String| found.files.iter().any(|file| file.path.as_str() == name);
+    let names = (0..).map(|n| {
+        if n == 0 {
+            "modeling.py".into()
+        } else {
+            format!("modeling_{n}.py")
+        }
+    });
+    let added = names
+        .into_iter()
+        .find(|name| !taken(name))
+        .unwrap_or_default();
+    let inside = |name: &str| quote(&format!("model/{name}"));
+    let file = if single {
+        "model".into()
+    } else {
+        inside(largest.path.as_str())
+    };
     Ok(Target {
-        file: largest.path.as_str().to_owned(),
-        single: artifact.single_file().is_some(),
+        file,
+        added: inside(&added),
+        single,
     })
 }
 
 fn scratch(args: &TourArgs) -> Result<PathBuf, Failure> {
     if let Some(path) = &args.scratch {
-        if path.read_dir().is_ok_and(|mut entries| entries.next().is_some()) {
+        if path
+            .read_dir()
+            .is_ok_and(|mut entries| entries.next().is_some())
+        {
             return Err(Failure::error(format!("{} is not empty", path.display()))
                 .hint("the tour needs a directory of its own"));
         }
@@ -93,7 +132,10 @@ fn scratch(args: &TourArgs) -> Result<PathBuf, Failure> {
     let mut random = [0; 6];
     getrandom::fill(&mut random)
         .map_err(|error| Failure::error(format!("no random numbers: {error}")))?;
-    let name = format!("weighbridge-tour-{}", data_encoding::HEXLOWER.encode(&random));
+    let name = format!(
+        "weighbridge-tour-{}",
+        data_encoding::HEXLOWER.encode(&random)
+    );
     let path = std::env::temp_dir().join(name);
     disk::create_directory(&path)?;
     Ok(path)
@@ -118,7 +160,7 @@ impl Tour<'_> {
         ))
     }
 
-    fn story(&mut self, source: &Path, target: &Target) -> Result<(), Failure> {
+    fn story(&mut self, source: &Path) -> Result<(), Failure> {
         let copy = format!("cp -RL {} model", quote(&source.display().to_string()));
         self.step("A copy of the model; the original is only read.", &copy, 0)?;
         self.step("A key, a ledger and a policy.", "weighbridge init", 0)?;
@@ -133,18 +175,25 @@ impl Tour<'_> {
             "weighbridge gate --receipt model.tlog-proof model",
             0,
         )?;
-        self.tamper(target)?;
+        self.tamper(&target(&self.scratch)?)?;
         self.step("Restored, it passes again.", "weighbridge gate model", 0)?;
         self.step("What the ledger holds.", "weighbridge ledger log", 0)?;
-        self.step("The ledger itself, recomputed.", "weighbridge ledger fsck", 0)
+        self.step(
+            "The ledger itself, recomputed.",
+            "weighbridge ledger fsck",
+            0,
+        )
     }
 
     fn tamper(&mut self, target: &Target) -> Result<(), Failure> {
-        let path = if target.single { "model".into() } else { format!("model/{}", target.file) };
-        let file = quote(&path);
+        let (file, added) = (&target.file, &target.added);
         let gate = "weighbridge gate model";
         let restore = format!("cp -p original {file}");
-        self.step("Keep the original of one file aside.", &format!("cp -p {file} original"), 0)?;
+        self.step(
+            "Keep the original of one file aside.",
+            &format!("cp -p {file} original"),
+            0,
+        )?;
         let flip = format!(
             "printf \"\\\\$(printf %o $(( $(od -An -tu1 -N1 {file}) ^ 1 )))\" | \
              dd of={file} bs=1 conv=notrunc 2>&1 | tail -n 1"
@@ -153,9 +202,13 @@ impl Tour<'_> {
         self.step("Refused.", gate, 1)?;
         self.step("Restore it.", &restore, 0)?;
         if !target.single {
-            self.step("Add a file that a loader would run.", "echo 'import os' > model/modeling.py", 0)?;
+            self.step(
+                "Add a file that a loader would run.",
+                &format!("echo 'import os' > {added}"),
+                0,
+            )?;
             self.step("Refused.", gate, 1)?;
-            self.step("Remove it again.", "rm model/modeling.py", 0)?;
+            self.step("Remove it again.", &format!("rm {added}"), 0)?;
         }
         self.step("Remove a file.", &format!("rm {file}"), 0)?;
         self.step("Refused.", gate, if target.single { 2 } else { 1 })?;
@@ -173,7 +226,10 @@ impl Tour<'_> {
     fn step(&mut self, what: &str, command: &str, expected: i32) -> Result<(), Failure> {
         self.output.data(&format!("\n# {what}\n$ {command}\n"))?;
         let directory = self.program.parent().unwrap_or(Path::new("."));
-        #[expect(clippy::disallowed_methods, reason = "the tour's commands find this very program")]
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "the tour's commands find this very program"
+        )]
         let path = std::env::var_os("PATH").unwrap_or_default();
         let path = std::env::join_paths(
             std::iter::once(directory.to_path_buf()).chain(std::env::split_paths(&path)),
@@ -194,7 +250,8 @@ impl Tour<'_> {
             self.output.data(&format!("(exit {code})\n"))?;
         }
         if code != expected {
-            self.wrong.push(format!("`{command}` ended with {code}, not {expected}"));
+            self.wrong
+                .push(format!("`{command}` ended with {code}, not {expected}"));
         }
         Ok(())
     }

@@ -37,13 +37,19 @@ pub(super) struct VerifyArgs {
     jobs: Option<NonZero<usize>>,
 }
 
-const NOT_CHECKED: &[&str] =
-    &["ledger and records", "policy rules and roles", "what the files contain"];
+const NOT_CHECKED: &[&str] = &[
+    "ledger and records",
+    "policy rules and roles",
+    "what the files contain",
+];
 
 pub(super) fn run(args: &VerifyArgs, global: &Global, output: &Output) -> Outcome {
     let (config, trusted) = trusted(args, global)?;
     let artifact = Artifact::open(&args.path)?;
-    let path = args.signature.clone().unwrap_or_else(|| gate::default_signature(&artifact));
+    let path = args
+        .signature
+        .clone()
+        .unwrap_or_else(|| gate::default_signature(&artifact));
     let signature = gate::read_signature(&path);
     let exclusions = gate::exclusions(&artifact, &path);
     let request = ReadRequest {
@@ -54,13 +60,14 @@ pub(super) fn run(args: &VerifyArgs, global: &Global, output: &Output) -> Outcom
         jobs: args.jobs,
     };
     let evidence = context::read(&artifact, &request, output)?;
-    let keys: Vec<(&str, &PublicKey)> =
-        trusted.iter().map(|(name, key)| (name.as_str(), key)).collect();
+    let keys: Vec<(&str, &PublicKey)> = trusted
+        .iter()
+        .map(|(name, key)| (name.as_str(), key))
+        .collect();
     let report = verify_signature(&evidence, &signature, &keys);
     let policy = config.map(|config| config.summary());
     let path = args.path.display().to_string();
-    let document =
-        ReportDocument::new("verify", path, report, policy, NOT_CHECKED, context::now());
+    let document = ReportDocument::new("verify", path, report, policy, NOT_CHECKED, context::now());
     if output.json {
         output.document(&document)?;
     } else {
@@ -83,5 +90,8 @@ fn trusted(args: &VerifyArgs, global: &Global) -> Result<(Option<Config>, Truste
         return Ok((Some(config), keys));
     }
     let read = |path: &PathBuf| Ok((path.display().to_string(), keys::public(path)?));
-    Ok((None, args.key.iter().map(read).collect::<Result<_, Failure>>()?))
+    Ok((
+        None,
+        args.key.iter().map(read).collect::<Result<_, Failure>>()?,
+    ))
 }

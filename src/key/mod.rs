@@ -17,7 +17,6 @@ pub use file::{is_encrypted, private_key_from_pem, private_key_to_pem};
 
 /// The key types we sign and verify with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
 pub enum KeyAlgorithm {
     /// ECDSA on P-256 with SHA-256; OMS tools verify it.
     P256,
@@ -30,6 +29,14 @@ pub enum KeyAlgorithm {
 }
 
 impl KeyAlgorithm {
+    /// Every key type, the default first.
+    pub const ALL: [KeyAlgorithm; 4] = [
+        KeyAlgorithm::P256,
+        KeyAlgorithm::P384,
+        KeyAlgorithm::P521,
+        KeyAlgorithm::Ed25519,
+    ];
+
     /// The name on the command line and in reports.
     pub const fn name(self) -> &'static str {
         match self {
@@ -276,16 +283,9 @@ fn key_algorithm(identifier: &pkcs8::AlgorithmIdentifierRef<'_>) -> Result<KeyAl
 mod tests {
     use super::*;
 
-    const ALL: [KeyAlgorithm; 4] = [
-        KeyAlgorithm::P256,
-        KeyAlgorithm::P384,
-        KeyAlgorithm::P521,
-        KeyAlgorithm::Ed25519,
-    ];
-
     #[test]
     fn signs_what_it_verifies_and_nothing_else() {
-        for algorithm in ALL {
+        for algorithm in KeyAlgorithm::ALL {
             let key = PrivateKey::generate(algorithm).unwrap();
             let public = PublicKey::from_pem(&key.public().to_pem()).unwrap();
             assert_eq!(public.algorithm(), algorithm);

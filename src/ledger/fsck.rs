@@ -43,7 +43,7 @@ pub fn fsck<S: Store>(store: &S, key: &NoteKey) -> Result<FsckReport, LedgerErro
         problems: Vec::new(),
     };
     let mut checker = Checker { store, report };
-    checker.tree()?;
+    checker.tree();
     checker.slots()?;
     checker.rest()?;
     Ok(checker.report)
@@ -69,19 +69,19 @@ impl<S: Store> Checker<'_, S> {
         });
     }
 
-    fn read(&mut self, key: &str, limit: u64) -> Result<Option<Vec<u8>>, LedgerError> {
+    fn read(&mut self, key: &str, limit: u64) -> Option<Vec<u8>> {
         self.report.files += 1;
         match self.store.read(key, limit) {
-            Ok(bytes) => Ok(bytes),
+            Ok(bytes) => bytes,
             Err(error) => {
                 self.problem(key, root_cause(&error));
-                Ok(None)
+                None
             }
         }
     }
 
     /// Rebuilds every tile from the bundles.
-    fn tree(&mut self) -> Result<(), LedgerError> {
+    fn tree(&mut self) {
         let size = self.report.checkpoint.size;
         let mut builder = RootBuilder::default();
         let mut levels: Vec<Vec<Hash>> = Vec::new();
@@ -91,10 +91,10 @@ impl<S: Store> Checker<'_, S> {
                 row: Row::Entries,
                 index,
                 width,
-            })?;
+            });
             for hash in hashes {
                 builder.push(hash);
-                self.push(&mut levels, 0, hash, builder.size())?;
+                self.push(&mut levels, 0, hash, builder.size());
             }
         }
         for (level, hashes) in (0..).zip(&levels) {
@@ -108,7 +108,7 @@ impl<S: Store> Checker<'_, S> {
                         width,
                     },
                     hashes,
-                )?;
+                );
             }
         }
         let (root, signed) = (builder.root(), self.report.checkpoint.root);
@@ -118,43 +118,36 @@ impl<S: Store> Checker<'_, S> {
                 format!("signs root {signed}; the entries have root {root}"),
             );
         }
-        Ok(())
     }
 
     /// The leaf hashes of a bundle; none if it is damaged.
-    fn bundle(&mut self, tile: Tile) -> Result<Vec<Hash>, LedgerError> {
+    fn bundle(&mut self, tile: Tile) -> Vec<Hash> {
         let key = tile.key();
-        let Some(bytes) = self.read(&key, MAX_BUNDLE)? else {
+        let Some(bytes) = self.read(&key, MAX_BUNDLE) else {
             self.problem(key, "is missing");
-            return Ok(Vec::new());
+            return Vec::new();
         };
         match tile::parse_bundle(&bytes, tile.width) {
-            Ok(entries) => Ok(entries.into_iter().map(leaf_hash).collect()),
+            Ok(entries) => entries.into_iter().map(leaf_hash).collect(),
             Err(error) => {
                 self.problem(key, error.to_string());
-                Ok(Vec::new())
+                Vec::new()
             }
         }
     }
 
     /// Adds a hash to a level, and checks the tile that it completes. Levels are at most eight.
-    fn push(
-        &mut self,
-        levels: &mut Vec<Vec<Hash>>,
-        level: u8,
-        hash: Hash,
-        size: u64,
-    ) -> Result<(), LedgerError> {
+    fn push(&mut self, levels: &mut Vec<Vec<Hash>>, level: u8, hash: Hash, size: u64) {
         let row = usize::from(level);
         if levels.len() == row {
             levels.push(Vec::new());
         }
         let Some(hashes) = levels.get_mut(row) else {
-            return Ok(());
+            return;
         };
         hashes.push(hash);
         if (hashes.len() as u64) < WIDTH {
-            return Ok(());
+            return;
         }
         let full = std::mem::take(hashes);
         let index = (size >> (8 * u32::from(level))) / WIDTH - 1;
@@ -165,15 +158,15 @@ impl<S: Store> Checker<'_, S> {
                 width: WIDTH,
             },
             &full,
-        )?;
-        self.push(levels, level + 1, tile::subtree_hash(&full), size)
+        );
+        self.push(levels, level + 1, tile::subtree_hash(&full), size);
     }
 
     /// Compares a tile with what the entries imply.
-    fn tile(&mut self, tile: Tile, hashes: &[Hash]) -> Result<(), LedgerError> {
+    fn tile(&mut self, tile: Tile, hashes: &[Hash]) {
         let key = tile.key();
         let expected = tile::encode_hashes(hashes);
-        match self.read(&key, MAX_TILE)? {
+        match self.read(&key, MAX_TILE) {
             None => self.problem(key, "is missing"),
             Some(bytes) => {
                 if let Some(at) = first_difference(&expected, &bytes) {
@@ -184,7 +177,6 @@ impl<S: Store> Checker<'_, S> {
                 }
             }
         }
-        Ok(())
     }
 
     /// Compares the commit slots with the entries, in order.
@@ -203,7 +195,7 @@ impl<S: Store> Checker<'_, S> {
                 self.problem(key, format!("expected {}", commit::key(sequence)));
                 return Ok(());
             }
-            let bytes = self.read(key, MAX_COMMIT)?.unwrap_or_default();
+            let bytes = self.read(key, MAX_COMMIT).unwrap_or_default();
             let Some(commit) = Commit::parse(&bytes, sequence).filter(|slot| slot.first == next)
             else {
                 self.problem(key, "is damaged: not the batch that belongs at this place");
@@ -214,7 +206,7 @@ impl<S: Store> Checker<'_, S> {
                     key,
                     "is committed and not published yet; the next append publishes it",
                 );
-            } else if !self.same_entries(&commit)? {
+            } else if !self.same_entries(&commit) {
                 self.problem(key, "its entries are not those of the log");
             }
             next = commit.end();
@@ -229,7 +221,7 @@ impl<S: Store> Checker<'_, S> {
     }
 
     /// Are the entries of `commit` those that the bundles hold?
-    fn same_entries(&mut self, commit: &Commit) -> Result<bool, LedgerError> {
+    fn same_entries(&self, commit: &Commit) -> bool {
         let size = self.report.checkpoint.size;
         let mut index = commit.first;
         let mut rest = commit.entries.as_slice();
@@ -242,22 +234,22 @@ impl<S: Store> Checker<'_, S> {
             };
             // A bundle that cannot be read or parsed was reported when the tree was rebuilt.
             let Some(bytes) = self.store.read(&tile.key(), MAX_BUNDLE).ok().flatten() else {
-                return Ok(true);
+                return true;
             };
             let Ok(entries) = tile::parse_bundle(&bytes, width) else {
-                return Ok(true);
+                return true;
             };
             let skip = usize::try_from(index % WIDTH).unwrap_or(usize::MAX);
             let there = entries.get(skip..).unwrap_or_default();
             let count = there.len().min(rest.len());
             let (now, later) = rest.split_at_checked(count).unwrap_or((rest, &[]));
             if count == 0 || now.iter().zip(there).any(|(ours, theirs)| ours != theirs) {
-                return Ok(false);
+                return false;
             }
             index += count as u64;
             rest = later;
         }
-        Ok(true)
+        true
     }
 
     /// Everything else that lies in the ledger: older partial tiles, blobs, and what is unknown.
@@ -266,13 +258,13 @@ impl<S: Store> Checker<'_, S> {
             match key.as_str() {
                 "checkpoint" => {}
                 "lock" => {
-                    if !self.read(&key, 0)?.unwrap_or_default().is_empty() {
+                    if !self.read(&key, 0).unwrap_or_default().is_empty() {
                         self.problem(key, "is not empty");
                     }
                 }
                 _ if key.starts_with("_commit/") => {}
-                _ if key.starts_with("blob/") => self.blob(&key)?,
-                _ if key.starts_with("tile/") => self.other_tile(&key)?,
+                _ if key.starts_with("blob/") => self.blob(&key),
+                _ if key.starts_with("tile/") => self.other_tile(&key),
                 _ if key.starts_with(TEMPORARY_PREFIX) => {
                     self.note(key, "is left over from a writer that was killed");
                 }
@@ -282,34 +274,33 @@ impl<S: Store> Checker<'_, S> {
         Ok(())
     }
 
-    fn blob(&mut self, key: &str) -> Result<(), LedgerError> {
-        let Some(bytes) = self.read(key, MAX_BLOB)? else {
-            return Ok(());
+    fn blob(&mut self, key: &str) {
+        let Some(bytes) = self.read(key, MAX_BLOB) else {
+            return;
         };
         let digest = Sha256::of(&bytes);
         if super::blob_key(&digest) != key {
             self.problem(key, format!("its content has digest {digest}"));
         }
-        Ok(())
     }
 
     /// A tile that the size does not imply: an older partial one must be a prefix of the newest.
-    fn other_tile(&mut self, key: &str) -> Result<(), LedgerError> {
+    fn other_tile(&mut self, key: &str) {
         let size = self.report.checkpoint.size;
         let Some(tile) = Tile::parse(key) else {
             self.problem(key, "is not the name of a tile");
-            return Ok(());
+            return;
         };
         let width = Tile::width_in(tile.row, tile.index, size);
         if width == tile.width {
-            return Ok(());
+            return;
         }
         if width < tile.width {
             self.note(
                 key,
                 "is ahead of the checkpoint; the next append uses or replaces it",
             );
-            return Ok(());
+            return;
         }
         let limit = if tile.row == Row::Entries {
             MAX_BUNDLE
@@ -318,10 +309,10 @@ impl<S: Store> Checker<'_, S> {
         };
         let newest = Tile { width, ..tile };
         let (Some(old), Some(new)) = (
-            self.read(key, limit)?,
+            self.read(key, limit),
             self.store.read(&newest.key(), limit).ok().flatten(),
         ) else {
-            return Ok(());
+            return;
         };
         let complete = match tile.row {
             Row::Entries => tile::parse_bundle(&old, tile.width).is_ok(),
@@ -333,7 +324,6 @@ impl<S: Store> Checker<'_, S> {
                 format!("is not a prefix of {}: history was rewritten", newest.key()),
             );
         }
-        Ok(())
     }
 }
 

@@ -212,7 +212,7 @@ impl<'a> Publisher<'a> {
             tile::encode_entry(&mut self.bundle, entry)
                 .ok_or(LedgerError::EntrySize { size: entry.len() })?;
             self.size += 1;
-            if self.size % WIDTH == 0 {
+            if self.size.is_multiple_of(WIDTH) {
                 let bundle = std::mem::take(&mut self.bundle);
                 self.put_full(Row::Entries, self.size / WIDTH - 1, &bundle)?;
             }
@@ -344,9 +344,9 @@ fn first_free_slot<S: Store>(store: &S) -> Result<u64, LedgerError> {
     while low < high {
         let middle = low + (high - low) / 2;
         if taken(middle)? {
-            low = middle + 1
+            low = middle + 1;
         } else {
-            high = middle
+            high = middle;
         }
     }
     Ok(low)
@@ -380,9 +380,9 @@ mod tests {
         for size in [1, 2, 252, 1, 255, 257, 600, 3] {
             let first = builder.size();
             let entries: Vec<_> = (first..first + size).map(entry).collect();
-            entries
-                .iter()
-                .for_each(|entry| builder.push(leaf_hash(entry)));
+            for entry in &entries {
+                builder.push(leaf_hash(entry));
+            }
             let appended = append(&store, "log", &key(), &entries).unwrap();
             assert_eq!((appended.first, appended.recovered), (first, 0));
             assert_eq!(appended.checkpoint.root, builder.root());

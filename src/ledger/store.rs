@@ -98,9 +98,9 @@ impl DirectoryStore {
             };
             let directory = entry.file_type().map_err(error)?.is_dir();
             if directory {
-                directories.push(child)
+                directories.push(child);
             } else {
-                files.push(child)
+                files.push(child);
             }
         }
         Ok((files, directories))

@@ -222,10 +222,10 @@ mod tests {
     #[test]
     fn bundles() {
         let mut bundle = Vec::new();
-        for entry in [b"".as_slice(), b"a", &[7; MAX_ENTRY]] {
+        for entry in [b"".as_slice(), b"a", &vec![7; MAX_ENTRY]] {
             encode_entry(&mut bundle, entry).unwrap();
         }
-        assert!(encode_entry(&mut bundle.clone(), &[0; MAX_ENTRY + 1]).is_none());
+        assert!(encode_entry(&mut bundle.clone(), &vec![0; MAX_ENTRY + 1]).is_none());
         assert_eq!(parse_bundle(&bundle, 3).unwrap()[1], b"a");
         assert_eq!(
             parse_bundle(&bundle, 2),

@@ -36,9 +36,8 @@ pub struct HashedFile {
 impl HashDocument {
     /// The document of `manifest`.
     pub fn new(path: String, manifest: &Manifest) -> HashDocument {
-        let digest = |digest: crate::digest::Digest| {
-            (digest.algorithm.name().to_owned(), digest.hex())
-        };
+        let digest =
+            |digest: crate::digest::Digest| (digest.algorithm.name().to_owned(), digest.hex());
         let files = manifest.files().iter().map(|file| HashedFile {
             path: file.path.as_str().into(),
             size: file.size,
@@ -47,7 +46,10 @@ impl HashDocument {
         HashDocument {
             schema: "https://weighbridge.dev/hash/v1".into(),
             path,
-            digest: manifest.artifact_digest().ok().map(|digest| digest.to_string()),
+            digest: manifest
+                .artifact_digest()
+                .ok()
+                .map(|digest| digest.to_string()),
             bytes: manifest.bytes(),
             files: files.collect(),
         }

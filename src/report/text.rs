@@ -15,6 +15,11 @@ const GREEN: &str = "\u{1b}[1;32m";
 const YELLOW: &str = "\u{1b}[1;33m";
 const PLAIN: &str = "\u{1b}[0m";
 
+/// `1 file`, `2 files`.
+pub fn count(number: usize, what: &str) -> String {
+    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
+}
+
 /// The report as text, with colours that the printer strips where they are not wanted.
 pub fn render(document: &ReportDocument) -> String {
     let mut out = String::new();
@@ -27,13 +32,20 @@ pub fn render(document: &ReportDocument) -> String {
         Severity::Note,
     ];
     for severity in order {
-        let findings: Vec<&Finding> =
-            document.findings.iter().filter(|finding| finding.severity == severity).collect();
+        let findings: Vec<&Finding> = document
+            .findings
+            .iter()
+            .filter(|finding| finding.severity == severity)
+            .collect();
         for finding in findings.iter().take(MOST) {
             line(&mut out, finding);
         }
         if findings.len() > MOST {
-            _ = writeln!(out, "         and {} more; --json lists all", findings.len() - MOST);
+            _ = writeln!(
+                out,
+                "         and {} more; --json lists all",
+                findings.len() - MOST
+            );
         }
     }
     if !document.not_checked.is_empty() {
@@ -47,16 +59,23 @@ fn headline(out: &mut String, document: &ReportDocument) {
     let (colour, answer) = match document.verdict {
         Verdict::Pass => (GREEN, if gate { "allow" } else { "verified" }),
         Verdict::Fail => (RED, if gate { "deny" } else { "refused" }),
-        Verdict::Inconclusive => (YELLOW, if gate { "deny (inconclusive)" } else { "inconclusive" }),
+        Verdict::Inconclusive => (
+            YELLOW,
+            if gate {
+                "deny (inconclusive)"
+            } else {
+                "inconclusive"
+            },
+        ),
     };
     let artifact = &document.artifact;
     let digest = artifact.digest.as_deref().unwrap_or("no digest");
-    let plural = if artifact.files == 1 { "" } else { "s" };
     let path = crate::path::display(&artifact.path);
     _ = writeln!(
         out,
-        "{colour}{answer}{PLAIN} {path} ({} file{plural}, {} bytes, {digest})",
-        artifact.files, artifact.bytes
+        "{colour}{answer}{PLAIN} {path} ({}, {} bytes, {digest})",
+        count(artifact.files, "file"),
+        artifact.bytes
     );
 }
 
@@ -74,7 +93,11 @@ fn line(out: &mut String, finding: &Finding) {
         None => String::new(),
     };
     let message = crate::path::display(&finding.message);
-    _ = writeln!(out, "  {colour}{word:<7}{reset} {:<22} {location}{message}", finding.rule.id());
+    _ = writeln!(
+        out,
+        "  {colour}{word:<7}{reset} {:<22} {location}{message}",
+        finding.rule.id()
+    );
     if let Some(hint) = &finding.hint
         && finding.severity > Severity::Note
     {

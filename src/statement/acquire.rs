@@ -54,7 +54,6 @@ pub struct Acquire {
 /// What kind of artifact.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
-#[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
 pub enum Asset {
     Model,
     Adapter,
@@ -67,7 +66,6 @@ pub enum Asset {
 /// How it was obtained.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
-#[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
 pub enum Method {
     Download,
     Crawl,
@@ -111,7 +109,6 @@ pub struct Authentication {
 /// By what means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
-#[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
 pub enum AuthenticationMethod {
     Tls,
     TlsPinned,
@@ -128,7 +125,6 @@ pub enum AuthenticationMethod {
 /// With what result.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
-#[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
 pub enum AuthenticationResult {
     Verified,
     Failed,
