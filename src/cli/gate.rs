@@ -62,7 +62,7 @@ pub(super) fn run(args: &GateArgs, global: &Global, output: &Output) -> Outcome 
         jobs: args.jobs,
     };
     let evidence = context::read(&artifact, &request, output)?;
-    let digest = evidence.manifest.artifact_digest().ok();
+    let digest = evidence.digest();
     let ledger = if let Some(receipt) = &args.receipt {
         gate::read_receipt(receipt)
     } else {

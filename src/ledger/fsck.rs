@@ -83,41 +83,93 @@ impl<S: Store> Checker<'_, S> {
     /// Rebuilds every tile from the bundles.
     fn tree(&mut self) {
         let size = self.report.checkpoint.size;
-        let mut builder = RootBuilder::default();
+        let mut entries = RootBuilder::default();
+        let mut tiles = RootBuilder::default();
         let mut levels: Vec<Vec<Hash>> = Vec::new();
+        let mut differences = Vec::new();
         for index in 0..size.div_ceil(WIDTH) {
             let width = Tile::width_in(Row::Entries, index, size);
-            let hashes = self.bundle(Tile {
+            let bundle = Tile {
                 row: Row::Entries,
                 index,
                 width,
-            });
+            };
+            let stored = self.lowest_tile(index, width);
+            let hashes = self.bundle(bundle);
+            for hash in &stored {
+                tiles.push(*hash);
+            }
+            let differing = hashes
+                .iter()
+                .zip(&stored)
+                .position(|(ours, theirs)| ours != theirs);
+            differences.extend(differing.map(|at| (bundle, at)));
             for hash in hashes {
-                builder.push(hash);
-                self.push(&mut levels, 0, hash, builder.size());
+                entries.push(hash);
+                self.push(&mut levels, 0, hash, entries.size());
             }
         }
-        for (level, hashes) in (0..).zip(&levels) {
+        for (level, hashes) in (1..).zip(levels.iter().skip(1)) {
             if !hashes.is_empty() {
                 let total = size.checked_shr(8 * u32::from(level)).unwrap_or(0);
                 let width = hashes.len() as u64;
-                self.tile(
-                    Tile {
-                        row: Row::Hashes { level },
-                        index: total / WIDTH,
-                        width,
-                    },
-                    hashes,
-                );
+                let tile = Tile {
+                    row: Row::Hashes { level },
+                    index: total / WIDTH,
+                    width,
+                };
+                self.tile(tile, hashes);
             }
         }
-        let (root, signed) = (builder.root(), self.report.checkpoint.root);
-        if builder.size() == size && root != signed {
-            self.problem(
-                "checkpoint",
-                format!("signs root {signed}; the entries have root {root}"),
-            );
+        self.judge(&differences, &entries, &tiles);
+    }
+
+    /// Where entries and lowest tiles disagree, the side that leads to the signed root is right.
+    fn judge(&mut self, differences: &[(Tile, usize)], entries: &RootBuilder, tiles: &RootBuilder) {
+        let (size, signed) = (self.report.checkpoint.size, self.report.checkpoint.root);
+        let tiles_are_right = tiles.size() == size && tiles.root() == signed;
+        for (bundle, at) in differences {
+            let first = bundle.index * WIDTH + *at as u64;
+            if tiles_are_right {
+                let what = format!("entry {first} is not the one that was logged");
+                self.problem(bundle.key(), what);
+            } else {
+                let tile = Tile {
+                    row: Row::Hashes { level: 0 },
+                    ..*bundle
+                };
+                let what = format!("hash {first} (byte {}) is not that of the entry", at * 32);
+                self.problem(tile.key(), what);
+            }
         }
+        if !tiles_are_right && entries.size() == size && entries.root() != signed {
+            let what = format!(
+                "signs root {signed}; the entries have root {}",
+                entries.root()
+            );
+            self.problem("checkpoint", what);
+        }
+    }
+
+    /// The hashes that the lowest tile states; none if it is damaged.
+    fn lowest_tile(&mut self, index: u64, width: u64) -> Vec<Hash> {
+        let key = Tile {
+            row: Row::Hashes { level: 0 },
+            index,
+            width,
+        }
+        .key();
+        let Some(bytes) = self.read(&key, MAX_TILE) else {
+            self.problem(key, "is missing");
+            return Vec::new();
+        };
+        tile::parse_hashes(&bytes, width).unwrap_or_else(|| {
+            self.problem(
+                key,
+                format!("has {} bytes, not {}", bytes.len(), width * 32),
+            );
+            Vec::new()
+        })
     }
 
     /// The leaf hashes of a bundle; none if it is damaged.
@@ -151,14 +203,14 @@ impl<S: Store> Checker<'_, S> {
         }
         let full = std::mem::take(hashes);
         let index = (size >> (8 * u32::from(level))) / WIDTH - 1;
-        self.tile(
-            Tile {
+        if level > 0 {
+            let tile = Tile {
                 row: Row::Hashes { level },
                 index,
                 width: WIDTH,
-            },
-            &full,
-        );
+            };
+            self.tile(tile, &full);
+        }
         self.push(levels, level + 1, tile::subtree_hash(&full), size);
     }
 

@@ -1,0 +1,76 @@
+//! OMS signatures: the root digest belongs to the listed files, which are all there once, and no
+//! key is said to have signed that did not.
+
+#![no_main]
+
+use std::collections::BTreeMap;
+use std::sync::LazyLock;
+
+use libfuzzer_sys::fuzz_target;
+use serde_json::Value;
+use weighbridge::bundle::Bundle;
+use weighbridge::digest::{Digest, Sha256, decode};
+use weighbridge::key::{PublicKey, private_key_from_pem};
+use weighbridge::oms::{Content, DEFAULT_IGNORED, OmsBundle};
+use weighbridge::path::ArtifactPath;
+
+/// A key that signed none of the seeds.
+static KEY: LazyLock<PublicKey> = LazyLock::new(|| {
+    let pem = include_str!("../seeds/private_key_pem/ed25519");
+    private_key_from_pem(pem, None).expect("a key").public()
+});
+
+fuzz_target!(|data: &[u8]| {
+    let Ok(oms) = OmsBundle::parse(data) else {
+        return;
+    };
+    assert!(!oms.signed_by(&KEY));
+    for ignored in DEFAULT_IGNORED {
+        assert!(oms.ignores(&ArtifactPath::new(ignored).expect("a name")));
+    }
+
+    // The same again, from the payload, without our types.
+    let payload = Bundle::parse(data).expect("as above").dsse_envelope.payload;
+    let statement: Value = serde_json::from_slice(&payload).expect("as above");
+    let resources = statement["predicate"]["resources"]
+        .as_array()
+        .expect("a list");
+    let pairs: Vec<(&str, &str)> = resources
+        .iter()
+        .filter_map(|resource| Some((resource["name"].as_str()?, resource["digest"].as_str()?)))
+        .collect();
+    let digests: Vec<u8> = pairs
+        .iter()
+        .flat_map(|(_, hex)| decode(oms.algorithm, hex).expect("hexadecimal"))
+        .collect();
+    assert_eq!(oms.root, Sha256::of(&digests));
+    assert_eq!(
+        statement["subject"][0]["digest"]["sha256"],
+        oms.root.to_string()
+    );
+
+    let by_name: BTreeMap<&str, &str> = pairs.iter().copied().collect();
+    assert_eq!(by_name.len(), resources.len(), "each name once");
+    assert_eq!(oms.unsorted, !pairs.is_sorted_by(|a, b| a.0 < b.0));
+    let hex = |digest: &[u8]| {
+        Digest {
+            algorithm: oms.algorithm,
+            bytes: digest.into(),
+        }
+        .hex()
+    };
+    match &oms.content {
+        Content::Tree(lines) => {
+            let lines: Vec<_> = lines
+                .iter()
+                .map(|line| (line.path.as_str(), hex(&line.digest)))
+                .collect();
+            let listed: Vec<_> = by_name
+                .iter()
+                .map(|(name, hex)| (*name, (*hex).to_owned()))
+                .collect();
+            assert_eq!(lines, listed);
+        }
+        Content::File { digest, .. } => assert_eq!(pairs, [(".", hex(digest).as_str())]),
+    }
+});

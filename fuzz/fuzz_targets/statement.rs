@@ -1,0 +1,42 @@
+//! Records: one that was read and is written again is the same record, in the one form that is
+//! signed.
+
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use weighbridge::json;
+use weighbridge::statement::{Kind, MAX_PAYLOAD, Statement, StatementError};
+
+fuzz_target!(|data: &[u8]| {
+    let statement = match Statement::parse(data) {
+        Ok(statement) => statement,
+        Err(StatementError::UnknownKind { predicate_type, .. }) => {
+            let known = [Kind::Acquire, Kind::Release].map(Kind::predicate_type);
+            assert!(!known.contains(&predicate_type.as_str()));
+            return;
+        }
+        Err(_) => return,
+    };
+    assert!(
+        data.trim_ascii_start().starts_with(b"{"),
+        "a record is an object"
+    );
+    let artifact = statement.artifact().expect("exactly one digest");
+    let kind = statement.record.kind();
+    assert!(!statement.record.time().to_string().is_empty());
+
+    let payload = statement.to_payload().expect("it came from JSON");
+    // A time without milliseconds gets them: the form may be larger than what was read.
+    if payload.len() <= MAX_PAYLOAD {
+        let again = Statement::parse(&payload).expect("what is signed can be read");
+        assert_eq!(again, statement);
+        assert_eq!(again.artifact(), Some(artifact));
+        assert_eq!(again.to_payload().expect("as above"), payload);
+    }
+    let value: serde_json::Value = json::parse(&payload, usize::MAX).expect("JSON");
+    assert_eq!(value["predicateType"], kind.predicate_type());
+    assert_eq!(
+        value["subject"][0]["digest"][artifact.name()],
+        artifact.value().to_string()
+    );
+});

@@ -1,0 +1,140 @@
+//! What lies there: obstacles, faults, what was left out, and how files differ from a list.
+
+use super::{ArtifactEvidence, Report};
+use crate::artifact::hash::FaultKind;
+use crate::artifact::manifest::Difference;
+use crate::artifact::{FileFault, Obstacle, ObstacleKind};
+use crate::finding::{Finding, Rule, Severity};
+
+pub(super) fn check_artifact(report: &mut Report, artifact: &ArtifactEvidence) {
+    report.files = artifact.manifest.files().len();
+    report.bytes = artifact.manifest.bytes();
+    report.artifact = artifact.digest();
+    for obstacle in &artifact.obstacles {
+        report.add(obstacle_finding(obstacle));
+    }
+    for fault in &artifact.faults {
+        report.add(fault_finding(fault));
+    }
+    for path in &artifact.not_covered {
+        let message = "is left out: not hashed, not signed, not recorded";
+        report.add(
+            Finding::new(Rule::ArtifactNotCovered, Severity::Note, message).at(path.to_string()),
+        );
+    }
+    if report.files == 0 && artifact.faults.is_empty() {
+        let message = "there is no file to check";
+        report.add(Finding::new(Rule::ArtifactEmpty, Severity::Fail, message));
+    }
+}
+
+/// What an obstacle means: a link or special file is refused, a directory that cannot be read is
+/// not known to be good.
+pub fn obstacle_finding(obstacle: &Obstacle) -> Finding {
+    let (rule, severity, message, hint) = match &obstacle.kind {
+        ObstacleKind::Link(why) => (
+            Rule::ArtifactSymlink,
+            Severity::Fail,
+            format!("is a symbolic link: {why}"),
+            "replace the link by the file it should be",
+        ),
+        ObstacleKind::Special(what) => (
+            Rule::ArtifactSpecial,
+            Severity::Fail,
+            format!("is {what}, not a regular file"),
+            "remove it; an artifact holds regular files only",
+        ),
+        ObstacleKind::Name(error) => (
+            Rule::ArtifactName,
+            Severity::Fail,
+            error.to_string(),
+            "rename the file; names are UTF-8 without line breaks and backslashes",
+        ),
+        ObstacleKind::Unreadable(why) => (
+            Rule::ArtifactUnreadable,
+            Severity::Inconclusive,
+            format!("cannot be read: {why}"),
+            "run as a user who may read it",
+        ),
+    };
+    Finding::new(rule, severity, message)
+        .at(obstacle.location.clone())
+        .hint(hint)
+}
+
+/// What a file without a digest means.
+pub fn fault_finding(fault: &FileFault) -> Finding {
+    let (rule, severity, message, hint) = match &fault.kind {
+        FaultKind::Unreadable(error) => (
+            Rule::ArtifactUnreadable,
+            Severity::Inconclusive,
+            format!("cannot be read: {error}"),
+            "run as a user who may read it",
+        ),
+        FaultKind::Changed => (
+            Rule::ArtifactUnstable,
+            Severity::Inconclusive,
+            "changed while it was being hashed".into(),
+            "wait until nothing writes to the artifact, then try again",
+        ),
+        FaultKind::NotRegular => (
+            Rule::ArtifactSymlink,
+            Severity::Fail,
+            "is no longer a regular file".into(),
+            "replace it by the file it should be",
+        ),
+    };
+    Finding::new(rule, severity, message)
+        .at(fault.path.to_string())
+        .hint(hint)
+}
+
+/// A difference as a finding, unless the file was reported already as unreadable or a link.
+pub(super) fn difference_finding(
+    difference: &Difference,
+    artifact: &ArtifactEvidence,
+    what: &str,
+) -> Option<Finding> {
+    Some(match difference {
+        Difference::Changed {
+            path,
+            expected,
+            found,
+        } => {
+            let hex = |bytes: &[u8]| data_encoding::HEXLOWER.encode(bytes);
+            let message = format!(
+                "was changed: {what} {}, found {}",
+                hex(expected),
+                hex(found)
+            );
+            Finding::new(Rule::ArtifactChanged, Severity::Fail, message)
+                .at(path.to_string())
+                .hint("restore the file from where it was published, or sign the new version")
+        }
+        Difference::Missing { path } => {
+            let reported = artifact.faults.iter().any(|fault| fault.path == *path)
+                || artifact.obstacles.iter().any(|obstacle| {
+                    obstacle.location == path.to_string()
+                        || matches!(obstacle.kind, ObstacleKind::Unreadable(_))
+                            && path.is_within(&obstacle.location)
+                });
+            if reported {
+                return None;
+            }
+            Finding::new(
+                Rule::ArtifactMissing,
+                Severity::Fail,
+                format!("is {what} and missing"),
+            )
+            .at(path.to_string())
+            .hint("restore the file from where it was published")
+        }
+        Difference::Added { path } => Finding::new(
+            Rule::ArtifactAdded,
+            Severity::Fail,
+            format!("was added: it is not {what}"),
+        )
+        .at(path.to_string())
+        .hint("remove the file, or sign the new version"),
+    })
+}

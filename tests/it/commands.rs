@@ -1,0 +1,571 @@
+//! What a user types, and what follows: the whole path, and what must not happen on it.
+
+use std::os::unix::fs::PermissionsExt;
+use std::process::Stdio;
+
+use crate::support::{PASSPHRASE, Workspace, fixture};
+
+/// The path a script takes: `init`, `sign --record`, `gate`, with the variable set.
+#[test]
+fn the_path_of_a_script() {
+    let workspace = Workspace::new();
+    workspace.model("model");
+    let run = |args: &[&str]| {
+        let mut command = workspace.command(args);
+        crate::support::Run::from(
+            command
+                .env("WEIGHBRIDGE_PASSPHRASE", PASSPHRASE)
+                .output()
+                .unwrap(),
+        )
+    };
+    run(&["init"]).exits(0);
+    let signed = run(&["sign", "--record", "model"]).exits(0);
+    assert_eq!(signed.stdout, "0\n");
+    // The gate needs no key and no passphrase.
+    workspace.gate().exits(0).says("allow model");
+    for key in ["keys/signing.key.pem", "keys/log.key.pem"] {
+        let pem = String::from_utf8(workspace.read(key)).unwrap();
+        assert!(
+            pem.starts_with("-----BEGIN ENCRYPTED PRIVATE KEY-----"),
+            "{key}"
+        );
+        let mode = std::fs::metadata(workspace.path(key))
+            .unwrap()
+            .permissions()
+            .mode();
+        assert_eq!(mode & 0o777, 0o600, "{key}");
+    }
+    assert_eq!(run(&["sign", "--record", "model"]).exits(0).stdout, "1\n");
+    workspace.gate().exits(0);
+}
+
+/// What someone may do to a model, and the rule that must refuse it. Each starts from a model that
+/// passes, and the gate must answer with exit code 1.
+const TAMPERINGS: &[(&str, &str)] = &[
+    (
+        "printf X | dd of=weights.bin bs=1 conv=notrunc 2>/dev/null",
+        "artifact.changed",
+    ),
+    ("printf X >> weights.bin", "artifact.changed"),
+    (": > weights.bin", "artifact.changed"),
+    ("printf x > empty", "artifact.changed"),
+    (
+        "cp weights.bin t; cp config.json weights.bin; mv t config.json",
+        "artifact.changed",
+    ),
+    ("echo x > added.py", "artifact.added"),
+    ("echo x > weights/added.py", "artifact.added"),
+    ("mkdir new; echo x > new/added", "artifact.added"),
+    (": > .added-empty", "artifact.added"),
+    ("cp config.json Config.json", "artifact.added"),
+    ("cp model.sig other.sig", "artifact.added"),
+    ("mkdir .cache; echo x > .cache/other", "artifact.added"),
+    (
+        "mkdir sub; mkdir sub/.git; echo x > sub/.git/config",
+        "artifact.added",
+    ),
+    // OMS leaves these out of the signature; the record in the ledger covers them.
+    ("echo x > .gitattributes", "artifact.added"),
+    (
+        "mkdir .github; echo x > .github/workflow.yml",
+        "artifact.added",
+    ),
+    ("rm weights.bin", "artifact.missing"),
+    ("rm empty", "artifact.missing"),
+    ("rm -r weights", "artifact.missing"),
+    ("mv config.json config.jsn", "artifact.missing"),
+    (
+        "find . -type f ! -name model.sig -delete",
+        "artifact.missing",
+    ),
+    ("find . -mindepth 1 -delete", "artifact.empty"),
+    (
+        "mv weights.bin ../w; ln -s ../w weights.bin",
+        "artifact.symlink",
+    ),
+    ("ln -s weights.bin link.bin", "artifact.symlink"),
+    ("ln -s . loop", "artifact.symlink"),
+    ("ln -s /etc out", "artifact.symlink"),
+    ("ln -s nowhere broken", "artifact.symlink"),
+    ("mv weights ../w; ln -s ../w weights", "artifact.symlink"),
+    ("rm weights.bin; mkdir weights.bin", "artifact.missing"),
+    ("mkfifo pipe", "artifact.special-file"),
+    (
+        "rm weights.bin; mkfifo weights.bin",
+        "artifact.special-file",
+    ),
+    ("printf x > \"$(printf 'new\\nline')\"", "artifact.name"),
+    ("printf x > 'back\\slash'", "artifact.name"),
+    ("printf x > \"$(printf 'not\\377utf8')\"", "artifact.name"),
+    ("rm model.sig", "signature.missing"),
+    (": > model.sig", "signature.format"),
+    ("echo '{}' > model.sig", "signature.format"),
+    ("rm model.sig; mkdir model.sig", "signature.format"),
+    (
+        "head -c 100 model.sig > t; mv t model.sig",
+        "signature.format",
+    ),
+];
+
+#[test]
+fn every_tampering_is_refused_with_its_reason() {
+    let released = Workspace::released();
+    for (script, rule) in TAMPERINGS {
+        let workspace = Workspace::new();
+        for part in ["model", "ledger", "weighbridge.toml"] {
+            crate::support::copy_tree(&released.path(part), &workspace.path(part));
+        }
+        workspace.gate().exits(0);
+        workspace.shell(&format!("cd model; {script}")).exits(0);
+        let run = workspace.gate();
+        assert_eq!(run.code, 1, "{script}: {run:?}");
+        let rules = workspace.failing_rules();
+        assert!(
+            rules.iter().any(|found| found == rule),
+            "{script}: {rules:?}"
+        );
+    }
+}
+
+/// A signature by somebody else, over exactly what was tampered with, helps nobody.
+#[test]
+fn a_signature_by_a_stranger_is_refused() {
+    let workspace = Workspace::released();
+    let stranger = Workspace::initialised();
+    workspace.write("model/config.json", "{\"trust_remote_code\": true}");
+    let key = stranger.path("keys/signing.key.pem");
+    workspace
+        .run(["sign", "--key", key.to_str().unwrap(), "model"])
+        .exits(0);
+    workspace.gate().exits(1);
+    assert_eq!(
+        workspace.failing_rules(),
+        ["signature.key", "record.missing"]
+    );
+    // Even over the original bytes, which are in the ledger.
+    let workspace = Workspace::released();
+    workspace
+        .run(["sign", "--key", key.to_str().unwrap(), "model"])
+        .exits(0);
+    workspace.gate().exits(1);
+    assert_eq!(workspace.failing_rules(), ["signature.key"]);
+}
+
+/// Signed by the right key, and never recorded.
+#[test]
+fn a_signature_without_a_record_is_refused() {
+    let workspace = Workspace::initialised();
+    workspace.model("model");
+    workspace.run(["sign", "model"]).exits(0);
+    workspace.gate().exits(1);
+    assert_eq!(workspace.failing_rules(), ["record.missing"]);
+    assert_eq!(
+        workspace
+            .run(["record", "release", "model"])
+            .exits(0)
+            .stdout,
+        "0\n"
+    );
+    workspace.gate().exits(0);
+}
+
+#[test]
+fn single_files_are_artifacts_too() {
+    let workspace = Workspace::initialised();
+    workspace.write("weights.onnx", "weights");
+    workspace.run(["sign", "--record", "weights.onnx"]).exits(0);
+    workspace
+        .run(["gate", "weights.onnx"])
+        .exits(0)
+        .says("sha256:");
+    assert!(workspace.path("weights.onnx.sig").exists());
+    // A copy under another name is the same artifact.
+    workspace
+        .shell("cp weights.onnx copy.onnx; cp weights.onnx.sig copy.onnx.sig")
+        .exits(0);
+    workspace.run(["gate", "copy.onnx"]).exits(0);
+    workspace.write("weights.onnx", "weighty");
+    workspace
+        .run(["gate", "weights.onnx"])
+        .exits(1)
+        .says("artifact.changed");
+    workspace
+        .shell("rm copy.onnx; ln -s weights.onnx copy.onnx")
+        .exits(0);
+    workspace
+        .run(["gate", "copy.onnx"])
+        .exits(1)
+        .says("symbolic link");
+    workspace.run(["gate", "gone.onnx"]).exits(2);
+    // The signature of a file is not that of a directory with the file in it.
+    workspace.shell("mkdir d; printf weights > d/weights.onnx; cp weights.onnx.sig d/model.sig");
+    workspace.run(["gate", "d"]).exits(1);
+}
+
+#[test]
+fn git_and_the_hub_clients_bookkeeping_are_left_out_and_named() {
+    let workspace = Workspace::released();
+    workspace.shell("cd model; mkdir -p .git .cache/huggingface; echo x > .git/config; echo x > .cache/huggingface/f").exits(0);
+    let report = workspace.run(["gate", "--json", "model"]).exits(0).json();
+    let findings = report["findings"].as_array().unwrap();
+    let left_out: Vec<&str> = findings
+        .iter()
+        .filter(|finding| finding["rule"] == "artifact.not-covered")
+        .map(|finding| finding["location"].as_str().unwrap())
+        .collect();
+    assert_eq!(left_out, [".cache/huggingface", ".git", "model.sig"]);
+}
+
+#[test]
+fn init_twice_destroys_nothing() {
+    let workspace = Workspace::released();
+    let before =
+        workspace.shell("find keys ledger weighbridge.toml -type f | sort | xargs sha256sum");
+    workspace
+        .run(["init", "--no-passphrase"])
+        .exits(0)
+        .says("exists already");
+    workspace.run(["init"]).exits(0);
+    let after =
+        workspace.shell("find keys ledger weighbridge.toml -type f | sort | xargs sha256sum");
+    assert_eq!(before.stdout, after.stdout);
+    workspace.gate().exits(0);
+}
+
+/// Interrupted anywhere, a second `init` completes the first: keys and ledger stay.
+#[test]
+fn init_completes_an_interrupted_one() {
+    for missing in [
+        "rm weighbridge.toml",
+        "rm -r weighbridge.toml ledger",
+        "rm -r weighbridge.toml ledger keys/log.key.pem",
+        "rm weighbridge.toml keys/signing.pub.pem",
+    ] {
+        let workspace = Workspace::initialised();
+        let key = workspace.read("keys/signing.key.pem");
+        workspace.shell(missing).exits(0);
+        workspace.run(["init", "--no-passphrase"]).exits(0);
+        assert_eq!(workspace.read("keys/signing.key.pem"), key, "{missing}");
+        workspace.model("model");
+        workspace.run(["sign", "--record", "model"]).exits(0);
+        workspace.gate().exits(0);
+    }
+    // A ledger whose key is lost is not taken over.
+    let workspace = Workspace::initialised();
+    workspace
+        .shell("rm weighbridge.toml keys/log.key.pem")
+        .exits(0);
+    workspace
+        .run(["init", "--no-passphrase"])
+        .exits(2)
+        .says("belongs to another key");
+}
+
+#[test]
+fn passphrases() {
+    let workspace = Workspace::new();
+    workspace
+        .run(["init"])
+        .exits(2)
+        .says("WEIGHBRIDGE_PASSPHRASE");
+    assert!(!workspace.path("weighbridge.toml").exists());
+    // From a file descriptor, with the line end that an editor leaves.
+    workspace
+        .shell("printf 'correct horse\\n' > p; weighbridge init --passphrase-fd 3 3< p")
+        .exits(0);
+    workspace.model("model");
+    let with = |passphrase: &str| {
+        let mut command = workspace.command(["sign", "--record", "model"]);
+        crate::support::Run::from(
+            command
+                .env("WEIGHBRIDGE_PASSPHRASE", passphrase)
+                .output()
+                .unwrap(),
+        )
+    };
+    with("wrong").exits(2).says("wrong passphrase");
+    with("").exits(2).says("is empty");
+    assert!(!workspace.path("model/model.sig").exists());
+    with(PASSPHRASE).exits(0);
+    workspace
+        .run(["sign", "model"])
+        .exits(2)
+        .says("needs a passphrase");
+    // There is no flag that takes the passphrase itself.
+    workspace.run(["init", "--passphrase", "x", "d"]).exits(2);
+}
+
+#[test]
+fn a_key_that_others_can_read_is_warned_about() {
+    let workspace = Workspace::initialised();
+    workspace.model("model");
+    workspace.run(["sign", "model"]).exits(0);
+    workspace.shell("chmod 644 keys/signing.key.pem").exits(0);
+    let run = workspace
+        .run(["sign", "--quiet", "model"])
+        .exits(0)
+        .says("can be read by others");
+    assert!(run.stderr.contains("chmod 600"), "{}", run.stderr);
+}
+
+/// The ledger inside the artifact would change with every record; keys inside would be published.
+#[test]
+fn the_set_up_may_not_lie_inside_the_artifact() {
+    let workspace = Workspace::initialised();
+    workspace.write("weights.bin", "w");
+    for verb in [["sign", "."], ["gate", "."], ["sign", "../"]] {
+        workspace
+            .run(verb)
+            .exits(2)
+            .says("lies inside the artifact");
+    }
+    workspace
+        .run(["record", "release", "."])
+        .exits(2)
+        .says("lies inside the artifact");
+}
+
+#[test]
+fn receipts_replace_the_ledger() {
+    let workspace = Workspace::initialised();
+    workspace.model("model");
+    workspace
+        .run(["sign", "--record", "--receipt", "r.tlog-proof", "model"])
+        .exits(0);
+    workspace.shell("mv ledger elsewhere").exits(0);
+    workspace.gate().exits(2).says("ledger");
+    let gate = ["gate", "--receipt", "r.tlog-proof", "model"];
+    workspace.run(gate).exits(0).says("judged by a receipt");
+    workspace
+        .run(["ledger", "verify", "r.tlog-proof"])
+        .exits(0)
+        .says("is entry 0 of");
+
+    // Another model with the same receipt; a receipt whose record was altered; none at all.
+    workspace.write("model/added", "x");
+    workspace.run(gate).exits(1).says("record.missing");
+    workspace
+        .shell("rm model/added; cp r.dsse kept; sed -i 's/payload/paylode/' r.dsse")
+        .exits(0);
+    workspace.run(gate).exits(1);
+    workspace.run(["ledger", "verify", "r.tlog-proof"]).exits(1);
+    workspace
+        .shell("cp kept r.dsse; sed -i 's/^index 0/index 1/' r.tlog-proof")
+        .exits(0);
+    workspace.run(gate).exits(1).says("ledger.inclusion");
+    workspace.shell("rm r.dsse").exits(0);
+    workspace.run(gate).exits(2);
+}
+
+#[test]
+fn acquire_records_are_written_and_read_back() {
+    let workspace = Workspace::initialised();
+    workspace.model("model");
+    let digest = workspace.shell("cd model; find . -type f | cut -c3- | LC_ALL=C sort | tr '\\n' '\\0' | xargs -0 sha256sum | sha256sum | cut -c1-64").stdout;
+    let run = workspace.run([
+        "record",
+        "acquire",
+        "--source",
+        "https://example.org/m?download=true",
+        "--revision",
+        "abc",
+        "--publisher",
+        "Example",
+        "--auth-method",
+        "tls",
+        "--auth-result",
+        "verified",
+        "--auth-host",
+        "example.org",
+        "--retrieved-start",
+        "2026-11-25T09:30:00Z",
+        "--licence",
+        "MIT",
+        "--public",
+        "true",
+        "model",
+    ]);
+    assert_eq!(run.exits(0).stdout, "0\n");
+    let statement = workspace.run(["ledger", "show", "0"]).exits(0).json();
+    assert_eq!(
+        statement["predicateType"],
+        "https://weighbridge.dev/acquire/v1"
+    );
+    assert_eq!(statement["subject"][0]["digest"]["dirHash1"], digest.trim());
+    let predicate = &statement["predicate"];
+    assert_eq!(
+        predicate["source_uri"],
+        "https://example.org/m?download=true"
+    );
+    assert_eq!(predicate["retrieved"]["start"], "2026-11-25T09:30:00.000Z");
+    assert_eq!(predicate["authentication"]["result"], "verified");
+    assert_eq!(
+        predicate["authentication"]["endpoint_identity"]["host"],
+        "example.org"
+    );
+    workspace
+        .run(["ledger", "log"])
+        .exits(0)
+        .says("https://example.org/m?download=true");
+    let manifest = workspace
+        .run(["ledger", "show", "0", "--manifest"])
+        .exits(0)
+        .stdout;
+    let expected = workspace.run(["hash", "--quiet", "model"]).exits(0).stdout;
+    assert_eq!(manifest, expected);
+    // An acquire record is no release.
+    workspace.run(["sign", "model"]).exits(0);
+    workspace.gate().exits(1).says("has no release record");
+}
+
+/// Records are public and for ever: what must not enter is refused before anything is written.
+#[test]
+fn secrets_and_nonsense_do_not_enter_the_ledger() {
+    let workspace = Workspace::initialised();
+    workspace.model("model");
+    for args in [
+        ["--source", "https://user:hunter2@example.org/m"],
+        ["--source", "https://example.org/m?X-Amz-Signature=abc"],
+        ["--source", "relative/path"],
+        ["--auth-result", "verified"],
+        ["--retrieved-start", "2999-01-01T00:00:00Z"],
+        ["--retrieved-start", "yesterday"],
+        ["--role", "auditor"],
+        ["--role", "operator"],
+    ] {
+        let mut all = vec!["record", "acquire"];
+        if args[0] != "--source" {
+            all.extend(["--source", "https://example.org/m"]);
+        }
+        all.extend(args);
+        all.push("model");
+        workspace.run(all).exits(2);
+    }
+    workspace
+        .run(["ledger", "log", "--json"])
+        .exits(0)
+        .says("[]");
+}
+
+#[test]
+fn every_verb_speaks_json_and_errors_too() {
+    let workspace = Workspace::released();
+    for args in [
+        vec!["hash", "model"],
+        vec!["gate", "model"],
+        vec!["verify", "model"],
+        vec!["sign", "model"],
+        vec!["sign", "--record", "model"],
+        vec!["record", "release", "model"],
+        vec!["ledger", "log"],
+        vec!["ledger", "show", "0"],
+        vec!["ledger", "checkpoint"],
+        vec!["ledger", "prove", "--consistency", "1"],
+        vec!["ledger", "fsck"],
+    ] {
+        let mut with = args.clone();
+        with.push("--json");
+        workspace.run(with).exits(0).json();
+    }
+    let error = workspace.run(["gate", "--json", "nowhere"]).exits(2).json();
+    assert!(
+        error["error"]["messages"][0]
+            .as_str()
+            .unwrap()
+            .contains("nowhere")
+    );
+}
+
+/// Colours need a terminal, and NO_COLOR wins even there.
+#[test]
+fn colours_only_where_they_are_wanted() {
+    let workspace = Workspace::released();
+    assert!(!workspace.gate().stdout.contains('\u{1b}'));
+    if !crate::support::tool("script") {
+        return;
+    }
+    let on_terminal = |variables: &str| {
+        workspace
+            .shell(&format!(
+                "{variables} TERM=xterm script -qec 'weighbridge gate model' /dev/null"
+            ))
+            .stdout
+    };
+    assert!(on_terminal("COLOUR=1").contains("\u{1b}[1;32mallow"));
+    assert!(!on_terminal("NO_COLOR=1").contains('\u{1b}'));
+}
+
+/// Whoever closes the pipe early gets no success, and no panic.
+#[test]
+fn a_closed_pipe_is_not_a_success() {
+    let workspace = Workspace::new();
+    for n in 0..3000 {
+        workspace.write(&format!("model/{n}"), "");
+    }
+    let mut child = workspace
+        .command(["hash", "model"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    let run = crate::support::Run::from(child.wait_with_output().unwrap());
+    assert_eq!(run.code, 2);
+    assert!(!run.stderr.contains("panicked"), "{}", run.stderr);
+}
+
+#[test]
+fn usage_errors_are_exit_2_and_help_is_0() {
+    let workspace = Workspace::new();
+    for args in [
+        vec![],
+        vec!["nonsense"],
+        vec!["gate"],
+        vec!["gate", "a", "b"],
+        vec!["hash", "-a", "x", "."],
+    ] {
+        workspace.run(args).exits(2);
+    }
+    workspace.run(["--help"]).exits(0).says("Examples:");
+    workspace
+        .run(["--version"])
+        .exits(0)
+        .says(env!("CARGO_PKG_VERSION"));
+    workspace
+        .run(["completions", "bash"])
+        .exits(0)
+        .says("complete");
+    workspace.run(["man"]).exits(0).says(".TH weighbridge");
+    workspace
+        .run(["gate", "."])
+        .exits(2)
+        .says("weighbridge init");
+}
+
+/// The real model passes by its own records, with a policy that asks for where it came from.
+#[test]
+fn the_fixture_passes_by_its_own_records() {
+    let workspace = Workspace::new();
+    let ledger = fixture("ledgers/silero-vad");
+    let run = workspace.run([
+        "gate",
+        "--config",
+        ledger.join("weighbridge.toml").to_str().unwrap(),
+        "--signature",
+        ledger.join("model.sig").to_str().unwrap(),
+        fixture("models/silero-vad").to_str().unwrap(),
+    ]);
+    run.exits(0)
+        .says("acquire by fixtures as operator")
+        .says("release by fixtures as developer");
+    // The weights are those of the wheel: its own digest list, read by another program's rules.
+    let record = std::fs::read_to_string(ledger.join("RECORD")).unwrap();
+    for name in ["silero_vad_16k.safetensors", "silero_vad_16k_op15.onnx"] {
+        let bytes = std::fs::read(fixture("models/silero-vad/data").join(name)).unwrap();
+        let digest = weighbridge::digest::Sha256::of(&bytes);
+        let base64 = data_encoding::BASE64URL_NOPAD.encode(&digest.0);
+        let line = format!("silero_vad/data/{name},sha256={base64},{}", bytes.len());
+        assert!(record.lines().any(|listed| listed == line), "{line}");
+    }
+}

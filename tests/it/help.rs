@@ -1,0 +1,112 @@
+//! Every example in `--help` and every command in the README runs.
+
+use crate::support::{Workspace, repository, tool};
+
+const VERBS: &[&[&str]] = &[
+    &[],
+    &["init"],
+    &["tour"],
+    &["hash"],
+    &["sign"],
+    &["verify"],
+    &["record"],
+    &["record", "acquire"],
+    &["record", "release"],
+    &["gate"],
+    &["ledger"],
+    &["oms"],
+    &["completions"],
+];
+
+/// A place in which every example has what it names.
+fn stage() -> Workspace {
+    let workspace = Workspace::released();
+    workspace.shell(
+        "cp keys/signing.key.pem key.pem; cp keys/signing.pub.pem key.pub.pem; \
+         cp keys/signing.pub.pem release.pub.pem; \
+         weighbridge sign --signature model.sig ./model 2>/dev/null; cp -r model my-model; \
+         cp model/weights.bin weights.onnx; weighbridge ledger prove 0 --out model.tlog-proof 2>/dev/null; \
+         weighbridge hash model > SHA256SUMS 2>/dev/null; echo secret > FILE",
+    ).exits(0);
+    workspace
+}
+
+#[test]
+fn the_examples_run() {
+    if !tool("openssl") {
+        return;
+    }
+    let workspace = stage();
+    let mut examples = 0;
+    for verb in VERBS {
+        let help = workspace.run([*verb, &["--help"]].concat()).exits(0).stdout;
+        let help = help.replace("\\\n      ", "");
+        let at = help
+            .find("Example")
+            .unwrap_or_else(|| panic!("{verb:?} has no example"));
+        for line in help[at..].lines().filter(|line| line.starts_with("  ")) {
+            // Two spaces and more separate the command from its explanation.
+            let line = line.trim();
+            let command = line.split("  ").next().unwrap().trim();
+            if !command.contains("weighbridge ")
+                || command.contains("tour")
+                || command.contains('…')
+            {
+                continue;
+            }
+            let command = match command {
+                // These make something new, or sign a file that stands for a directory.
+                init if init.starts_with("weighbridge init") => {
+                    if !init.contains("--") {
+                        continue;
+                    }
+                    format!(
+                        "mkdir -p new; cd new; rm -rf *; {}",
+                        init.replace("3< FILE", "3< ../FILE")
+                    )
+                }
+                verify if verify.ends_with("weights.onnx") => {
+                    format!(
+                        "weighbridge sign --key key.pem --signature model.sig weights.onnx; {verify}"
+                    )
+                }
+                log if log.contains("--log-key") => continue,
+                hash if hash.contains("--check") => {
+                    format!(
+                        "rm -f model/model.sig; weighbridge hash model > SHA256SUMS; {hash}; weighbridge sign model"
+                    )
+                }
+                other => other.to_owned(),
+            };
+            let run = workspace.shell(&command);
+            assert_eq!(run.code, 0, "{command}: {run:?}");
+            examples += 1;
+        }
+    }
+    assert!(examples >= 20, "{examples}");
+}
+
+/// Commands of the README's first steps, in order, as a new user types them.
+#[test]
+fn the_readme_runs() {
+    let readme = std::fs::read_to_string(repository().join("README.md")).unwrap();
+    let workspace = Workspace::new();
+    workspace.model("model");
+    let mut commands = 0;
+    let mut inside = false;
+    for line in readme.lines() {
+        if line.starts_with("```") {
+            inside = line == "```console";
+        } else if let (true, Some(command)) = (inside, line.strip_prefix("$ ")) {
+            let (command, code) = match command.split_once("   # exit ") {
+                Some((command, code)) => (command, code.trim().parse().unwrap()),
+                None => (command, 0),
+            };
+            let command = format!("export WEIGHBRIDGE_PASSPHRASE=x; {command}");
+            let run = workspace.shell(&command);
+            assert_eq!(run.code, code, "{command}: {run:?}");
+            commands += 1;
+        }
+    }
+    assert!(commands >= 8, "{commands}");
+}

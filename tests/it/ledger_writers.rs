@@ -1,0 +1,214 @@
+//! Several processes on one ledger, killed at random: every index that was printed is there, once.
+
+use std::collections::BTreeMap;
+use std::process::{Child, Stdio};
+use std::time::Duration;
+
+use crate::support::{Run, Workspace, peer};
+
+fn append(workspace: &Workspace, version: &str) -> Child {
+    workspace
+        .command([
+            "record",
+            "release",
+            "--quiet",
+            "--version",
+            version,
+            "model",
+        ])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap()
+}
+
+/// The versions in the ledger by index.
+fn versions(workspace: &Workspace) -> Vec<String> {
+    let size = workspace
+        .run(["ledger", "checkpoint", "--json"])
+        .exits(0)
+        .json()["size"]
+        .as_u64();
+    let version = |index: u64| {
+        let shown = workspace
+            .run(["ledger", "show", &index.to_string()])
+            .exits(0)
+            .json();
+        shown["predicate"]["version"]
+            .as_str()
+            .unwrap_or_default()
+            .to_owned()
+    };
+    (0..size.unwrap()).map(version).collect()
+}
+
+#[test]
+fn two_processes_at_once_both_get_their_record_and_proof() {
+    let workspace = Workspace::released();
+    for round in 0..5 {
+        let names = [format!("{round}-a"), format!("{round}-b")];
+        let children: Vec<Child> = names.iter().map(|name| append(&workspace, name)).collect();
+        let indices: Vec<String> = children
+            .into_iter()
+            .map(|child| {
+                Run::from(child.wait_with_output().unwrap())
+                    .exits(0)
+                    .stdout
+                    .trim()
+                    .into()
+            })
+            .collect();
+        assert_ne!(indices[0], indices[1]);
+        for (name, index) in names.iter().zip(&indices) {
+            let shown = workspace.run(["ledger", "show", index]).exits(0).json();
+            assert_eq!(shown["predicate"]["version"], **name);
+            let receipt = format!("{name}.tlog-proof");
+            workspace
+                .run(["ledger", "prove", index, "--out", &receipt])
+                .exits(0);
+            workspace.run(["ledger", "verify", &receipt]).exits(0);
+        }
+    }
+    workspace
+        .run(["ledger", "fsck"])
+        .exits(0)
+        .says("11 entries");
+}
+
+/// Writers are killed at random moments; readers look on. Acknowledged means there, for good.
+#[test]
+fn writers_killed_at_random_lose_nothing_that_was_acknowledged() {
+    let workspace = Workspace::released();
+    let mut seed = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .map_or(1, |now| now.as_secs() | 1);
+    if let Some(given) = std::env::var("WEIGHBRIDGE_SEED")
+        .ok()
+        .and_then(|seed| seed.parse().ok())
+    {
+        seed = given;
+    }
+    eprintln!("WEIGHBRIDGE_SEED={seed}");
+    let mut random = move || {
+        seed ^= seed << 13;
+        seed ^= seed >> 7;
+        seed ^= seed << 17;
+        seed
+    };
+    let mut acknowledged = BTreeMap::new();
+    for round in 0..60 {
+        let names: Vec<String> = (0..3).map(|writer| format!("{round}-{writer}")).collect();
+        let mut children: Vec<Child> = names.iter().map(|name| append(&workspace, name)).collect();
+        for child in &mut children {
+            if random() % 2 == 0 {
+                std::thread::sleep(Duration::from_micros(random() % 12_000));
+                // SIGKILL; a child that is done already is left alone.
+                child.kill().unwrap();
+            }
+        }
+        let _ = workspace.run(["ledger", "log", "--quiet"]).exits(0);
+        for (name, child) in names.into_iter().zip(children) {
+            let run = Run::from(child.wait_with_output().unwrap());
+            if let Some(index) = run.stdout.strip_suffix('\n') {
+                acknowledged.insert(index.parse::<usize>().unwrap(), name);
+            }
+        }
+    }
+    // The next writer finishes what was committed; then everything is as it should be.
+    workspace
+        .run(["record", "release", "--version", "last", "model"])
+        .exits(0);
+    workspace.run(["ledger", "fsck"]).exits(0);
+    let versions = versions(&workspace);
+    for (index, name) in &acknowledged {
+        assert_eq!(versions.get(*index), Some(name));
+    }
+    let mut once = versions.clone();
+    once.sort();
+    once.dedup();
+    assert_eq!(once.len(), versions.len(), "a record is there twice");
+    assert!(
+        !acknowledged.is_empty() && acknowledged.len() < 180,
+        "{}",
+        acknowledged.len()
+    );
+    tlogcheck(&workspace);
+}
+
+/// The Go checksum database's own code reads our log: checkpoint, every tile, older checkpoints.
+#[test]
+fn an_independent_verifier_reads_our_log() {
+    let workspace = Workspace::released();
+    std::fs::copy(workspace.path("ledger/checkpoint"), workspace.path("old")).unwrap();
+    let store = weighbridge::ledger::DirectoryStore::new(&workspace.path("big"));
+    let key = ed25519_dalek::SigningKey::from_bytes(&[5; 32]);
+    weighbridge::ledger::create(&store, "log.example", &key).unwrap();
+    for first in [0, 1, 250, 256, 257, 900] {
+        let entries: Vec<Vec<u8>> = (0..120).map(|n| format!("{first} {n}").into()).collect();
+        weighbridge::ledger::append(&store, "log.example", &key, &entries).unwrap();
+    }
+    tlogcheck(&workspace);
+    let Some(program) = peer("tlogcheck", "tlogcheck") else {
+        return;
+    };
+    let vkey = weighbridge::note::NoteKey::new("log.example", key.verifying_key()).unwrap();
+    let vkey = vkey.to_string();
+    let directory = workspace.path("big");
+    let run = |more: &[&str]| {
+        let mut command = std::process::Command::new(&program);
+        command
+            .arg("-dir")
+            .arg(&directory)
+            .args(["-vkey", &vkey, "-fsck"])
+            .args(more);
+        Run::from(command.output().unwrap())
+    };
+    run(&[]).exits(0);
+    run(&["-index", "300"]).exits(0);
+    // Our proofs, and a proof that fits no other entry.
+    let log = weighbridge::ledger::Log::open(&store, &vkey.parse_key()).unwrap();
+    for index in [0, 255, 256, 511, 719] {
+        let (entry, proof) = log.entry(index).unwrap();
+        std::fs::write(workspace.path("p"), proof.encode()).unwrap();
+        std::fs::write(workspace.path("e"), entry).unwrap();
+        let check = || {
+            let mut command = std::process::Command::new(&program);
+            command
+                .arg("-proof")
+                .arg(workspace.path("p"))
+                .arg("-entry")
+                .arg(workspace.path("e"));
+            Run::from(command.args(["-vkey", &vkey]).output().unwrap())
+        };
+        check().exits(0);
+        std::fs::write(workspace.path("e"), "another").unwrap();
+        check().exits(1);
+    }
+}
+
+trait ParseKey {
+    fn parse_key(&self) -> weighbridge::note::NoteKey;
+}
+
+impl ParseKey for String {
+    fn parse_key(&self) -> weighbridge::note::NoteKey {
+        weighbridge::note::NoteKey::parse(self).unwrap()
+    }
+}
+
+fn tlogcheck(workspace: &Workspace) {
+    let Some(program) = peer("tlogcheck", "tlogcheck") else {
+        return;
+    };
+    let policy = String::from_utf8(workspace.read("weighbridge.toml")).unwrap();
+    let vkey = policy
+        .lines()
+        .find_map(|line| line.strip_prefix("key = \"weighbridge.local"));
+    let vkey = format!("weighbridge.local{}", vkey.unwrap().trim_end_matches('"'));
+    let mut command = std::process::Command::new(program);
+    command
+        .arg("-dir")
+        .arg(workspace.path("ledger"))
+        .args(["-vkey", &vkey, "-fsck"]);
+    Run::from(command.output().unwrap()).exits(0);
+}

@@ -1,0 +1,231 @@
+//! OMS bundles that other programs and hands made, each with the verdict it should get.
+
+use std::path::Path;
+
+use serde_json::Value;
+
+use crate::support::{Run, Workspace, copy_tree, fixture};
+
+/// Cases that this version answers otherwise than the list says, and why.
+const OTHERWISE: &[(&str, i32, &str)] = &[
+    // Not verified yet: said so, with exit code 2.
+    ("shards-blake2b-1000", 2, "does not verify"),
+    ("shards-sha256-1000", 2, "does not verify"),
+    ("shards-sha256-default", 2, "does not verify"),
+    ("x-digests-v0.1-subset", 2, "does not verify"),
+    ("y-shards-colon-digits-name", 2, "does not verify"),
+    ("y-shards-go-style", 2, "does not verify"),
+    ("y-shards-spec-literal", 2, "does not verify"),
+    // Judgement cases. Exactly v1.0, as the specification's §8.3 demands.
+    ("x-predtype-v1.1", 2, "does not verify"),
+    // The signature is not over DSSE's encoding; only the v0.2.0 producer had that bug.
+    ("x-compat-pae", 1, "signature.key"),
+    // A link out of the model is content that can change after the check.
+    ("symlink-outside-allowed", 1, "leads out"),
+    // model_signing itself sorts otherwise than the specification asks: read, with a remark.
+    ("x-resources-unsorted", 0, "order"),
+];
+
+fn cases(kind: &str) -> Vec<Value> {
+    let index = std::fs::read(fixture("vectors/oms/index.json")).unwrap();
+    let index: Value = serde_json::from_slice(&index).unwrap();
+    index[kind].as_array().unwrap().clone()
+}
+
+/// Copies a case, and makes what git does not carry.
+fn lay_out(case: &Value, workspace: &Workspace) {
+    let directory = case["dir"].as_str().unwrap();
+    let from = fixture("vectors/oms/cases").join(directory);
+    let to = workspace.path(directory);
+    std::fs::create_dir_all(to.parent().unwrap()).unwrap();
+    if from.exists() {
+        copy_tree(&from, &to);
+    }
+    for path in case["restore"]["directories"]
+        .as_array()
+        .into_iter()
+        .flatten()
+    {
+        std::fs::create_dir_all(to.join(path.as_str().unwrap())).unwrap();
+    }
+    for (path, content) in case["restore"]["files"].as_object().into_iter().flatten() {
+        std::fs::create_dir_all(to.join(path).parent().unwrap()).unwrap();
+        std::fs::write(to.join(path), content.as_str().unwrap()).unwrap();
+    }
+    let links = case["conditions"]["symlinks"]
+        .as_object()
+        .or(case["symlinks"].as_object());
+    for (path, target) in links.into_iter().flatten() {
+        let path = to.join(path);
+        _ = std::fs::remove_file(&path);
+        std::os::unix::fs::symlink(target.as_str().unwrap(), path).unwrap();
+    }
+}
+
+fn verify(case: &Value, workspace: &Workspace) -> Run {
+    let text = |name: &str| case[name].as_str().unwrap().to_owned();
+    let key = text("public_key");
+    let key = if key.starts_with("keys/") {
+        key
+    } else {
+        format!("cases/{key}")
+    };
+    let key = fixture("vectors/oms").join(key);
+    let mut args: Vec<String> = ["oms", "verify", "key", "--public_key"]
+        .map(String::from)
+        .into();
+    args.push(key.to_str().unwrap().into());
+    args.extend(["--signature".into(), text("signature")]);
+    let conditions = &case["conditions"];
+    for path in conditions["ignore_paths"].as_array().into_iter().flatten() {
+        args.extend(["--ignore-paths".into(), path.as_str().unwrap().into()]);
+    }
+    for (flag, name) in [
+        ("--no-ignore-git-paths", "no_ignore_git_paths"),
+        ("--allow_symlinks", "allow_symlinks"),
+        ("--ignore_unsigned_files", "ignore_unsigned_files"),
+    ] {
+        if conditions[name] == true {
+            args.push(flag.into());
+        }
+    }
+    args.push(text("model"));
+    workspace.run(args)
+}
+
+#[test]
+fn every_key_bundle_gets_its_verdict() {
+    let cases = cases("cases");
+    assert_eq!(cases.len(), 66);
+    for case in &cases {
+        let workspace = Workspace::new();
+        lay_out(case, &workspace);
+        let id = case["id"].as_str().unwrap();
+        let run = verify(case, &workspace);
+        let said = format!("{}{}", run.stdout, run.stderr);
+        if let Some((_, code, says)) = OTHERWISE.iter().find(|(name, ..)| *name == id) {
+            assert_eq!(run.code, *code, "{id}: {said}");
+            assert!(said.contains(says), "{id}: {said}");
+            continue;
+        }
+        if case["expected"].as_str().unwrap() == "pass" {
+            assert_eq!(run.code, 0, "{id} ({}): {said}", case["reason"]);
+            assert_eq!(run.stdout, "Verification succeeded\n", "{id}");
+        } else {
+            assert!(run.code == 1 || run.code == 2, "{id}: {said}");
+            assert!(
+                said.contains("Verification failed with error: "),
+                "{id}: {said}"
+            );
+            assert!(run.stdout.is_empty(), "{id}: {said}");
+        }
+    }
+    let ids: Vec<&str> = cases
+        .iter()
+        .map(|case| case["id"].as_str().unwrap())
+        .collect();
+    assert!(OTHERWISE.iter().all(|(name, ..)| ids.contains(name)));
+}
+
+#[test]
+fn what_must_not_be_signed_is_not() {
+    for case in cases("sign_cases") {
+        let workspace = Workspace::new();
+        lay_out(&case, &workspace);
+        let id = case["id"].as_str().unwrap();
+        if id == "sign-fifo" {
+            workspace
+                .shell(&format!("mkfifo {}/pipe", case["model"].as_str().unwrap()))
+                .exits(0);
+        }
+        let key = fixture("vectors/oms").join(case["private_key"].as_str().unwrap());
+        let run = workspace.run([
+            "oms",
+            "sign",
+            "key",
+            "--private_key",
+            key.to_str().unwrap(),
+            "--signature",
+            "out.sig",
+            case["model"].as_str().unwrap(),
+        ]);
+        assert!(run.code == 1 || run.code == 2, "{id}: {run:?}");
+        assert!(
+            run.stderr.contains("refused: ") || run.stderr.contains("error: "),
+            "{id}: {run:?}"
+        );
+        assert!(!Path::new(&workspace.path("out.sig")).exists(), "{id}");
+    }
+}
+
+/// Both spellings of every flag, and the answer that scripts look for.
+#[test]
+fn flags_in_both_spellings() {
+    let workspace = Workspace::initialised();
+    workspace.model("model");
+    for (private, public, links, unsigned) in [
+        (
+            "--private_key",
+            "--public_key",
+            "--allow_symlinks",
+            "--ignore_unsigned_files",
+        ),
+        (
+            "--private-key",
+            "--public-key",
+            "--allow-symlinks",
+            "--ignore-unsigned-files",
+        ),
+    ] {
+        let sign = [
+            "oms",
+            "sign",
+            "key",
+            private,
+            "keys/signing.key.pem",
+            "--signature",
+            "s",
+            links,
+            "model",
+        ];
+        assert_eq!(workspace.run(sign).exits(0).stdout, "Signing succeeded\n");
+        let verify = [
+            "oms",
+            "--log-level",
+            "INFO",
+            "verify",
+            "key",
+            public,
+            "keys/signing.pub.pem",
+            "--signature",
+            "s",
+            links,
+            unsigned,
+            "model",
+        ];
+        assert_eq!(
+            workspace.run(verify).exits(0).stdout,
+            "Verification succeeded\n"
+        );
+    }
+    workspace.write("model/added", "x");
+    let verify = |flags: &[&str]| {
+        let mut args = vec![
+            "oms",
+            "verify",
+            "key",
+            "--public_key",
+            "keys/signing.pub.pem",
+            "--signature",
+            "s",
+        ];
+        args.extend(flags);
+        args.push("model");
+        workspace.run(args)
+    };
+    verify(&[]).exits(1).says("added");
+    verify(&["--ignore_unsigned_files"]).exits(0);
+    verify(&["--ignore_unsigned_files", "--no-ignore_unsigned_files"]).exits(1);
+    verify(&["--ignore-paths", "model/added"]).exits(0);
+    verify(&["--ignore-paths", "elsewhere"]).exits(1);
+}
