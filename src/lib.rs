@@ -22,6 +22,7 @@ pub mod oms;
 pub mod path;
 pub mod policy;
 pub mod report;
+pub mod source;
 pub mod statement;
 pub mod time;
 pub mod verify;

@@ -22,6 +22,7 @@ mod ledger_writers;
 mod oms_peer;
 mod oms_vectors;
 mod openssl;
+mod published_list;
 mod real_model;
 mod schemas;
 mod support;

@@ -1,0 +1,161 @@
+//! `record`: append a fact about an artifact to the ledger.
+
+mod acquire;
+mod checksums;
+mod recorder;
+mod release;
+
+use std::num::NonZero;
+use std::path::PathBuf;
+
+use clap::Subcommand;
+use serde_json::json;
+
+use super::context::{self, Config, ReadRequest};
+use super::failure::Failure;
+use super::keys::{self, PassphraseArgs};
+use super::output::Output;
+use super::{Global, Outcome, values};
+use crate::artifact::{Artifact, Names, Symlinks};
+use crate::digest::{Algorithm, Sha256};
+use crate::gate;
+use crate::statement::acquire::ManifestReference;
+use crate::statement::{Role, Text, TextError};
+
+use acquire::AcquireArgs;
+use checksums::PublishedList;
+use recorder::manifest_reference;
+pub(super) use recorder::{Recorder, write_receipt};
+use release::ReleaseArgs;
+
+/// Append a record about an artifact to the ledger
+///
+/// Prints the index of the entry once it is durable and in a signed checkpoint.
+#[derive(clap::Args)]
+#[command(after_help = "Examples:
+  weighbridge record release --version 1.2 ./model
+  weighbridge record acquire --source https://example.org/model --revision 9f3c… ./model")]
+pub(super) struct RecordArgs {
+    #[command(subcommand)]
+    kind: RecordKind,
+}
+
+#[derive(Subcommand)]
+enum RecordKind {
+    Acquire(Box<AcquireArgs>),
+    Release(ReleaseArgs),
+}
+
+/// What every record needs.
+#[derive(clap::Args)]
+struct CommonArgs {
+    /// File or directory
+    path: PathBuf,
+    /// The signature that belongs to the artifact, and is not part of it
+    #[arg(long, value_name = "FILE")]
+    signature: Option<PathBuf>,
+    /// The private key, in PEM; unless given, the one that the policy names
+    #[arg(long, value_name = "FILE")]
+    key: Option<PathBuf>,
+    /// The role to sign in; unless given, the one that the policy names
+    #[arg(long, value_parser = values::word::<Role>(values::ROLES), value_name = "ROLE")]
+    role: Option<Role>,
+    /// Write the receipt to this file, and the record beside it
+    #[arg(long, value_name = "FILE")]
+    receipt: Option<PathBuf>,
+    /// Threads to hash with
+    #[arg(long, short, value_name = "N")]
+    jobs: Option<NonZero<usize>>,
+    #[command(flatten)]
+    passphrase: PassphraseArgs,
+}
+
+pub(super) fn run(args: &RecordArgs, global: &Global, output: &Output) -> Outcome {
+    let common = match &args.kind {
+        RecordKind::Acquire(args) => &args.common,
+        RecordKind::Release(args) => &args.common,
+    };
+    let config = Config::load(global)?;
+    let artifact = Artifact::open(&common.path)?;
+    config.keep_out_of(&artifact)?;
+    let mut reader = common.passphrase.reader();
+    let named = config
+        .policy
+        .signing
+        .as_ref()
+        .map(|signing| config.resolve(&signing.key));
+    let path = common.key.clone().or(named);
+    let path = keys::required(
+        path,
+        "signing key",
+        "name one with --key, or in [signing] of the policy",
+    )?;
+    let key = reader.private(&path, output)?;
+    let recorder = Recorder::open(&config, &key, common.role, &mut reader, output)?;
+
+    let signature = common
+        .signature
+        .clone()
+        .unwrap_or_else(|| gate::default_signature(&artifact));
+    let exclusions = gate::exclusions(&artifact, &signature);
+    let request = ReadRequest {
+        exclusions: &exclusions,
+        algorithms: &[Algorithm::Sha256],
+        symlinks: Symlinks::Refuse,
+        names: Names::Printable,
+        jobs: common.jobs,
+    };
+    // Everything that can be wrong with the flags is found before the time to hash is spent.
+    let nothing = ManifestReference {
+        sha256: Sha256::of(b""),
+        files: 0,
+        bytes: 0,
+        not_covered: Vec::new(),
+    };
+    let list = match &args.kind {
+        RecordKind::Acquire(args) => {
+            acquire::record(args, &recorder, None, nothing)?;
+            args.checksums
+                .as_deref()
+                .map(PublishedList::read)
+                .transpose()?
+        }
+        RecordKind::Release(args) => {
+            release::record(args, &recorder, nothing)?;
+            None
+        }
+    };
+    let evidence = context::read(&artifact, &request, output)?;
+    context::complete(&common.path, &evidence)?;
+    let manifest = manifest_reference(&evidence);
+    let record = match &args.kind {
+        RecordKind::Acquire(args) => {
+            let checked = match &list {
+                Some(list) => Some((list, list.check(&evidence.manifest)?)),
+                None => None,
+            };
+            acquire::record(args, &recorder, checked, manifest)?
+        }
+        RecordKind::Release(args) => release::record(args, &recorder, manifest)?,
+    };
+    let recorded = recorder.append(&artifact, &evidence, record, None, output)?;
+    if let Some(receipt) = &common.receipt {
+        write_receipt(&config, recorded.index, receipt, output)?;
+    }
+    if output.json {
+        output.document(&json!({ "index": recorded.index, "artifact": recorded.artifact }))?;
+    } else {
+        output.data(&format!("{}\n", recorded.index))?;
+    }
+    Ok(0)
+}
+
+fn flag<T>(name: &str, value: Result<T, TextError>) -> Result<T, Failure> {
+    value.map_err(|error| Failure::because(name, &error))
+}
+
+fn text(name: &str, value: Option<&String>) -> Result<Option<Text>, Failure> {
+    value
+        .map(|value| flag(name, Text::new(value.as_str())))
+        .transpose()
+}

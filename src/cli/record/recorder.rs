@@ -1,0 +1,218 @@
+//! Signing and appending a record, with everything that it takes checked beforehand.
+
+use std::path::Path;
+
+use crate::artifact::Artifact;
+use crate::cli::context::{self, Config};
+use crate::cli::failure::Failure;
+use crate::cli::keys::{self, KeyReader};
+use crate::cli::output::Output;
+use crate::digest::Sha256;
+use crate::disk::{self, Access, Existing};
+use crate::envelope::{Envelope, IN_TOTO};
+use crate::gate;
+use crate::key::PrivateKey;
+use crate::ledger::{self, DirectoryStore, Log};
+use crate::statement::acquire::ManifestReference;
+use crate::statement::release::{Release, SignatureReference};
+use crate::statement::{Actor, Record, Role, Statement, SubjectDigest, Text, TimeSource};
+use crate::time::Timestamp;
+use crate::verify::ArtifactEvidence;
+
+/// Everything that it takes to append a record: the policy, who signs, and the log's key.
+pub(in crate::cli) struct Recorder<'a> {
+    config: &'a Config,
+    key: &'a PrivateKey,
+    role: Role,
+    log_key: Box<ed25519_dalek::SigningKey>,
+    now: Timestamp,
+}
+
+/// What was appended.
+pub(in crate::cli) struct Recorded {
+    pub(in crate::cli) index: u64,
+    pub(super) artifact: String,
+}
+
+impl<'a> Recorder<'a> {
+    /// Makes sure that the record would count before anything is written.
+    pub(in crate::cli) fn open(
+        config: &'a Config,
+        key: &'a PrivateKey,
+        role: Option<Role>,
+        reader: &mut KeyReader<'_>,
+        output: &Output,
+    ) -> Result<Recorder<'a>, Failure> {
+        let policy = &config.policy;
+        let identity = policy.identity(&key.public().key_id()).ok_or_else(|| {
+            Failure::error("the signing key belongs to no identity of the policy")
+                .hint("add its public key as an [[identity]], or sign with another key")
+        })?;
+        let role = role.or(policy.signing.as_ref().map(|signing| signing.role));
+        let role = role
+            .or(identity.roles.first().copied())
+            .unwrap_or(Role::Developer);
+        if !identity.roles.contains(&role) {
+            return Err(Failure::error(format!(
+                "identity {} does not have the role {}",
+                identity.name,
+                role.name()
+            )));
+        }
+        let log_key = policy
+            .signing
+            .as_ref()
+            .and_then(|signing| signing.log_key.as_ref());
+        let log_key = log_key.map(|path| config.resolve(path));
+        let hint = "name it as log_key in [signing] of the policy";
+        let log_key = reader.log(&keys::required(log_key, "log key", hint)?, output)?;
+        if crate::note::NoteKey::new(policy.log.key.name(), log_key.verifying_key()).as_ref()
+            != Ok(&policy.log.key)
+        {
+            return Err(Failure::error(
+                "the log key is not the one that the policy trusts",
+            ));
+        }
+        Ok(Recorder {
+            config,
+            key,
+            role,
+            log_key,
+            now: context::now(),
+        })
+    }
+
+    pub(in crate::cli) fn config(&self) -> &Config {
+        self.config
+    }
+
+    /// When the record is written.
+    pub(super) fn now(&self) -> Timestamp {
+        self.now
+    }
+
+    /// Who writes it.
+    pub(super) fn actor(&self) -> Actor {
+        let key_id = self.key.public().key_id();
+        let party = self
+            .config
+            .policy
+            .identity(&key_id)
+            .map(|identity| identity.name.clone());
+        Actor {
+            key_id,
+            party,
+            role: self.role,
+        }
+    }
+
+    /// A release without further particulars.
+    pub(in crate::cli) fn release(
+        &self,
+        evidence: &ArtifactEvidence,
+        signature: Option<SignatureReference>,
+    ) -> Record {
+        Record::Release(Box::new(Release {
+            time: self.now,
+            time_source: TimeSource::Local,
+            actor: self.actor(),
+            version: None,
+            licence: None,
+            hash_list_uri: None,
+            support_until: None,
+            signature,
+            manifest: manifest_reference(evidence),
+        }))
+    }
+
+    /// Signs and appends `record`. The manifest becomes durable before the record that names it.
+    pub(in crate::cli) fn append(
+        &self,
+        artifact: &Artifact,
+        evidence: &ArtifactEvidence,
+        record: Record,
+        oms_root: Option<Sha256>,
+        output: &Output,
+    ) -> Result<Recorded, Failure> {
+        let kind = record.kind();
+        if !kind.permitted().contains(&self.role) {
+            return Err(Failure::error(format!(
+                "role {} may not sign {}",
+                self.role.name(),
+                kind.name()
+            )));
+        }
+        let digest = evidence
+            .manifest
+            .artifact_digest()
+            .map_err(|error| Failure::because(artifact.path().display(), &error))?;
+        let name = Text::new(crate::path::display(&artifact.name()));
+        let name = name.map_err(|error| Failure::because("the artifact's name", &error))?;
+        let statement = Statement::new(name, SubjectDigest::new(digest, oms_root), record);
+        let payload = statement.to_payload()?;
+        // What is written must be what can be read.
+        Statement::parse(&payload).map_err(|error| Failure::because("the new record", &error))?;
+        let key_id = self.key.public().key_id().to_string();
+        let entry = Envelope::sign(payload, IN_TOTO, self.key, &key_id).to_json()?;
+
+        let store = DirectoryStore::new(&self.config.ledger());
+        ledger::put_blob(&store, evidence.manifest.text().as_bytes())?;
+        let origin = self.config.policy.log.key.name();
+        let appended = ledger::append(&store, origin, &self.log_key, &[entry])?;
+        if appended.recovered > 0 {
+            output.say(format!(
+                "published {} entries that an interrupted writer had committed",
+                appended.recovered
+            ));
+        }
+        output.say(format!(
+            "recorded {} of {digest} as entry {} of {origin}, durable and published",
+            kind.name(),
+            appended.first
+        ));
+        Ok(Recorded {
+            index: appended.first,
+            artifact: digest.to_string(),
+        })
+    }
+}
+
+/// How a record refers to the manifest.
+pub(super) fn manifest_reference(evidence: &ArtifactEvidence) -> ManifestReference {
+    let manifest = &evidence.manifest;
+    let paths = evidence.not_covered.iter().take(64);
+    ManifestReference {
+        sha256: Sha256::of(manifest.text().as_bytes()),
+        files: manifest.files().len() as u64,
+        bytes: manifest.bytes(),
+        not_covered: paths
+            .filter_map(|path| Text::new(path.to_string()).ok())
+            .collect(),
+    }
+}
+
+/// Writes the receipt of entry `index` to `path`, and the entry beside it.
+pub(in crate::cli) fn write_receipt(
+    config: &Config,
+    index: u64,
+    path: &Path,
+    output: &Output,
+) -> Result<(), Failure> {
+    let store = DirectoryStore::new(&config.ledger());
+    let log = Log::open(&store, &config.policy.log.key)?;
+    let (entry, proof) = log.entry(index)?;
+    let beside = gate::receipt_entry(path);
+    if beside == path {
+        return Err(Failure::error(
+            "a receipt cannot be called .dsse: its record is",
+        ));
+    }
+    disk::write(&beside, &entry, Existing::Replace, Access::Shared)?;
+    disk::write(path, &proof.encode(), Existing::Replace, Access::Shared)?;
+    output.say(format!(
+        "wrote receipt {} and record {}",
+        path.display(),
+        beside.display()
+    ));
+    Ok(())
+}
