@@ -28,9 +28,9 @@ use crate::policy::{NewPolicy, Policy, render};
   weighbridge init --passphrase-fd 3 3< FILE   from a file descriptor
   weighbridge init --no-passphrase             keys in the clear, for tests")]
 pub(super) struct InitArgs {
-    /// Where to set up
-    #[arg(default_value = ".", value_name = "DIR")]
-    directory: PathBuf,
+    /// Where to set up; unless given, here
+    #[arg(value_name = "DIR")]
+    directory: Option<PathBuf>,
     /// The type of the signing key; OMS tools verify the EC types
     #[arg(long, value_parser = values::key_algorithm(), default_value = "p256", value_name = "NAME")]
     algorithm: KeyAlgorithm,
@@ -52,13 +52,8 @@ const SIGNING_PUBLIC: &str = "keys/signing.pub.pem";
 const LOG_KEY: &str = "keys/log.key.pem";
 
 pub(super) fn run(args: &InitArgs, global: &Global, output: &Output) -> Outcome {
-    let directory = &args.directory;
-    // `init DIR` sets up there; the policy's file name is the one that --config would look for.
-    let name = global
-        .config
-        .file_name()
-        .map_or(Path::new("weighbridge.toml"), Path::new);
-    let policy_path = directory.join(name);
+    let (directory, policy_path) = place(args, global)?;
+    let directory = &directory;
     if policy_path.exists() {
         existing(directory, &policy_path, output);
         return Ok(0);
@@ -131,6 +126,32 @@ pub(super) fn run(args: &InitArgs, global: &Global, output: &Output) -> Outcome 
     ));
     output.say("next: weighbridge sign --record PATH, then weighbridge gate PATH");
     Ok(0)
+}
+
+/// Where to set up, and how the policy file is called. `--config` and DIR must not contradict.
+fn place(args: &InitArgs, global: &Global) -> Result<(PathBuf, PathBuf), Failure> {
+    let config = &global.config;
+    let parent = config
+        .parent()
+        .filter(|parent| !parent.as_os_str().is_empty());
+    let directory = match (&args.directory, parent) {
+        (Some(directory), Some(parent)) if directory != parent => {
+            return Err(Failure::error(format!(
+                "the policy {} would not lie in {}",
+                config.display(),
+                directory.display()
+            ))
+            .hint("leave out DIR or --config"));
+        }
+        (Some(directory), _) => directory.clone(),
+        (None, Some(parent)) => parent.to_path_buf(),
+        (None, None) => PathBuf::from("."),
+    };
+    let name = config
+        .file_name()
+        .map_or(Path::new("weighbridge.toml"), Path::new);
+    let policy_path = directory.join(name);
+    Ok((directory, policy_path))
 }
 
 /// A set-up that is there: says so, and what of it is missing on this machine.

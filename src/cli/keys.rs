@@ -9,6 +9,7 @@ use zeroize::Zeroizing;
 
 use super::failure::Failure;
 use super::output::{self, Output};
+use crate::artifact::Artifact;
 use crate::disk;
 use crate::key::{self, KeyError, Passphrase, PrivateKey, PublicKey};
 
@@ -198,6 +199,19 @@ fn warn_if_open(path: &Path, output: &Output) {
             path.display()
         ));
     }
+}
+
+/// A private key inside the artifact would be published with it.
+pub(super) fn keep_out_of(artifact: &Artifact, key: &Path) -> Result<(), Failure> {
+    if artifact.locate(key).is_none() {
+        return Ok(());
+    }
+    let artifact = artifact.path().display();
+    Err(Failure::error(format!(
+        "the key {} lies inside the artifact {artifact}",
+        key.display()
+    ))
+    .hint("keep keys in a directory beside the artifact"))
 }
 
 /// A path that must be given, by flag or by policy.

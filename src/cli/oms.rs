@@ -214,6 +214,8 @@ fn sign(args: &SignKeyArgs, output: &Output) -> Outcome {
     if password.is_some() {
         output.warn("--password is visible to other users of this machine");
     }
+    keys::keep_out_of(&artifact, &args.private_key)?;
+    super::sign::replaceable(&args.signature)?;
     let mut reader = args.passphrase.reader().with(password);
     let key = reader.private(&args.private_key, output)?;
     let evidence = args

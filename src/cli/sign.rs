@@ -12,8 +12,9 @@ use super::output::Output;
 use super::record::{self, Recorder};
 use super::{Global, Outcome};
 use crate::artifact::{Artifact, Names, Symlinks};
+use crate::bundle::{Bundle, MAX_BUNDLE};
 use crate::digest::{Algorithm, Sha256};
-use crate::disk::{self, Access, Existing};
+use crate::disk::{self, Access, DiskError, Existing};
 use crate::gate;
 use crate::key::PrivateKey;
 use crate::oms::{self, SignOptions};
@@ -76,7 +77,10 @@ pub(super) fn run(args: &SignArgs, global: &Global, output: &Output) -> Outcome 
         Some(config.resolve(&config.policy.signing.as_ref()?.key))
     });
     let hint = "name one with --key, or make a set-up with `weighbridge init`";
-    let key = reader.private(&keys::required(key_path, "signing key", hint)?, output)?;
+    let key_path = keys::required(key_path, "signing key", hint)?;
+    keys::keep_out_of(&artifact, &key_path)?;
+    let key = reader.private(&key_path, output)?;
+    replaceable(&signature)?;
     let recorder = match (&config, args.record) {
         (Some(config), true) => Some(Recorder::open(config, &key, None, &mut reader, output)?),
         _ => None,
@@ -117,6 +121,23 @@ pub(super) fn run(args: &SignArgs, global: &Global, output: &Output) -> Outcome 
         output.data(&format!("{}\n", recorded.index))?;
     }
     Ok(0)
+}
+
+/// An older signature may be replaced; any other file is somebody's.
+pub(super) fn replaceable(signature: &Path) -> Result<(), Failure> {
+    let refuse = || {
+        Failure::error(format!(
+            "{} is there and is not a signature",
+            signature.display()
+        ))
+        .hint("name another file with --signature, or remove it")
+    };
+    match disk::read(signature, MAX_BUNDLE as u64) {
+        Ok(bytes) => Bundle::parse(&bytes).map(|_| ()).map_err(|_| refuse()),
+        Err(error) if error.is_not_found() => Ok(()),
+        Err(DiskError::TooLarge { .. } | DiskError::NotRegular { .. }) => Err(refuse()),
+        Err(error) => Err(error.into()),
+    }
 }
 
 struct Signed {

@@ -327,6 +327,62 @@ fn the_set_up_may_not_lie_inside_the_artifact() {
 }
 
 #[test]
+fn signing_destroys_nothing() {
+    let workspace = Workspace::initialised();
+    workspace.model("model");
+    for signature in [
+        "model/weights.bin",
+        "keys/signing.key.pem",
+        "weighbridge.toml",
+    ] {
+        let before = workspace.read(signature);
+        let sign = ["sign", "--signature", signature, "model"];
+        workspace.run(sign).exits(2).says("is not a signature");
+        let key = "keys/signing.key.pem";
+        let oms = [
+            "oms",
+            "sign",
+            "key",
+            "--private_key",
+            key,
+            "--signature",
+            signature,
+            "model",
+        ];
+        workspace.run(oms).exits(2).says("is not a signature");
+        assert_eq!(workspace.read(signature), before);
+    }
+    workspace.run(["sign", "model"]).exits(0);
+    workspace.run(["sign", "model"]).exits(0);
+    // A key that lies in the model would be published with it.
+    workspace
+        .shell("cp keys/signing.key.pem model/key.pem")
+        .exits(0);
+    workspace
+        .run(["sign", "--key", "model/key.pem", "model"])
+        .exits(2)
+        .says("lies inside");
+}
+
+/// `--config` names the same file for every verb, `init` too.
+#[test]
+fn the_policy_is_where_config_says() {
+    let workspace = Workspace::new();
+    workspace.model("model");
+    let with = |args: &[&str]| workspace.run([&["--config", "set/up/policy.toml"], args].concat());
+    with(&["init", "--no-passphrase"]).exits(0);
+    assert!(workspace.path("set/up/policy.toml").exists());
+    with(&["sign", "--record", "model"]).exits(0);
+    with(&["gate", "model"]).exits(0);
+    with(&["init", "--no-passphrase", "elsewhere"])
+        .exits(2)
+        .says("would not lie in");
+    workspace.run(["init", "--no-passphrase", "here"]).exits(0);
+    assert!(workspace.path("here/weighbridge.toml").exists());
+    assert!(!workspace.path("weighbridge.toml").exists());
+}
+
+#[test]
 fn receipts_replace_the_ledger() {
     let workspace = Workspace::initialised();
     workspace.model("model");

@@ -90,6 +90,7 @@ pub(super) fn run(args: &RecordArgs, global: &Global, output: &Output) -> Outcom
         "signing key",
         "name one with --key, or in [signing] of the policy",
     )?;
+    keys::keep_out_of(&artifact, &path)?;
     let key = reader.private(&path, output)?;
     let recorder = Recorder::open(&config, &key, common.role, &mut reader, output)?;
 
