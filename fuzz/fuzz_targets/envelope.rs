@@ -6,6 +6,7 @@
 use std::sync::LazyLock;
 
 use libfuzzer_sys::fuzz_target;
+use serde_json::Value;
 use weighbridge::envelope::{Envelope, pre_authentication_encoding};
 use weighbridge::key::{PrivateKey, private_key_from_pem};
 
@@ -27,6 +28,7 @@ fuzz_target!(|data: &[u8]| {
     let again = Envelope::parse(&canonical, usize::MAX).expect("canonical JSON is JSON");
     assert_eq!(again, envelope);
     assert_eq!(again.to_json().expect("as above"), canonical);
+    assert_eq!(base64(&canonical), base64(data), "bytes have one spelling");
 
     let (payload_type, payload) = (envelope.payload_type.as_str(), &envelope.payload);
     let signed = pre_authentication_encoding(payload_type, payload);
@@ -39,6 +41,14 @@ fuzz_target!(|data: &[u8]| {
     let own = Envelope::sign(payload.clone(), payload_type, &KEY, "");
     assert!(own.signed_by(&KEY.public()).is_some());
 });
+
+/// The payload and the signatures as they are spelled.
+fn base64(envelope: &[u8]) -> Vec<Value> {
+    let envelope: Value = serde_json::from_slice(envelope).expect("as above");
+    let signatures = envelope["signatures"].as_array().into_iter().flatten();
+    let spelled = signatures.map(|signature| signature["sig"].clone());
+    spelled.chain([envelope["payload"].clone()]).collect()
+}
 
 /// The type and the payload, read from front to back without looking for anything but lengths.
 fn taken_apart(encoding: &[u8]) -> Option<(&[u8], &[u8])> {

@@ -38,6 +38,7 @@ fuzz_target!(|data: &[u8]| {
         };
         assert!(!name.is_empty() && !name.contains('+'));
         assert!(base64.len() >= 8 && base64.len().is_multiple_of(4));
+        assert!(!base64.trim_end_matches('=').contains('='));
     }
 });
 

@@ -6,6 +6,7 @@
 use libfuzzer_sys::fuzz_target;
 use weighbridge::json;
 use weighbridge::statement::{Kind, MAX_PAYLOAD, Statement, StatementError};
+use weighbridge::time::Timestamp;
 
 fuzz_target!(|data: &[u8]| {
     let statement = match Statement::parse(data) {
@@ -23,7 +24,12 @@ fuzz_target!(|data: &[u8]| {
     );
     let artifact = statement.artifact().expect("exactly one digest");
     let kind = statement.record.kind();
-    assert!(!statement.record.time().to_string().is_empty());
+    let time = statement.record.time();
+    assert_eq!(
+        Timestamp::from_millis(time.millis()),
+        Some(time),
+        "an instant has one spelling"
+    );
 
     let payload = statement.to_payload().expect("it came from JSON");
     // A time without milliseconds gets them: the form may be larger than what was read.

@@ -8,8 +8,8 @@ use serde_json::json;
 use super::context::Config;
 use super::failure::Failure;
 use super::output::Output;
-use super::{Global, Outcome};
-use crate::disk::{self, Access, Existing};
+use super::{Global, Outcome, receipt};
+use crate::disk;
 use crate::envelope::Envelope;
 use crate::gate;
 use crate::ledger::fsck::fsck;
@@ -285,19 +285,12 @@ fn prove(
     out: Option<&PathBuf>,
     output: &Output,
 ) -> Outcome {
-    let (entry, proof) = Log::open(store, key)?.entry(index)?;
-    let Some(path) = out else {
+    if let Some(path) = out {
+        receipt::write(store, key, index, path, output)?;
+    } else {
+        let (_, proof) = Log::open(store, key)?.entry(index)?;
         output.data(&String::from_utf8_lossy(&proof.encode()))?;
-        return Ok(0);
-    };
-    let beside = gate::receipt_entry(path);
-    disk::write(&beside, &entry, Existing::Replace, Access::Shared)?;
-    disk::write(path, &proof.encode(), Existing::Replace, Access::Shared)?;
-    output.say(format!(
-        "wrote receipt {} and record {}",
-        path.display(),
-        beside.display()
-    ));
+    }
     Ok(0)
 }
 

@@ -1,21 +1,20 @@
 //! `sign`: an OMS bundle over an artifact, and with `--record` a release in the ledger.
 
-use std::num::NonZero;
 use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
-use super::context::{self, Config, ReadRequest};
+use super::context::Config;
 use super::failure::Failure;
 use super::keys::{self, PassphraseArgs};
 use super::output::Output;
-use super::record::{self, Recorder};
+use super::record::Recorder;
+use super::target::TargetArgs;
 use super::{Global, Outcome};
-use crate::artifact::{Artifact, Names, Symlinks};
+use crate::artifact::Artifact;
 use crate::bundle::{Bundle, MAX_BUNDLE};
-use crate::digest::{Algorithm, Sha256};
+use crate::digest::Sha256;
 use crate::disk::{self, Access, DiskError, Existing};
-use crate::gate;
 use crate::key::PrivateKey;
 use crate::oms::{self, SignOptions};
 use crate::report::text::count;
@@ -33,11 +32,8 @@ use crate::verify::ArtifactEvidence;
   weighbridge sign --record ./model
   weighbridge sign --key key.pem --signature model.sig ./model    without a policy file")]
 pub(super) struct SignArgs {
-    /// File or directory
-    path: PathBuf,
-    /// Where to write the signature
-    #[arg(long, value_name = "FILE")]
-    signature: Option<PathBuf>,
+    #[command(flatten)]
+    target: TargetArgs,
     /// The private key, in PEM; unless given, the one that the policy names
     #[arg(long, value_name = "FILE")]
     key: Option<PathBuf>,
@@ -47,9 +43,6 @@ pub(super) struct SignArgs {
     /// Write the receipt of the record to this file, and the record beside it
     #[arg(long, value_name = "FILE", requires = "record")]
     receipt: Option<PathBuf>,
-    /// Threads to hash with
-    #[arg(long, short, value_name = "N")]
-    jobs: Option<NonZero<usize>>,
     #[command(flatten)]
     passphrase: PassphraseArgs,
 }
@@ -60,15 +53,12 @@ pub(super) fn run(args: &SignArgs, global: &Global, output: &Output) -> Outcome 
     } else {
         Config::find(global)?
     };
-    let artifact = Artifact::open(&args.path)?;
+    let target = args.target.open()?;
+    let artifact = &target.artifact;
     if let Some(config) = &config {
-        config.keep_out_of(&artifact)?;
+        config.keep_out_of(artifact)?;
     }
-    let signature = args
-        .signature
-        .clone()
-        .unwrap_or_else(|| gate::default_signature(&artifact));
-    let exclusions = gate::exclusions(&artifact, &signature);
+    let signature = &target.signature;
 
     // Keys first: a wrong passphrase should not cost the time to hash.
     let mut reader = args.passphrase.reader();
@@ -78,24 +68,16 @@ pub(super) fn run(args: &SignArgs, global: &Global, output: &Output) -> Outcome 
     });
     let hint = "name one with --key, or make a set-up with `weighbridge init`";
     let key_path = keys::required(key_path, "signing key", hint)?;
-    keys::keep_out_of(&artifact, &key_path)?;
+    keys::keep_out_of(artifact, &key_path)?;
     let key = reader.private(&key_path, output)?;
-    replaceable(&signature)?;
+    replaceable(signature)?;
     let recorder = match (&config, args.record) {
         (Some(config), true) => Some(Recorder::open(config, &key, None, &mut reader, output)?),
         _ => None,
     };
 
-    let request = ReadRequest {
-        exclusions: &exclusions,
-        algorithms: &[Algorithm::Sha256],
-        symlinks: Symlinks::Refuse,
-        names: Names::Printable,
-        jobs: args.jobs,
-    };
-    let evidence = context::read(&artifact, &request, output)?;
-    context::complete(&args.path, &evidence)?;
-    let signed = write_signature(&artifact, &evidence, &signature, &key, output)?;
+    let evidence = target.read_complete(output)?;
+    let signed = write_signature(artifact, &evidence, signature, &key, output)?;
     let Some(recorder) = recorder else {
         if output.json {
             output.document(&json!({ "signature": signature, "root": signed.root.to_string() }))?;
@@ -107,9 +89,9 @@ pub(super) fn run(args: &SignArgs, global: &Global, output: &Output) -> Outcome 
         key_id: key.public().key_id(),
     };
     let release = recorder.release(&evidence, Some(reference));
-    let recorded = recorder.append(&artifact, &evidence, release, Some(signed.root), output)?;
+    let recorded = recorder.append(artifact, &evidence, release, Some(signed.root), output)?;
     if let Some(receipt) = &args.receipt {
-        record::write_receipt(recorder.config(), recorded.index, receipt, output)?;
+        recorder.write_receipt(recorded.index, receipt, output)?;
     }
     if output.json {
         output.document(&json!({

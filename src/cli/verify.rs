@@ -1,17 +1,16 @@
 //! `verify`: is the signature over exactly these files, by a trusted key? No ledger, no policy
 //! rules.
 
-use std::num::NonZero;
 use std::path::PathBuf;
 
-use super::context::{self, Config, ReadRequest};
+use super::context::{self, Config};
 use super::failure::Failure;
 use super::output::Output;
+use super::target::TargetArgs;
 use super::{Global, Outcome, keys};
-use crate::artifact::{Artifact, Names, Symlinks};
+use crate::artifact::Names;
 use crate::gate;
 use crate::key::PublicKey;
-use crate::report::{ReportDocument, text};
 use crate::verify::verify_signature;
 
 /// Verify the OMS signature of an artifact, whoever made it
@@ -24,17 +23,11 @@ use crate::verify::verify_signature;
   weighbridge verify --key release.pub.pem ./model
   weighbridge verify --key release.pub.pem --signature model.sig weights.onnx")]
 pub(super) struct VerifyArgs {
-    /// File or directory
-    path: PathBuf,
-    /// The signature; unless given, model.sig in the directory, or FILE.sig beside the file
-    #[arg(long, value_name = "FILE")]
-    signature: Option<PathBuf>,
+    #[command(flatten)]
+    target: TargetArgs,
     /// A trusted public key, in PEM; may be repeated. Unless given, those of the policy
     #[arg(long, value_name = "FILE")]
     key: Vec<PathBuf>,
-    /// Threads to hash with
-    #[arg(long, short, value_name = "N")]
-    jobs: Option<NonZero<usize>>,
 }
 
 const NOT_CHECKED: &[&str] = &[
@@ -45,35 +38,15 @@ const NOT_CHECKED: &[&str] = &[
 
 pub(super) fn run(args: &VerifyArgs, global: &Global, output: &Output) -> Outcome {
     let (config, trusted) = trusted(args, global)?;
-    let artifact = Artifact::open(&args.path)?;
-    let path = args
-        .signature
-        .clone()
-        .unwrap_or_else(|| gate::default_signature(&artifact));
-    let signature = gate::read_signature(&path);
-    let exclusions = gate::exclusions(&artifact, &path);
-    let request = ReadRequest {
-        exclusions: &exclusions,
-        algorithms: &gate::algorithms(&signature),
-        symlinks: Symlinks::Refuse,
-        names: Names::Any,
-        jobs: args.jobs,
-    };
-    let evidence = context::read(&artifact, &request, output)?;
+    let target = args.target.open()?;
+    let signature = gate::read_signature(&target.signature);
+    let evidence = target.read(&gate::algorithms(&signature), Names::Any, output)?;
     let keys: Vec<(&str, &PublicKey)> = trusted
         .iter()
         .map(|(name, key)| (name.as_str(), key))
         .collect();
     let report = verify_signature(&evidence, &signature, &keys);
-    let policy = config.map(|config| config.summary());
-    let path = args.path.display().to_string();
-    let document = ReportDocument::new("verify", path, report, policy, NOT_CHECKED, context::now());
-    if output.json {
-        output.document(&document)?;
-    } else {
-        output.data(&text::render(&document))?;
-    }
-    Ok(document.exit_code)
+    target.report("verify", report, config.as_ref(), NOT_CHECKED, output)
 }
 
 type Trusted = Vec<(String, PublicKey)>;

@@ -5,27 +5,25 @@ mod checksums;
 mod recorder;
 mod release;
 
-use std::num::NonZero;
 use std::path::PathBuf;
 
 use clap::Subcommand;
 use serde_json::json;
 
-use super::context::{self, Config, ReadRequest};
+use super::context::Config;
 use super::failure::Failure;
 use super::keys::{self, PassphraseArgs};
 use super::output::Output;
+use super::target::TargetArgs;
 use super::{Global, Outcome, values};
-use crate::artifact::{Artifact, Names, Symlinks};
-use crate::digest::{Algorithm, Sha256};
-use crate::gate;
+use crate::digest::Sha256;
 use crate::statement::acquire::ManifestReference;
 use crate::statement::{Role, Text, TextError};
 
 use acquire::AcquireArgs;
 use checksums::PublishedList;
+pub(super) use recorder::Recorder;
 use recorder::manifest_reference;
-pub(super) use recorder::{Recorder, write_receipt};
 use release::ReleaseArgs;
 
 /// Append a record about an artifact to the ledger
@@ -49,11 +47,8 @@ enum RecordKind {
 /// What every record needs.
 #[derive(clap::Args)]
 struct CommonArgs {
-    /// File or directory
-    path: PathBuf,
-    /// The signature that belongs to the artifact, and is not part of it
-    #[arg(long, value_name = "FILE")]
-    signature: Option<PathBuf>,
+    #[command(flatten)]
+    target: TargetArgs,
     /// The private key, in PEM; unless given, the one that the policy names
     #[arg(long, value_name = "FILE")]
     key: Option<PathBuf>,
@@ -63,9 +58,6 @@ struct CommonArgs {
     /// Write the receipt to this file, and the record beside it
     #[arg(long, value_name = "FILE")]
     receipt: Option<PathBuf>,
-    /// Threads to hash with
-    #[arg(long, short, value_name = "N")]
-    jobs: Option<NonZero<usize>>,
     #[command(flatten)]
     passphrase: PassphraseArgs,
 }
@@ -76,8 +68,9 @@ pub(super) fn run(args: &RecordArgs, global: &Global, output: &Output) -> Outcom
         RecordKind::Release(args) => &args.common,
     };
     let config = Config::load(global)?;
-    let artifact = Artifact::open(&common.path)?;
-    config.keep_out_of(&artifact)?;
+    let target = common.target.open()?;
+    let artifact = &target.artifact;
+    config.keep_out_of(artifact)?;
     let mut reader = common.passphrase.reader();
     let named = config
         .policy
@@ -90,22 +83,10 @@ pub(super) fn run(args: &RecordArgs, global: &Global, output: &Output) -> Outcom
         "signing key",
         "name one with --key, or in [signing] of the policy",
     )?;
-    keys::keep_out_of(&artifact, &path)?;
+    keys::keep_out_of(artifact, &path)?;
     let key = reader.private(&path, output)?;
     let recorder = Recorder::open(&config, &key, common.role, &mut reader, output)?;
 
-    let signature = common
-        .signature
-        .clone()
-        .unwrap_or_else(|| gate::default_signature(&artifact));
-    let exclusions = gate::exclusions(&artifact, &signature);
-    let request = ReadRequest {
-        exclusions: &exclusions,
-        algorithms: &[Algorithm::Sha256],
-        symlinks: Symlinks::Refuse,
-        names: Names::Printable,
-        jobs: common.jobs,
-    };
     // Everything that can be wrong with the flags is found before the time to hash is spent.
     let nothing = ManifestReference {
         sha256: Sha256::of(b""),
@@ -126,8 +107,7 @@ pub(super) fn run(args: &RecordArgs, global: &Global, output: &Output) -> Outcom
             None
         }
     };
-    let evidence = context::read(&artifact, &request, output)?;
-    context::complete(&common.path, &evidence)?;
+    let evidence = target.read_complete(output)?;
     let manifest = manifest_reference(&evidence);
     let record = match &args.kind {
         RecordKind::Acquire(args) => {
@@ -139,9 +119,9 @@ pub(super) fn run(args: &RecordArgs, global: &Global, output: &Output) -> Outcom
         }
         RecordKind::Release(args) => release::record(args, &recorder, manifest)?,
     };
-    let recorded = recorder.append(&artifact, &evidence, record, None, output)?;
+    let recorded = recorder.append(artifact, &evidence, record, None, output)?;
     if let Some(receipt) = &common.receipt {
-        write_receipt(&config, recorded.index, receipt, output)?;
+        recorder.write_receipt(recorded.index, receipt, output)?;
     }
     if output.json {
         output.document(&json!({ "index": recorded.index, "artifact": recorded.artifact }))?;

@@ -7,12 +7,11 @@ use crate::cli::context::{self, Config};
 use crate::cli::failure::Failure;
 use crate::cli::keys::{self, KeyReader};
 use crate::cli::output::Output;
+use crate::cli::receipt;
 use crate::digest::Sha256;
-use crate::disk::{self, Access, Existing};
 use crate::envelope::{Envelope, IN_TOTO};
-use crate::gate;
 use crate::key::PrivateKey;
-use crate::ledger::{self, DirectoryStore, Log};
+use crate::ledger::{self, DirectoryStore};
 use crate::statement::acquire::ManifestReference;
 use crate::statement::release::{Release, SignatureReference};
 use crate::statement::{Actor, Record, Role, Statement, SubjectDigest, Text, TimeSource};
@@ -82,8 +81,15 @@ impl<'a> Recorder<'a> {
         })
     }
 
-    pub(in crate::cli) fn config(&self) -> &Config {
-        self.config
+    /// Writes the receipt of what was appended.
+    pub(in crate::cli) fn write_receipt(
+        &self,
+        index: u64,
+        path: &Path,
+        output: &Output,
+    ) -> Result<(), Failure> {
+        let store = DirectoryStore::new(&self.config.ledger());
+        receipt::write(&store, &self.config.policy.log.key, index, path, output)
     }
 
     /// When the record is written.
@@ -189,30 +195,4 @@ pub(super) fn manifest_reference(evidence: &ArtifactEvidence) -> ManifestReferen
             .filter_map(|path| Text::new(path.to_string()).ok())
             .collect(),
     }
-}
-
-/// Writes the receipt of entry `index` to `path`, and the entry beside it.
-pub(in crate::cli) fn write_receipt(
-    config: &Config,
-    index: u64,
-    path: &Path,
-    output: &Output,
-) -> Result<(), Failure> {
-    let store = DirectoryStore::new(&config.ledger());
-    let log = Log::open(&store, &config.policy.log.key)?;
-    let (entry, proof) = log.entry(index)?;
-    let beside = gate::receipt_entry(path);
-    if beside == path {
-        return Err(Failure::error(
-            "a receipt cannot be called .dsse: its record is",
-        ));
-    }
-    disk::write(&beside, &entry, Existing::Replace, Access::Shared)?;
-    disk::write(path, &proof.encode(), Existing::Replace, Access::Shared)?;
-    output.say(format!(
-        "wrote receipt {} and record {}",
-        path.display(),
-        beside.display()
-    ));
-    Ok(())
 }

@@ -1,0 +1,94 @@
+//! The artifact that a verb is about, and its signature: the same flags for every verb.
+
+use std::num::NonZero;
+use std::path::PathBuf;
+
+use super::context::{self, Config, ReadRequest};
+use super::failure::Failure;
+use super::output::Output;
+use crate::artifact::{Artifact, Names, Symlinks};
+use crate::digest::Algorithm;
+use crate::gate;
+use crate::report::{ReportDocument, text};
+use crate::verify::{ArtifactEvidence, Report};
+
+/// Which artifact.
+#[derive(clap::Args)]
+pub(super) struct TargetArgs {
+    /// File or directory
+    path: PathBuf,
+    /// The signature; unless given, model.sig in the directory, or FILE.sig beside the file
+    #[arg(long, value_name = "FILE")]
+    signature: Option<PathBuf>,
+    /// Threads to hash with
+    #[arg(long, short, value_name = "N")]
+    jobs: Option<NonZero<usize>>,
+}
+
+/// An artifact that was opened.
+pub(super) struct Target<'a> {
+    args: &'a TargetArgs,
+    pub(super) artifact: Artifact,
+    /// Where its signature is, or would be.
+    pub(super) signature: PathBuf,
+}
+
+impl TargetArgs {
+    pub(super) fn open(&self) -> Result<Target<'_>, Failure> {
+        let artifact = Artifact::open(&self.path)?;
+        let given = self.signature.clone();
+        let signature = given.unwrap_or_else(|| gate::default_signature(&artifact));
+        Ok(Target {
+            args: self,
+            artifact,
+            signature,
+        })
+    }
+}
+
+impl Target<'_> {
+    /// Lists and hashes it, without its signature and the other standard exclusions.
+    pub(super) fn read(
+        &self,
+        algorithms: &[Algorithm],
+        names: Names,
+        output: &Output,
+    ) -> Result<ArtifactEvidence, Failure> {
+        let request = ReadRequest {
+            exclusions: &gate::exclusions(&self.artifact, &self.signature),
+            algorithms,
+            symlinks: Symlinks::Refuse,
+            names,
+            jobs: self.args.jobs,
+        };
+        context::read(&self.artifact, &request, output)
+    }
+
+    /// The same for what will be signed or recorded: anything that is not a plain file is refused.
+    pub(super) fn read_complete(&self, output: &Output) -> Result<ArtifactEvidence, Failure> {
+        let evidence = self.read(&[Algorithm::Sha256], Names::Printable, output)?;
+        context::complete(&self.args.path, &evidence)?;
+        Ok(evidence)
+    }
+
+    /// Prints what was found out about it; the exit code.
+    pub(super) fn report(
+        &self,
+        command: &str,
+        report: Report,
+        config: Option<&Config>,
+        not_checked: &[&str],
+        output: &Output,
+    ) -> Result<u8, Failure> {
+        let path = self.args.path.display().to_string();
+        let policy = config.map(Config::summary);
+        let now = context::now();
+        let document = ReportDocument::new(command, path, report, policy, not_checked, now);
+        if output.json {
+            output.document(&document)?;
+        } else {
+            output.data(&text::render(&document))?;
+        }
+        Ok(document.exit_code)
+    }
+}
