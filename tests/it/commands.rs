@@ -296,6 +296,54 @@ fn passphrases() {
     workspace.run(["init", "--passphrase", "x", "d"]).exits(2);
 }
 
+/// On a terminal the passphrase is asked for, twice for new keys, and never shown.
+#[test]
+fn the_passphrase_is_asked_for_on_a_terminal() {
+    if !crate::support::tool("python3") {
+        return;
+    }
+    let workspace = Workspace::new();
+    workspace.model("model");
+    workspace.write(
+        "ask.py",
+        r#"
+import os, pty, sys, time
+answers = sys.argv[1].split(",")
+child, terminal = pty.fork()
+if child == 0:
+    os.execvp("weighbridge", ["weighbridge", *sys.argv[2:]])
+shown = b""
+while True:
+    try:
+        piece = os.read(terminal, 4096)
+    except OSError:
+        break
+    if not piece:
+        break
+    shown += piece
+    if piece.endswith(b": ") and answers:
+        time.sleep(0.2)  # the echo is switched off after the question
+        os.write(terminal, answers.pop(0).encode() + b"\n")
+sys.stdout.buffer.write(shown)
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"#,
+    );
+    let ask = |answers: &str, args: &str| {
+        let run = workspace.shell(&format!("python3 ask.py {answers} {args}"));
+        assert!(!run.stdout.contains("secret"), "{run:?}");
+        run
+    };
+    ask("secret-a,secret-b", "init").exits(2).says("differ");
+    ask("secret,secret", "init").exits(0).says("Once more");
+    ask("secrex", "sign --record model")
+        .exits(2)
+        .says("wrong passphrase");
+    // One question serves both keys.
+    let run = ask("secret", "sign --record model").exits(0);
+    assert_eq!(run.stdout.matches("Passphrase for").count(), 1, "{run:?}");
+    workspace.gate().exits(0);
+}
+
 #[test]
 fn a_key_that_others_can_read_is_warned_about() {
     let workspace = Workspace::initialised();
