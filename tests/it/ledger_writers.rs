@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::process::{Child, Stdio};
 use std::time::Duration;
 
-use crate::support::{Run, Workspace, peer};
+use crate::support::{Run, Workspace, peer, tool};
 
 fn append(workspace: &Workspace, version: &str) -> Child {
     workspace
@@ -211,4 +211,61 @@ fn tlogcheck(workspace: &Workspace) {
         .arg(workspace.path("ledger"))
         .args(["-vkey", &vkey, "-fsck"]);
     Run::from(command.output().unwrap()).exits(0);
+}
+
+/// Killed, or told that the disk is broken or full, at every system call of an append that can
+/// leave a trace: the ledger opens, the record is wholly there or wholly absent, and the next
+/// writer goes on. The method is Tessera's.
+#[test]
+fn with_a_fault_at_every_system_call_the_ledger_stays_whole() {
+    if !tool("strace") {
+        return;
+    }
+    let workspace = Workspace::released();
+    let calls = "openat,openat2,linkat,renameat,mkdirat,unlinkat,fsync,fdatasync,write";
+    let append = "weighbridge record release --quiet --version";
+    let mut acknowledged = Vec::new();
+    for fault in ["signal=KILL", "error=EIO", "error=ENOSPC"] {
+        let (mut faults, mut ends) = (0, 0);
+        for call in calls.split(',') {
+            for number in 1.. {
+                let version = format!("{fault}-{call}-{number}");
+                let run = workspace.shell(&format!(
+                    "rm -f trace; strace -f -qq -o trace -e trace={call} \
+                     -e inject={call}:{fault}:when={number} {append} {version} model || code=$?; \
+                     grep -c INJECTED trace >&2 || true; exit ${{code:-0}}"
+                ));
+                if let Some(index) = run.stdout.strip_suffix('\n') {
+                    acknowledged.push((index.parse::<usize>().unwrap(), version));
+                }
+                workspace.run(["ledger", "fsck", "--quiet"]).exits(0);
+                // A killed process is not in its own trace.
+                let injected = run.code != 0 || !run.stderr.trim_end().ends_with('0');
+                if !injected {
+                    ends += 1;
+                    break;
+                }
+                faults += 1;
+            }
+        }
+        assert!(
+            faults > 20 && ends == 9,
+            "{fault}: {faults} faults, {ends} ends"
+        );
+    }
+    workspace
+        .run(["record", "release", "--version", "last", "model"])
+        .exits(0);
+    workspace.run(["ledger", "fsck"]).exits(0);
+    let versions = versions(&workspace);
+    for (index, version) in &acknowledged {
+        assert_eq!(versions.get(*index), Some(version));
+    }
+    let mut once = versions.clone();
+    once.sort();
+    once.dedup();
+    assert_eq!(once.len(), versions.len(), "a record is there twice");
+    workspace
+        .shell("test -z \"$(find . -name '.weighbridge-tmp-*')\"")
+        .exits(0);
 }

@@ -163,6 +163,11 @@ const PACKAGES: &[Package] = &[
         only_for_tlogcheck: false,
     },
     Package {
+        name: "b3sum",
+        probe: Probe::Command("b3sum"),
+        only_for_tlogcheck: false,
+    },
+    Package {
         name: "strace",
         probe: Probe::Command("strace"),
         only_for_tlogcheck: false,
