@@ -238,7 +238,7 @@ fn deep_directories() {
 fn a_huge_file_can_be_interrupted() {
     let workspace = Workspace::initialised();
     workspace
-        .shell("mkdir model; truncate -s 1T model/weights; find . | sort > before")
+        .shell("mkdir model; truncate -s 1T model/weights; find . ! -name before | sort > before")
         .exits(0);
     if !tool("script") {
         return;
@@ -246,13 +246,13 @@ fn a_huge_file_can_be_interrupted() {
     // `script` gives the program a terminal; timeout sends what Ctrl-C sends.
     let run = workspace.shell(
         "TERM=xterm script -qec 'timeout --foreground --signal=INT 2 weighbridge sign --record model' /dev/null || true; \
-         find . | sort > after",
+         find . ! -name before ! -name after | sort > after",
     );
     assert!(run.stdout.contains("1.00 TiB"), "{run:?}");
     assert!(run.stdout.contains("left"), "{run:?}");
     let before = String::from_utf8(workspace.read("before")).unwrap();
     let after = String::from_utf8(workspace.read("after")).unwrap();
-    assert_eq!(after.replace("./after\n", ""), before);
+    assert_eq!(after, before);
     workspace.run(["ledger", "fsck"]).exits(0).says("0 entries");
 }
 
