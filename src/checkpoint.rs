@@ -59,10 +59,7 @@ impl Checkpoint {
             return Err(malformed("empty origin"));
         }
         let size = decimal(size).ok_or(malformed("the size is not a decimal number"))?;
-        let root = BASE64
-            .decode(root.as_bytes())
-            .ok()
-            .and_then(|root| root.try_into().ok());
+        let root = crate::digest::decode_base64(root).and_then(|root| root.try_into().ok());
         let root = Sha256(root.ok_or(malformed("the root is not 32 bytes in base64"))?);
         if lines.any(str::is_empty) {
             return Err(malformed("empty extension line"));

@@ -4,7 +4,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use data_encoding::HEXLOWER;
+use data_encoding::{BASE64, HEXLOWER};
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use sha2::Digest as _;
@@ -132,6 +132,13 @@ pub fn decode(algorithm: Algorithm, text: &str) -> Result<Vec<u8>, DigestError> 
         return Err(error());
     }
     HEXLOWER.decode(text.as_bytes()).map_err(|_| error())
+}
+
+/// Decodes base64 (RFC 4648 §4) in its one spelling. The library alone takes pieces that were
+/// padded one by one, `AA==AA==`, which other readers refuse.
+pub fn decode_base64(text: &str) -> Option<Vec<u8>> {
+    let bytes = BASE64.decode(text.as_bytes()).ok()?;
+    (BASE64.encode(&bytes) == text).then_some(bytes)
 }
 
 /// One digest with its algorithm.

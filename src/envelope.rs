@@ -82,7 +82,7 @@ fn to_base64<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Err
 /// Standard base64 with padding (RFC 4648 §4), in its one spelling.
 fn from_base64<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u8>, D::Error> {
     let text = String::deserialize(deserializer)?;
-    BASE64.decode(text.as_bytes()).map_err(de::Error::custom)
+    crate::digest::decode_base64(&text).ok_or_else(|| de::Error::custom("not base64"))
 }
 
 fn null_as_empty<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
@@ -126,6 +126,8 @@ mod tests {
         for bad in [
             good.replace("e30=", "e30"),
             good.replace("e30=", "e31="),
+            good.replace("AA==", "AA==AA=="),
+            r#"["e30=","t",[["AA==",""]]]"#.into(),
             good.replace("\"payloadType\":\"t\",", ""),
             good.replace("\"payloadType\"", "\"extra\":1,\"payloadType\""),
             good.replace("\"payloadType\"", "\"payload\":\"\",\"payloadType\""),

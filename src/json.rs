@@ -15,13 +15,15 @@ pub enum JsonError {
     TooLarge { size: usize, limit: usize },
     #[error("starts with a byte order mark (RFC 8259 §8.1)")]
     ByteOrderMark,
+    #[error("is not a JSON object")]
+    NotObject,
     #[error(transparent)]
     Malformed(#[from] serde_json::Error),
 }
 
-/// Parses `bytes` as one JSON document of type `T`.
+/// Parses `bytes` as one JSON object of type `T`.
 ///
-/// Refused: more than `limit` bytes, a byte order mark, trailing content, more than 127 levels,
+/// Refused: anything but an object (a list could stand for one), more than `limit` bytes, a byte order mark, trailing content, more than 127 levels,
 /// an object that names a key twice (readers disagree on which one counts), and an object with
 /// more than [`MAX_KEYS`] keys.
 pub fn parse<T: DeserializeOwned>(bytes: &[u8], limit: usize) -> Result<T, JsonError> {
@@ -33,6 +35,9 @@ pub fn parse<T: DeserializeOwned>(bytes: &[u8], limit: usize) -> Result<T, JsonE
     }
     if bytes.starts_with(b"\xef\xbb\xbf") {
         return Err(JsonError::ByteOrderMark);
+    }
+    if bytes.trim_ascii_start().first() != Some(&b'{') {
+        return Err(JsonError::NotObject);
     }
     let _: DistinctKeys = serde_json::from_slice(bytes)?;
     Ok(serde_json::from_slice(bytes)?)
@@ -123,7 +128,7 @@ mod tests {
     #[test]
     fn duplicate_keys_are_refused_at_any_depth() {
         assert!(read(r#"{"a":1,"b":{"a":1}}"#).is_ok());
-        for twice in [r#"{"a":1,"a":1}"#, r#"[{"b":{"a":1,"\u0061":2}}]"#] {
+        for twice in [r#"{"a":1,"a":1}"#, r#"{"c":[{"b":{"a":1,"\u0061":2}}]}"#] {
             assert!(
                 read(twice)
                     .unwrap_err()
@@ -136,11 +141,19 @@ mod tests {
 
     #[test]
     fn depth_size_keys_and_trailing_content_are_bounded() {
-        assert!(read(&("[".repeat(100) + &"]".repeat(100))).is_ok());
-        assert!(read(&("[".repeat(100_000) + &"]".repeat(100_000))).is_err());
+        let nested = |depth| {
+            read(&format!(
+                "{{\"a\":{}{}}}",
+                "[".repeat(depth),
+                "]".repeat(depth)
+            ))
+        };
+        assert!(nested(100).is_ok());
+        assert!(nested(100_000).is_err());
+        assert!(matches!(read("[]"), Err(JsonError::NotObject)));
         assert!(read("{} {}").is_err());
         assert!(read("\u{feff}{}").is_err());
-        assert!(parse::<Value>(b"[1]", 2).is_err());
+        assert!(parse::<Value>(b"{ }", 2).is_err());
         let keys: Vec<_> = (0..=MAX_KEYS).map(|n| format!("\"{n}\":0")).collect();
         assert!(read(&format!("{{{}}}", keys.join(","))).is_err());
     }

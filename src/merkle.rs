@@ -220,7 +220,7 @@ pub fn verify_consistency(
     }
     if old == 0 || old == new {
         let same = if old == 0 {
-            old_root == empty_root()
+            old_root == empty_root() && (new > 0 || new_root == old_root)
         } else {
             old_root == new_root
         };
@@ -439,5 +439,7 @@ mod tests {
             }
         }
         assert!(verify_consistency(&[], 3, naive(0, 3), 2, naive(0, 2)).is_err());
+        // Two roots of one size contradict each other, at size 0 too.
+        assert!(verify_consistency(&[], 0, empty_root(), 0, leaf(9)).is_err());
     }
 }

@@ -56,9 +56,7 @@ impl NoteKey {
         let (Some(name), Some(id), Some(key)) = (parts.next(), parts.next(), parts.next()) else {
             return Err(NoteError::Key("expected three parts joined by plus signs"));
         };
-        let key = BASE64
-            .decode(key.as_bytes())
-            .map_err(|_| NoteError::Key("not base64"))?;
+        let key = crate::digest::decode_base64(key).ok_or(NoteError::Key("not base64"))?;
         let Some((&ED25519, public)) = key.split_first() else {
             return Err(NoteError::Key(
                 "only Ed25519 keys (type 0x01) are supported",
@@ -172,7 +170,7 @@ impl<'a> Note<'a> {
 
 fn signature(line: &str) -> Option<NoteSignature<'_>> {
     let (name, base64) = line.strip_prefix("\u{2014} ")?.split_once(' ')?;
-    let bytes = BASE64.decode(base64.as_bytes()).ok()?;
+    let bytes = crate::digest::decode_base64(base64)?;
     let (id, bytes) = bytes.split_at_checked(4)?;
     let id = u32::from_be_bytes(id.try_into().ok()?);
     (is_name(name) && !bytes.is_empty()).then(|| NoteSignature {

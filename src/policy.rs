@@ -1,8 +1,9 @@
 //! The policy file `weighbridge.toml`, version 1: which log, which identities, what a gate asks for.
 //! Text in, policy out; opens no file and knows no clock.
 //!
-//! Nothing has a default that would let more through: a line that is removed is an error or a
-//! refusal, never a wider policy. A rule that could never be met is an error too.
+//! Nothing that is required has a default: a setting that is left out is an error, never a wider
+//! policy. What may be left out only tightens it: an expiry, further identities and records. A rule
+//! that could never be met is an error too.
 
 use std::fmt::Write;
 

@@ -46,6 +46,10 @@ impl FromStr for Timestamp {
         // Writing it back must give the same text: one instant, one spelling.
         let seconds = parsed.to_rfc3339_opts(SecondsFormat::Secs, true);
         let millis = parsed.to_rfc3339_opts(SecondsFormat::Millis, true);
+        // A leap second is the same instant as the second after it.
+        if parsed.timestamp_subsec_nanos() >= 1_000_000_000 {
+            return Err(error());
+        }
         if text == millis || (text == seconds && parsed.timestamp_subsec_nanos() == 0) {
             Ok(Timestamp(parsed))
         } else {
@@ -106,6 +110,7 @@ mod tests {
             "2026-11-25T09:30:00.123456Z",
             "2026-02-30T00:00:00Z",
             "2026-11-25T09:30:60Z",
+            "2026-11-25T09:30:60.000Z",
         ] {
             assert!(bad.parse::<Timestamp>().is_err(), "{bad}");
         }

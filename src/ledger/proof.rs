@@ -71,8 +71,8 @@ impl TlogProof {
         let extra = match lines.peek().and_then(|line| line.strip_prefix("extra ")) {
             Some(extra) => {
                 lines.next();
-                let extra = BASE64.decode(extra.as_bytes());
-                Some(extra.map_err(|_| malformed("extra is not base64"))?)
+                let extra = crate::digest::decode_base64(extra);
+                Some(extra.ok_or(malformed("extra is not base64"))?)
             }
             None => None,
         };
@@ -87,10 +87,7 @@ impl TlogProof {
             if hashes.len() == 64 {
                 return Err(malformed("more than 64 hashes"));
             }
-            let hash = BASE64
-                .decode(line.as_bytes())
-                .ok()
-                .and_then(|hash| hash.try_into().ok());
+            let hash = crate::digest::decode_base64(line).and_then(|hash| hash.try_into().ok());
             hashes.push(Sha256(
                 hash.ok_or(malformed("a hash is not 32 bytes in base64"))?,
             ));

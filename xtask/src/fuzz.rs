@@ -65,21 +65,21 @@ fn targets(root: &Path) -> Result<Vec<String>, Failure> {
     Ok(names)
 }
 
-/// Seeds and mutants of them, at random: stable Rust measures no coverage that could guide it.
+/// Seeds and mutants of them, guided by coverage, which stable Rust measures when LLVM is told to.
+/// Sanitizers are for [`run_at_length`].
 fn run_shortly(root: &Path, name: &str, arguments: &[String]) -> Result<(), Failure> {
-    eprintln!("fuzz smoke: {name}: seeds and random mutants, without coverage");
+    eprintln!("fuzz smoke: {name}");
     let corpora = corpora(root, name)?;
     let artifacts = format!("fuzz/artifacts/{name}");
     create(root, &artifacts)?;
+    // With a target named, build scripts and macros are built without the flags.
+    let host = process::capture(Command::new("rustc").args(["--print", "host-tuple"]))?;
+    let host = String::from_utf8_lossy(&host);
     process::run(
         process::cargo(root)
-            .args([
-                "run",
-                "--release",
-                "--locked",
-                "--manifest-path",
-                "fuzz/Cargo.toml",
-            ])
+            .env("RUSTFLAGS", COVERAGE.join(" "))
+            .args(["run", "--release", "--locked", "--target", host.trim()])
+            .args(["--manifest-path", "fuzz/Cargo.toml"])
             .args([
                 "--bin",
                 name,
@@ -88,13 +88,7 @@ fn run_shortly(root: &Path, name: &str, arguments: &[String]) -> Result<(), Fail
                 "-max_total_time=10",
                 "-seed=1",
             ])
-            // Without coverage no input is interesting; keep the seeds, and any length, all the same.
-            .args([
-                "-keep_seed=1",
-                "-len_control=0",
-                "-verbosity=0",
-                "-print_final_stats=1",
-            ])
+            .args(["-verbosity=0", "-print_final_stats=1"])
             .arg(format!("-artifact_prefix={artifacts}/"))
             .args(arguments)
             .args(corpora),
@@ -142,3 +136,12 @@ fn create(root: &Path, directory: &str) -> Result<(), Failure> {
 }
 
 const CARGO_FUZZ: &str = "0.13.2";
+
+/// What cargo-fuzz passes too. libFuzzer chooses what to mutate by coverage: with none it stops.
+const COVERAGE: [&str; 5] = [
+    "-Cpasses=sancov-module",
+    "-Cllvm-args=-sanitizer-coverage-level=4",
+    "-Cllvm-args=-sanitizer-coverage-inline-8bit-counters",
+    "-Cllvm-args=-sanitizer-coverage-pc-table",
+    "-Cllvm-args=-sanitizer-coverage-trace-compares",
+];
