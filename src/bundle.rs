@@ -1,8 +1,8 @@
 //! Sigstore bundles v0.3 (sigstore/protobuf-specs), as OMS v1.0 §4.1 uses them for key
 //! signatures. Bytes in, bytes out; verifies nothing.
 
-use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde::de::IgnoredAny;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::envelope::Envelope;
 use crate::json::{self, JsonError};
@@ -23,6 +23,22 @@ pub struct Bundle {
     pub dsse_envelope: Envelope,
 }
 
+/// Material that this version tells apart and does not look into; it takes no memory.
+#[derive(Clone, Copy, Debug)]
+pub struct Opaque;
+
+impl<'de> Deserialize<'de> for Opaque {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Opaque, D::Error> {
+        IgnoredAny::deserialize(deserializer).map(|_| Opaque)
+    }
+}
+
+impl Serialize for Opaque {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_unit()
+    }
+}
+
 /// Which key or certificate made the signature. Outside the signature, so only a hint.
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -30,13 +46,13 @@ pub struct VerificationMaterial {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub public_key: Option<PublicKeyIdentifier>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub certificate: Option<Value>,
+    pub certificate: Option<Opaque>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub x509_certificate_chain: Option<Value>,
+    pub x509_certificate_chain: Option<Opaque>,
     #[serde(default)]
-    pub tlog_entries: Vec<Value>,
+    pub tlog_entries: Vec<Opaque>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub timestamp_verification_data: Option<Value>,
+    pub timestamp_verification_data: Option<Opaque>,
 }
 
 /// A key by hint, or in full as model_signing wrote it before 1.1.
@@ -48,7 +64,7 @@ pub struct PublicKeyIdentifier {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub raw_bytes: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub key_details: Option<Value>,
+    pub key_details: Option<Opaque>,
 }
 
 /// Why bytes are not a bundle.

@@ -5,10 +5,11 @@
 //! name → fsync the directory. After it returns, the content survives power loss; before that,
 //! the old content, or nothing, is there.
 
-use std::fs::File;
+use std::fs::{File, TryLockError};
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
@@ -209,7 +210,16 @@ pub fn file_type(stat: &Stat) -> FileType {
 
 /// The whole content of a regular file of at most `limit` bytes.
 pub fn read(path: &Path, limit: u64) -> Result<Vec<u8>, DiskError> {
-    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    read_with(path, limit, OFlags::empty())
+}
+
+/// The same, and a link is an error.
+pub fn read_no_link(path: &Path, limit: u64) -> Result<Vec<u8>, DiskError> {
+    read_with(path, limit, OFlags::NOFOLLOW)
+}
+
+fn read_with(path: &Path, limit: u64, more: OFlags) -> Result<Vec<u8>, DiskError> {
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC | more;
     let fd = rustix::fs::openat(CWD, path, flags, Mode::empty());
     let file = File::from(fd.map_err(|errno| open_error(path, errno))?);
     read_open(file, path, limit)
@@ -289,8 +299,9 @@ struct Temporary<'a> {
 
 impl<'a> Temporary<'a> {
     fn create(directory: &'a OwnedFd, mode: Mode) -> Result<Temporary<'a>, io::Error> {
+        // Giving an unnamed file a name takes /proc.
         #[cfg(target_os = "linux")]
-        {
+        if Path::new("/proc/self/fd").is_dir() {
             let flags = OFlags::TMPFILE | OFlags::WRONLY | OFlags::CLOEXEC;
             match rustix::fs::openat(directory, ".", flags, mode) {
                 Ok(fd) => {
@@ -412,6 +423,30 @@ pub fn create_directory(path: &Path) -> Result<(), DiskError> {
     })
 }
 
+/// Makes the name of `path` in its directory durable.
+pub fn sync_parent(path: &Path) -> Result<(), DiskError> {
+    let error = |errno: Errno| DiskError::Write {
+        path: path.into(),
+        source: errno.into(),
+    };
+    if path.file_name().is_none() {
+        return Ok(());
+    }
+    let (parent, _) = open_parent(path)?;
+    rustix::fs::fsync(&parent).map_err(error)
+}
+
+/// Makes the content of the file at `path` durable.
+pub fn sync_file(path: &Path) -> Result<(), DiskError> {
+    let error = |errno: Errno| DiskError::Write {
+        path: path.into(),
+        source: errno.into(),
+    };
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let fd = rustix::fs::openat(CWD, path, flags, Mode::empty()).map_err(error)?;
+    rustix::fs::fsync(fd).map_err(error)
+}
+
 /// Removes a file; one that is not there is no error.
 pub fn remove_file(path: &Path) -> Result<(), DiskError> {
     match rustix::fs::unlinkat(CWD, path, AtFlags::empty()) {
@@ -434,6 +469,9 @@ pub fn remove_directory(path: &Path) -> Result<(), DiskError> {
     }
 }
 
+/// How long a writer waits for the others.
+const LOCK_PATIENCE: Duration = Duration::from_secs(120);
+
 /// A lock between processes, held until dropped.
 #[derive(Debug)]
 pub struct Lock(#[expect(dead_code, reason = "the open file holds the lock")] File);
@@ -449,8 +487,20 @@ impl Lock {
         let fd = rustix::fs::openat(CWD, path, flags, Mode::from_raw_mode(0o666))
             .map_err(|errno| error(errno.into()))?;
         let file = File::from(fd);
-        file.lock().map_err(error)?;
-        Ok(Lock(file))
+        let patience = Instant::now() + LOCK_PATIENCE;
+        loop {
+            match file.try_lock() {
+                Ok(()) => return Ok(Lock(file)),
+                Err(TryLockError::WouldBlock) if Instant::now() < patience => {
+                    std::thread::sleep(Duration::from_millis(5));
+                }
+                Err(TryLockError::WouldBlock) => {
+                    let message = "another process has held it for two minutes";
+                    return Err(error(io::Error::new(io::ErrorKind::TimedOut, message)));
+                }
+                Err(TryLockError::Error(source)) => return Err(error(source)),
+            }
+        }
     }
 }
 

@@ -84,7 +84,8 @@ rules! {
     RecordMissing => "record.missing", "The ledger holds the records that the policy asks for.";
     RecordPresent => "record.present", "A required record is in the ledger, by a permitted role.";
     RecordIgnored => "record.ignored", "A record about this artifact does not count, and why.";
-    RecordUnknown => "record.unknown", "Every record about this artifact is of a known kind.";
+    RecordUnknown => "record.unknown", "Every record that names this artifact can be understood.";
+    SignatureRecorded => "signature.recorded", "The signature file is the one that the release names.";
 }
 
 /// One fact from a check.

@@ -5,17 +5,18 @@ use std::path::{Path, PathBuf};
 
 use crate::artifact::manifest::{self, Line};
 use crate::artifact::{Artifact, ArtifactDigest, Exclusions, Hashing, Names, Symlinks, hash, walk};
-use crate::bundle::MAX_BUNDLE;
+use crate::bundle::{BundleError, MAX_BUNDLE};
 use crate::digest::{Algorithm, Sha256};
 use crate::disk::{self, DiskError};
 use crate::envelope::Envelope;
 use crate::finding::Rule;
+use crate::json::JsonError;
 use crate::ledger::proof::MAX_PROOF;
 use crate::ledger::tile::MAX_ENTRY;
 use crate::ledger::{self, DirectoryStore, LedgerError, Log, TlogProof};
 use crate::note::NoteKey;
 use crate::oms::{OmsBundle, OmsError};
-use crate::statement::{Record, Statement, StatementError, SubjectDigest};
+use crate::statement::{Record, Statement};
 use crate::verify::{ArtifactEvidence, Earlier, LedgerEntry, LedgerEvidence, SignatureEvidence};
 
 /// How to read an artifact.
@@ -61,6 +62,14 @@ pub fn read_artifact(
 /// Reads the signature.
 pub fn read_signature(path: &Path) -> SignatureEvidence {
     let name = path.display().to_string();
+    // A link, or a file that is no bundle by its size, is a bad signature, not a fault of ours.
+    if std::fs::symlink_metadata(path).is_ok_and(|metadata| !metadata.is_file()) {
+        let bundle = Err(OmsError::Statement("the signature is not a regular file"));
+        return SignatureEvidence::Bundle {
+            sha256: Sha256::of(b""),
+            bundle: Box::new(bundle),
+        };
+    }
     match disk::read(path, MAX_BUNDLE as u64) {
         Ok(bytes) => {
             let bundle = Box::new(OmsBundle::parse(&bytes));
@@ -70,19 +79,16 @@ pub fn read_signature(path: &Path) -> SignatureEvidence {
             }
         }
         Err(error) if error.is_not_found() => SignatureEvidence::Missing { path: name },
-        // A file that is no bundle by its size or type is a malformed signature, not a fault of ours.
-        Err(error @ (DiskError::TooLarge { .. } | DiskError::NotRegular { .. })) => {
-            let size = crate::bundle::BundleError::Json(crate::json::JsonError::TooLarge {
-                size: usize::MAX,
+        Err(DiskError::TooLarge { size, .. }) => {
+            let size = usize::try_from(size).unwrap_or(usize::MAX);
+            let error = BundleError::Json(JsonError::TooLarge {
+                size,
                 limit: MAX_BUNDLE,
             });
-            let bundle = match error {
-                DiskError::TooLarge { .. } => OmsError::Bundle(size),
-                _ => OmsError::Statement("the signature is not a regular file"),
-            };
+            let bundle = Box::new(Err(OmsError::Bundle(error)));
             SignatureEvidence::Bundle {
                 sha256: Sha256::of(b""),
-                bundle: Box::new(Err(bundle)),
+                bundle,
             }
         }
         Err(error) => SignatureEvidence::Unreadable {
@@ -98,9 +104,10 @@ pub fn algorithms(signature: &SignatureEvidence) -> Vec<Algorithm> {
     let mut algorithms = vec![Algorithm::Sha256];
     if let SignatureEvidence::Bundle { bundle, .. } = signature
         && let Ok(bundle) = &**bundle
-        && bundle.algorithm != Algorithm::Sha256
+        && let Ok(model) = &bundle.model
+        && model.algorithm != Algorithm::Sha256
     {
-        algorithms.push(bundle.algorithm);
+        algorithms.push(model.algorithm);
     }
     algorithms
 }
@@ -144,21 +151,15 @@ fn scan(
     };
     let mut matching = Vec::new();
     let mut same_signature = None;
-    log.scan(|index, bytes| match outline(bytes) {
-        Some(Outline::Known(statement)) => {
-            if artifact.is_some() && statement.artifact() == artifact {
-                matching.push(index);
-            } else if let Record::Release(release) = &statement.record
-                && let Some(reference) = &release.signature
-                && Some(reference.sha256) == signature
-            {
-                same_signature = Some((index, release.manifest.sha256));
-            }
-        }
-        Some(Outline::Unknown(subjects)) if subjects.contains(&artifact) => {
+    log.scan(|index, bytes| {
+        if artifact.is_some_and(|artifact| mentions(bytes, &artifact.value())) {
             matching.push(index);
+        } else if let Some(signature) = signature
+            && mentions(bytes, &signature)
+            && let Some(manifest) = released_with(bytes, &signature)
+        {
+            same_signature = Some((index, manifest));
         }
-        _ => {}
     })?;
     let mut entries = Vec::new();
     for index in matching {
@@ -177,20 +178,34 @@ fn scan(
     })
 }
 
-/// What an entry is about, as far as that can be told.
-enum Outline {
-    Known(Statement),
-    Unknown(Vec<Option<ArtifactDigest>>),
+/// Does the payload of `entry` hold `digest`, in whatever field and spelling? An entry that cannot
+/// be read otherwise may still say that this artifact must not be used, so nothing is asked of it
+/// here but a `payload` in base64.
+fn mentions(entry: &[u8], digest: &Sha256) -> bool {
+    #[derive(serde::Deserialize)]
+    struct Payload {
+        payload: String,
+    }
+    let payload = match serde_json::from_slice::<Payload>(entry) {
+        Ok(Payload { payload }) => data_encoding::BASE64
+            .decode(payload.as_bytes())
+            .unwrap_or(payload.into_bytes()),
+        Err(_) => entry.to_vec(),
+    };
+    let hex = digest.to_string();
+    payload
+        .windows(hex.len())
+        .any(|window| window.eq_ignore_ascii_case(hex.as_bytes()))
 }
 
-fn outline(bytes: &[u8]) -> Option<Outline> {
-    let envelope = Envelope::parse(bytes, MAX_ENTRY).ok()?;
-    match Statement::parse(&envelope.payload) {
-        Ok(statement) => Some(Outline::Known(statement)),
-        Err(StatementError::UnknownKind { subject, .. }) => Some(Outline::Unknown(
-            subject.iter().map(SubjectDigest::artifact).collect(),
-        )),
-        Err(_) => None,
+/// The manifest of the release that `entry` records with `signature`.
+fn released_with(entry: &[u8], signature: &Sha256) -> Option<Sha256> {
+    let envelope = Envelope::parse(entry, MAX_ENTRY).ok()?;
+    match Statement::parse(&envelope.payload).ok()?.record {
+        Record::Release(release) if release.signature.as_ref()?.sha256 == *signature => {
+            Some(release.manifest.sha256)
+        }
+        _ => None,
     }
 }
 
@@ -218,7 +233,9 @@ pub fn read_receipt(path: &Path) -> LedgerEvidence {
 
 /// Where the entry of the receipt at `path` lies: beside it.
 pub fn receipt_entry(path: &Path) -> PathBuf {
-    path.with_extension("dsse")
+    let mut name = path.as_os_str().to_owned();
+    name.push(".dsse");
+    name.into()
 }
 
 /// An error with its sources, in one line.

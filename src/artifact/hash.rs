@@ -296,7 +296,12 @@ fn hash_split(artifact: &Artifact, found: &FoundFile, hashing: Hashing<'_>) -> O
         done
     };
     let mut values: Vec<(usize, ChainingValue)> = thread::scope(|scope| {
-        let workers: Vec<_> = (0..hashing.jobs.get()).map(|_| scope.spawn(work)).collect();
+        let workers: Vec<_> = (0..hashing
+            .jobs
+            .get()
+            .min(usize::try_from(segments).unwrap_or(usize::MAX)))
+            .map(|_| scope.spawn(work))
+            .collect();
         workers
             .into_iter()
             .filter_map(|worker| worker.join().ok())

@@ -120,7 +120,9 @@ impl Manifest {
 
     /// The bytes in all files.
     pub fn bytes(&self) -> u64 {
-        self.files.iter().map(|file| file.size).sum()
+        self.files
+            .iter()
+            .fold(0, |total, file| file.size.saturating_add(total))
     }
 
     /// The digest of `file` by `algorithm`, if this manifest has it.

@@ -201,7 +201,9 @@ pub struct Walk {
 impl Walk {
     /// The bytes in all files.
     pub fn bytes(&self) -> u64 {
-        self.files.iter().map(|file| file.size).sum()
+        self.files
+            .iter()
+            .fold(0, |total, file| file.size.saturating_add(total))
     }
 }
 
@@ -290,11 +292,14 @@ impl Walker<'_> {
                     continue;
                 }
             };
-            if self.exclusions.contains(&path) {
+            let kind = disk::file_type(&stat);
+            // A link or a special file is one under any name.
+            let ordinary = matches!(kind, FileType::RegularFile | FileType::Directory);
+            if ordinary && self.exclusions.contains(&path) {
                 self.walk.not_covered.push(path);
                 continue;
             }
-            match disk::file_type(&stat) {
+            match kind {
                 FileType::RegularFile => {
                     let size = u64::try_from(stat.st_size).unwrap_or(0);
                     self.walk.files.push(FoundFile {

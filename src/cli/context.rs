@@ -99,15 +99,24 @@ impl Config {
             own.push(self.resolve(&signing.key));
             own.extend(signing.log_key.iter().map(|key| self.resolve(key)));
         }
-        match own.iter().find(|path| artifact.locate(path).is_some()) {
-            None => Ok(()),
-            Some(path) => Err(Failure::error(format!(
-                "{} lies inside the artifact {}",
-                path.display(),
-                artifact.path().display()
-            ))
-            .hint("keep policy, keys and ledger in a directory beside the artifact")),
+        if let Some(path) = own.iter().find(|path| artifact.locate(path).is_some()) {
+            let artifact = artifact.path().display();
+            let message = format!("{} lies inside the artifact {artifact}", path.display());
+            return Err(Failure::error(message)
+                .hint("keep policy, keys and ledger in a directory beside the artifact"));
         }
+        let real = std::fs::canonicalize(artifact.path()).unwrap_or_default();
+        let within =
+            |path: &PathBuf| std::fs::canonicalize(path).is_ok_and(|own| real.starts_with(own));
+        if let Some(path) = own.iter().find(|path| within(path)) {
+            let message = format!(
+                "{} is part of {}",
+                artifact.path().display(),
+                path.display()
+            );
+            return Err(Failure::error(message).hint("name the model, not what vouches for it"));
+        }
+        Ok(())
     }
 }
 

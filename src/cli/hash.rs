@@ -77,6 +77,9 @@ pub(super) fn run(args: &HashArgs, output: &Output) -> Outcome {
     };
     let evidence = context::read(&artifact, &request, output)?;
     context::complete(&args.path, &evidence)?;
+    for path in &evidence.not_covered {
+        output.say(format!("{path} is left out"));
+    }
     let manifest = &evidence.manifest;
     let algorithm = algorithms.first().copied().unwrap_or(Algorithm::Sha256);
     match list {
@@ -138,6 +141,9 @@ fn report(
         }))?;
     } else {
         output.lines(differences.iter().map(line))?;
+    }
+    if output.json && !differences.is_empty() {
+        return Ok(1);
     }
     if differences.is_empty() {
         output.say(format!(

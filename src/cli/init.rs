@@ -66,6 +66,11 @@ pub(super) fn run(args: &InitArgs, global: &Global, output: &Output) -> Outcome 
         ));
     }
     disk::create_directory(&directory.join("keys"))?;
+    // Private keys do not belong into a repository; everything else here does.
+    write_once(
+        &directory.join("keys/.gitignore"),
+        b"*.key.pem\n.weighbridge-tmp-*\n",
+    )?;
     let mut keys = Keys::new(args, directory)?;
     let signing = keys.take(SIGNING_KEY, args.algorithm, output)?;
     let PrivateKey::Ed25519(log) = keys.take(LOG_KEY, KeyAlgorithm::Ed25519, output)? else {
@@ -77,22 +82,12 @@ pub(super) fn run(args: &InitArgs, global: &Global, output: &Output) -> Outcome 
         &directory.join(SIGNING_PUBLIC),
         signing.public().to_pem().as_bytes(),
     )?;
-    // Private keys do not belong into a repository; everything else here does.
-    write_once(&directory.join("keys/.gitignore"), b"*.key.pem\n")?;
-
     let origin = args.origin.clone().unwrap_or_else(|| {
         let digest = Sha256::of(log.verifying_key().as_bytes()).to_string();
         format!("weighbridge.local/{}", digest.get(..16).unwrap_or_default())
     });
     let log_key = NoteKey::new(&origin, log.verifying_key())
         .map_err(|error| Failure::because(format!("--origin {origin}"), &error))?;
-    let store = DirectoryStore::new(&directory.join("ledger"));
-    if ledger::create(&store, &origin, &log)? == Created::Exists {
-        ledger::Log::open(&store, &log_key).map_err(|error| {
-            Failure::because("the ledger that is there belongs to another key", &error)
-                .hint("move it away, or restore its keys and weighbridge.toml")
-        })?;
-    }
     let text = render(&NewPolicy {
         log_key: &log_key,
         identity: identity.as_str(),
@@ -102,6 +97,13 @@ pub(super) fn run(args: &InitArgs, global: &Global, output: &Output) -> Outcome 
     });
     // What is written must be what can be read.
     Policy::parse(&text).map_err(|error| Failure::because("the new policy", &error))?;
+    let store = DirectoryStore::new(&directory.join("ledger"));
+    if ledger::create(&store, &origin, &log)? == Created::Exists {
+        ledger::Log::open(&store, &log_key).map_err(|error| {
+            Failure::because("the ledger that is there belongs to another key", &error)
+                .hint("move it away, or restore its keys and weighbridge.toml")
+        })?;
+    }
     disk::write(
         &policy_path,
         text.as_bytes(),
@@ -109,6 +111,13 @@ pub(super) fn run(args: &InitArgs, global: &Global, output: &Output) -> Outcome 
         Access::Shared,
     )?;
 
+    if output.json {
+        output.document(&serde_json::json!({
+            "policy": policy_path.display().to_string(),
+            "origin": origin,
+            "key_id": signing.public().key_id().to_string(),
+        }))?;
+    }
     output.say(format!("made {}", policy_path.display()));
     output.say(format!(
         "     {} ({}{})",

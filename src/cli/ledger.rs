@@ -9,13 +9,14 @@ use super::context::Config;
 use super::failure::Failure;
 use super::output::Output;
 use super::{Global, Outcome, receipt};
+use crate::digest::Sha256;
 use crate::disk;
 use crate::envelope::Envelope;
 use crate::gate;
-use crate::ledger::fsck::fsck;
+use crate::ledger::fsck::{FsckReport, Problem, Slots, fsck};
 use crate::ledger::proof::MAX_PROOF;
 use crate::ledger::tile::MAX_ENTRY;
-use crate::ledger::{self, DirectoryStore, Log, TlogProof};
+use crate::ledger::{self, DirectoryStore, Log, Store, TlogProof};
 use crate::note::NoteKey;
 use crate::statement::{Record, Statement, Text};
 
@@ -81,7 +82,11 @@ enum LedgerVerb {
         entry: Option<PathBuf>,
     },
     /// Recompute everything from the entries, and name what is wrong
-    Fsck,
+    Fsck {
+        /// The ledger is a copy for reading, or of another program: it has no commit slots
+        #[arg(long)]
+        copy: bool,
+    },
 }
 
 pub(super) fn run(args: &LedgerArgs, global: &Global, output: &Output) -> Outcome {
@@ -124,7 +129,14 @@ pub(super) fn run(args: &LedgerArgs, global: &Global, output: &Output) -> Outcom
                 .unwrap_or_else(|| gate::receipt_entry(receipt));
             verify(&key, receipt, &entry, output)
         }
-        LedgerVerb::Fsck => check(&store, &key, output),
+        LedgerVerb::Fsck { copy } => {
+            let slots = if *copy {
+                Slots::Absent
+            } else {
+                Slots::Required
+            };
+            check(&store, &key, slots, output)
+        }
     }
 }
 
@@ -254,19 +266,16 @@ fn show(
 ) -> Outcome {
     let (entry, _) = Log::open(store, key)?.entry(index)?;
     if raw {
-        output.data(&format!("{}\n", String::from_utf8_lossy(&entry)))?;
+        output.bytes(&entry)?;
         return Ok(0);
     }
     let fail = |error: &dyn std::error::Error| Failure::because(format!("record {index}"), error);
     let envelope = Envelope::parse(&entry, MAX_ENTRY).map_err(|error| fail(&error))?;
     if manifest {
         let statement = Statement::parse(&envelope.payload).map_err(|error| fail(&error))?;
-        let digest = match &statement.record {
-            Record::Acquire(record) => record.manifest.sha256,
-            Record::Release(record) => record.manifest.sha256,
-        };
+        let digest = manifest_of(&statement);
         let text = ledger::blob(store, &digest)?;
-        output.data(&String::from_utf8_lossy(&text))?;
+        output.bytes(&text)?;
         return Ok(0);
     }
     let statement: serde_json::Value =
@@ -343,10 +352,11 @@ fn verify(
     Ok(0)
 }
 
-fn check(store: &DirectoryStore, key: &NoteKey, output: &Output) -> Outcome {
-    let report = fsck(store, key)?;
+fn check(store: &DirectoryStore, key: &NoteKey, slots: Slots, output: &Output) -> Outcome {
+    let mut report = fsck(store, key, slots)?;
+    missing_manifests(store, key, &mut report)?;
     let (size, root) = (report.checkpoint.size, report.checkpoint.root);
-    let line = |problem: &ledger::fsck::Problem| format!("{}: {}", problem.key, problem.what);
+    let line = |problem: &Problem| format!("{}: {}", problem.key, problem.what);
     if output.json {
         output.document(&json!({
             "origin": report.checkpoint.origin,
@@ -369,8 +379,43 @@ fn check(store: &DirectoryStore, key: &NoteKey, output: &Output) -> Outcome {
         }
         return Ok(0);
     }
+    if output.json {
+        return Ok(1);
+    }
     let lines = report.problems.iter().take(20).map(line).collect();
     Err(Failure::refused(lines).hint(
         "the ledger was altered or damaged; restore it from a copy, and keep this one as evidence",
     ))
+}
+
+/// Every record's manifest must be there: it says what the record is about.
+fn missing_manifests(
+    store: &DirectoryStore,
+    key: &NoteKey,
+    report: &mut FsckReport,
+) -> Result<(), Failure> {
+    let mut named = Vec::new();
+    // A log whose entries do not lead to its root was reported already.
+    _ = Log::open(store, key)?.scan(|index, bytes| {
+        let envelope = Envelope::parse(bytes, MAX_ENTRY).ok();
+        let statement = envelope.and_then(|envelope| Statement::parse(&envelope.payload).ok());
+        named.extend(statement.map(|statement| (index, manifest_of(&statement))));
+    });
+    for (index, digest) in named {
+        let key = ledger::blob_key(&digest);
+        if !store.exists(&key)? {
+            report.problems.push(Problem {
+                key,
+                what: format!("is missing: record {index} names it"),
+            });
+        }
+    }
+    Ok(())
+}
+
+fn manifest_of(statement: &Statement) -> Sha256 {
+    match &statement.record {
+        Record::Acquire(record) => record.manifest.sha256,
+        Record::Release(record) => record.manifest.sha256,
+    }
 }

@@ -23,6 +23,7 @@ mod tour;
 mod values;
 mod verify;
 
+use std::panic::AssertUnwindSafe;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -93,7 +94,7 @@ pub fn run() -> ExitCode {
         Err(error) => return output::usage(&error),
     };
     let output = Output::new(&cli.global);
-    let result = match cli.verb {
+    let run = || match cli.verb {
         Verb::Init(args) => init::run(&args, &cli.global, &output),
         Verb::Tour(args) => tour::run(&args, &output),
         Verb::Hash(args) => hash::run(&args, &output),
@@ -106,6 +107,12 @@ pub fn run() -> ExitCode {
         Verb::Completions(args) => completions::run(&args, Cli::command(), &output),
         Verb::Man => completions::man(Cli::command(), &output),
     };
+    // A defect of ours is no verdict: the exit code says that it could not be checked.
+    let result = std::panic::catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|_| {
+        Err(Failure::error(
+            "a defect in weighbridge stopped it; please report the lines above",
+        ))
+    });
     match result {
         Ok(code) => ExitCode::from(code),
         Err(failure) => output.failure(&failure),

@@ -1,5 +1,6 @@
 //! `oms`: the command line of model_signing 1.1.1 and of its main branch, flag for flag, so that
-//! a script or an operator that calls it can call us. Output and exit codes are as there.
+//! a script or an operator that calls it can call us. Output is as there; exit codes are 0, 1, and 2 for what
+//! could not be checked.
 
 use std::path::{Path, PathBuf};
 
@@ -247,8 +248,9 @@ fn verify(args: &VerifyKeyArgs, output: &Output) -> Outcome {
     let mut ignored = args.model.ignored(&artifact, &args.signature);
     if let SignatureEvidence::Bundle { bundle, .. } = &signature
         && let Ok(bundle) = &**bundle
+        && let Ok(model) = &bundle.model
     {
-        let recorded = bundle
+        let recorded = model
             .ignored
             .iter()
             .filter_map(|path| ArtifactPath::new(path).ok());

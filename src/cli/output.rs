@@ -36,6 +36,13 @@ impl Output {
         written.map_err(|error| write_failure(&error))
     }
 
+    /// Bytes, exactly.
+    pub(super) fn bytes(&self, bytes: &[u8]) -> Result<(), Failure> {
+        let mut stdout = io::stdout().lock();
+        let written = stdout.write_all(bytes).and_then(|()| stdout.flush());
+        written.map_err(|error| write_failure(&error))
+    }
+
     /// Lines of data, buffered.
     pub(super) fn lines(&self, lines: impl Iterator<Item = String>) -> Result<(), Failure> {
         let mut stdout = io::BufWriter::with_capacity(1 << 16, io::stdout().lock());
@@ -60,13 +67,16 @@ impl Output {
     /// A remark.
     pub(super) fn say(&self, text: impl AsRef<str>) {
         if !self.quiet {
-            anstream::eprintln!("{}", text.as_ref());
+            for line in text.as_ref().lines() {
+                anstream::eprintln!("{}", crate::path::display(line));
+            }
         }
     }
 
     /// A warning.
     pub(super) fn warn(&self, text: impl AsRef<str>) {
-        anstream::eprintln!("\u{1b}[1;33mwarning\u{1b}[0m: {}", text.as_ref());
+        let text = crate::path::display(text.as_ref());
+        anstream::eprintln!("\u{1b}[1;33mwarning\u{1b}[0m: {text}");
     }
 
     /// Is somebody watching, who wants to see progress?
@@ -82,7 +92,8 @@ impl Output {
             FailureKind::Error => "error",
             FailureKind::Pipe => return code,
         };
-        for line in &failure.lines {
+        // A parser's message has lines of its own, which show the place.
+        for line in failure.lines.iter().flat_map(|lines| lines.lines()) {
             anstream::eprintln!(
                 "\u{1b}[1;31m{word}\u{1b}[0m: {}",
                 crate::path::display(line)

@@ -59,9 +59,13 @@ impl Progress for Bar {
     }
 }
 
+/// More threads than any machine has processors for hashing.
+const MOST_JOBS: NonZero<usize> = NonZero::new(1024).unwrap();
+
 /// How many threads, unless the user says otherwise: what this process may use.
 pub(super) fn jobs(asked: Option<NonZero<usize>>) -> NonZero<usize> {
-    asked.unwrap_or_else(|| thread::available_parallelism().unwrap_or(NonZero::<usize>::MIN))
+    let usable = || thread::available_parallelism().unwrap_or(NonZero::<usize>::MIN);
+    asked.unwrap_or_else(usable).min(MOST_JOBS)
 }
 
 /// Hashing with `algorithms`, watched by `bar`.

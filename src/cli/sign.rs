@@ -8,6 +8,7 @@ use super::context::Config;
 use super::failure::Failure;
 use super::keys::{self, PassphraseArgs};
 use super::output::Output;
+use super::receipt;
 use super::record::Recorder;
 use super::target::TargetArgs;
 use super::{Global, Outcome};
@@ -71,6 +72,9 @@ pub(super) fn run(args: &SignArgs, global: &Global, output: &Output) -> Outcome 
     keys::keep_out_of(artifact, &key_path)?;
     let key = reader.private(&key_path, output)?;
     replaceable(signature)?;
+    if let Some(receipt) = &args.receipt {
+        receipt::writable(receipt, artifact)?;
+    }
     let recorder = match (&config, args.record) {
         (Some(config), true) => Some(Recorder::open(config, &key, None, &mut reader, output)?),
         _ => None,
@@ -80,7 +84,7 @@ pub(super) fn run(args: &SignArgs, global: &Global, output: &Output) -> Outcome 
     let signed = write_signature(artifact, &evidence, signature, &key, output)?;
     let Some(recorder) = recorder else {
         if output.json {
-            output.document(&json!({ "signature": signature, "root": signed.root.to_string() }))?;
+            output.document(&json!({ "signature": signature.display().to_string(), "root": signed.root.to_string() }))?;
         }
         return Ok(0);
     };
@@ -90,17 +94,17 @@ pub(super) fn run(args: &SignArgs, global: &Global, output: &Output) -> Outcome 
     };
     let release = recorder.release(&evidence, Some(reference));
     let recorded = recorder.append(artifact, &evidence, release, Some(signed.root), output)?;
-    if let Some(receipt) = &args.receipt {
-        recorder.write_receipt(recorded.index, receipt, output)?;
-    }
     if output.json {
         output.document(&json!({
-            "signature": signature,
+            "signature": signature.display().to_string(),
             "root": signed.root.to_string(),
             "index": recorded.index,
         }))?;
     } else {
         output.data(&format!("{}\n", recorded.index))?;
+    }
+    if let Some(receipt) = &args.receipt {
+        recorder.write_receipt(recorded.index, receipt, output)?;
     }
     Ok(0)
 }

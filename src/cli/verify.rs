@@ -39,6 +39,9 @@ const NOT_CHECKED: &[&str] = &[
 pub(super) fn run(args: &VerifyArgs, global: &Global, output: &Output) -> Outcome {
     let (config, trusted) = trusted(args, global)?;
     let target = args.target.open()?;
+    if let Some(config) = &config {
+        config.keep_out_of(&target.artifact)?;
+    }
     let signature = gate::read_signature(&target.signature);
     let evidence = target.read(&gate::algorithms(&signature), Names::Any, output)?;
     let keys: Vec<(&str, &PublicKey)> = trusted

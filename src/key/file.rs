@@ -124,15 +124,19 @@ fn affordable(scheme: &EncryptionScheme) -> Result<(), KeyError> {
     };
     match &parameters.kdf {
         Kdf::Scrypt(scrypt) => {
-            let memory = scrypt
-                .cost_parameter
-                .checked_mul(u64::from(scrypt.block_size))
-                .and_then(|blocks| blocks.checked_mul(128));
-            let affordable = memory.is_some_and(|bytes| bytes <= SCRYPT_MEMORY);
-            if affordable && scrypt.parallelization <= 64 {
+            let (n, r) = (scrypt.cost_parameter, u64::from(scrypt.block_size));
+            let p = u64::from(scrypt.parallelization);
+            // 128 · r · (N + p) bytes, and work in proportion to N · r · p (RFC 7914 §2, §6).
+            let memory = n
+                .checked_add(p)
+                .and_then(|blocks| blocks.checked_mul(r * 128));
+            let work = n.checked_mul(r).and_then(|work| work.checked_mul(p));
+            if memory.is_some_and(|bytes| bytes <= SCRYPT_MEMORY)
+                && work.is_some_and(|work| work <= SCRYPT_WORK)
+            {
                 return Ok(());
             }
-            Err(KeyError::Cost("256 MiB of scrypt"))
+            Err(KeyError::Cost("256 MiB of scrypt, or 2^24 block mixes"))
         }
         Kdf::Pbkdf2(pbkdf2) if pbkdf2.iteration_count <= 20_000_000 => Ok(()),
         _ => Err(KeyError::Cost("20,000,000 rounds of PBKDF2")),
@@ -140,6 +144,7 @@ fn affordable(scheme: &EncryptionScheme) -> Result<(), KeyError> {
 }
 
 const SCRYPT_MEMORY: u64 = 256 * 1024 * 1024;
+const SCRYPT_WORK: u64 = 1 << 24;
 
 /// PBES2 with scrypt and AES-256-CBC. N = 2^14, r = 8 is the most that OpenSSL derives by default
 /// (32 MiB); p = 5 makes up for it (OWASP Password Storage, scrypt).

@@ -6,12 +6,14 @@
 //! sequence <decimal>
 //! first <decimal>          index of the batch's first entry
 //! count <decimal>          1 to 1024
-//! nonce <32 hex digits>    who wrote it, when an answer was ambiguous
+//! previous <64 hex digits> SHA-256 of the slot before, of nothing for the first
+//! nonce <32 hex digits>    tells two attempts at the same slot apart
 //!
 //! <entry bundle>
 //! ```
-//! A slot is never deleted. One that does not parse, names another sequence number, or does not
-//! begin where the log ended, is void: it adds nothing, and the next one counts.
+//! A slot is never deleted. One that does not parse, names another sequence number or another slot
+//! before it, or does not begin where the log ended, is void: it adds nothing, and the next one
+//! counts. Which slots are void follows from the slots alone, read from the first: see [`Chain`].
 
 use std::fmt::Write;
 
@@ -19,6 +21,7 @@ use data_encoding::HEXLOWER;
 
 use super::tile::{self, MAX_ENTRY};
 use crate::checkpoint::decimal;
+use crate::digest::Sha256;
 
 /// The most entries in one batch.
 pub const MAX_BATCH: usize = 1024;
@@ -31,6 +34,7 @@ const HEADER: &str = "weighbridge.dev/commit/v1";
 pub struct Commit {
     pub sequence: u64,
     pub first: u64,
+    pub previous: Sha256,
     pub nonce: [u8; 16],
     /// Each of 1 to 65,535 bytes.
     pub entries: Vec<Vec<u8>>,
@@ -53,10 +57,11 @@ impl Commit {
         // Writing to a string cannot fail.
         _ = write!(
             head,
-            "{HEADER}\nsequence {}\nfirst {}\ncount {}\nnonce {}\n\n",
+            "{HEADER}\nsequence {}\nfirst {}\ncount {}\nprevious {}\nnonce {}\n\n",
             self.sequence,
             self.first,
             self.entries.len(),
+            self.previous,
             HEXLOWER.encode(&self.nonce),
         );
         let mut bytes = head.into_bytes();
@@ -83,6 +88,7 @@ impl Commit {
         let named = decimal(field("sequence")?)?;
         let first = decimal(field("first")?)?;
         let count = decimal(field("count")?)?;
+        let previous = field("previous")?.parse().ok()?;
         let nonce = HEXLOWER
             .decode(field("nonce")?.as_bytes())
             .ok()?
@@ -100,9 +106,75 @@ impl Commit {
         Some(Commit {
             sequence,
             first,
+            previous,
             nonce,
             entries,
         })
+    }
+}
+
+/// Where the chain of slots stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Chain {
+    /// The number of the next slot.
+    pub next: u64,
+    /// How many entries the slots before it hold.
+    pub size: u64,
+    /// SHA-256 of the slot before it.
+    pub last: Sha256,
+}
+
+/// The key of the [`Chain`] at which the newest checkpoint was published: spares reading every slot.
+/// Where it is missing or stale, the slots are read from the first.
+pub const STATE: &str = "state";
+/// The largest state.
+pub const MAX_STATE: u64 = 512;
+const STATE_HEADER: &str = "weighbridge.dev/state/v1";
+
+impl Chain {
+    /// Before the first slot.
+    pub fn start() -> Chain {
+        Chain {
+            next: 0,
+            size: 0,
+            last: Sha256::of(b""),
+        }
+    }
+
+    /// Goes on over the bytes of slot `next`. Its batch, unless it is void.
+    pub fn advance(&mut self, bytes: &[u8]) -> Option<Commit> {
+        let commit = Commit::parse(bytes, self.next)
+            .filter(|commit| commit.first == self.size && commit.previous == self.last);
+        self.next += 1;
+        self.last = Sha256::of(bytes);
+        if let Some(commit) = &commit {
+            self.size = commit.end();
+        }
+        commit
+    }
+
+    /// The bytes of the state.
+    pub fn encode(&self) -> Vec<u8> {
+        let Chain { next, size, last } = self;
+        format!("{STATE_HEADER}\nnext {next}\nsize {size}\nlast {last}\n").into_bytes()
+    }
+
+    /// Reads the bytes of the state, in their one spelling.
+    pub fn parse(bytes: &[u8]) -> Option<Chain> {
+        let mut lines = std::str::from_utf8(bytes)
+            .ok()?
+            .strip_suffix('\n')?
+            .split('\n');
+        if lines.next()? != STATE_HEADER {
+            return None;
+        }
+        let mut field = |name: &str| lines.next()?.strip_prefix(name)?.strip_prefix(' ');
+        let chain = Chain {
+            next: decimal(field("next")?)?,
+            size: decimal(field("size")?)?,
+            last: field("last")?.parse().ok()?,
+        };
+        (chain.encode() == bytes).then_some(chain)
     }
 }
 
@@ -116,6 +188,7 @@ mod tests {
         let commit = Commit {
             sequence: 7,
             first: 300,
+            previous: Sha256::of(b"before"),
             nonce: [5; 16],
             entries,
         };

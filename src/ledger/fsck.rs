@@ -1,7 +1,7 @@
 //! Checks a whole ledger from its entries: every tile, every bundle, every commit slot, every
 //! blob, byte for byte, and the signature of the checkpoint. Changes nothing.
 
-use super::commit::{self, Commit, MAX_COMMIT};
+use super::commit::{self, Chain, Commit, MAX_COMMIT, MAX_STATE};
 use super::store::Store;
 use super::tile::{self, MAX_BUNDLE, MAX_TILE, Row, Tile, WIDTH};
 use super::{LedgerError, MAX_BLOB};
@@ -29,9 +29,39 @@ pub struct Problem {
     pub what: String,
 }
 
+/// Must the commit slots be there?
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Slots {
+    /// In the ledger that writers use, and in any copy that should be able to take its place.
+    Required,
+    /// In a copy for reading, or a log of another program, they are not.
+    Absent,
+}
+
 /// Checks the ledger in `store` against the key of its log. An error means that it could not be
 /// checked at all; what is wrong with it is in the report.
-pub fn fsck<S: Store>(store: &S, key: &NoteKey) -> Result<FsckReport, LedgerError> {
+pub fn fsck<S: Store>(store: &S, key: &NoteKey, slots: Slots) -> Result<FsckReport, LedgerError> {
+    for _ in 0..ATTEMPTS {
+        let (report, note) = check(store, key, slots)?;
+        // A writer may have gone on meanwhile: then what looks like damage may be progress.
+        let now = store.read("checkpoint", MAX_NOTE as u64)?;
+        if report.problems.is_empty() || now.as_ref() == Some(&note) {
+            return Ok(report);
+        }
+    }
+    Ok(check(store, key, slots)?.0)
+}
+
+/// How often a ledger is checked that changes all the time.
+const ATTEMPTS: usize = 4;
+/// After so many problems a ledger needs no further ones.
+const ENOUGH: usize = 1000;
+
+fn check<S: Store>(
+    store: &S,
+    key: &NoteKey,
+    slots: Slots,
+) -> Result<(FsckReport, Vec<u8>), LedgerError> {
     let note = store
         .read("checkpoint", MAX_NOTE as u64)?
         .ok_or(LedgerError::NoCheckpoint)?;
@@ -42,16 +72,25 @@ pub fn fsck<S: Store>(store: &S, key: &NoteKey) -> Result<FsckReport, LedgerErro
         notes: Vec::new(),
         problems: Vec::new(),
     };
-    let mut checker = Checker { store, report };
+    let mut checker = Checker {
+        store,
+        report,
+        committed: 0,
+    };
     checker.tree();
-    checker.slots()?;
+    match slots {
+        Slots::Required => checker.slots()?,
+        Slots::Absent => checker.committed = checker.report.checkpoint.size,
+    }
     checker.rest()?;
-    Ok(checker.report)
+    Ok((checker.report, note))
 }
 
 struct Checker<'a, S> {
     store: &'a S,
     report: FsckReport,
+    /// How many entries the slots hold, published or not.
+    committed: u64,
 }
 
 impl<S: Store> Checker<'_, S> {
@@ -88,6 +127,10 @@ impl<S: Store> Checker<'_, S> {
         let mut levels: Vec<Vec<Hash>> = Vec::new();
         let mut differences = Vec::new();
         for index in 0..size.div_ceil(WIDTH) {
+            if self.report.problems.len() >= ENOUGH {
+                self.problem("tile", "and more: the rest was not checked");
+                return;
+            }
             let width = Tile::width_in(Row::Entries, index, size);
             let bundle = Tile {
                 row: Row::Entries,
@@ -234,42 +277,63 @@ impl<S: Store> Checker<'_, S> {
     /// Compares the commit slots with the entries, in order.
     fn slots(&mut self) -> Result<(), LedgerError> {
         let size = self.report.checkpoint.size;
+        let state = self.state();
+        let mut state_is_right = state.is_none() || state == Some(Chain::start());
+        let mut chain = Chain::start();
+        let mut void = Vec::new();
         let keys = self.store.list("_commit/")?;
-        if keys.is_empty() {
-            if size > 0 {
-                self.note("_commit", "there are no commit slots: a copy for reading");
-            }
-            return Ok(());
-        }
-        let mut next = 0;
-        for (sequence, key) in (0..).zip(&keys) {
-            if *key != commit::key(sequence) {
-                self.problem(key, format!("expected {}", commit::key(sequence)));
-                return Ok(());
+        for key in keys.iter().filter(|key| !is_temporary(key)) {
+            if *key != commit::key(chain.next) {
+                self.problem(key, format!("expected {}", commit::key(chain.next)));
+                break;
             }
             let bytes = self.read(key, MAX_COMMIT).unwrap_or_default();
-            let Some(commit) = Commit::parse(&bytes, sequence).filter(|slot| slot.first == next)
-            else {
-                self.problem(key, "is damaged: not the batch that belongs at this place");
-                return Ok(());
-            };
-            if next >= size {
-                self.note(
-                    key,
-                    "is committed and not published yet; the next append publishes it",
-                );
-            } else if !self.same_entries(&commit) {
-                self.problem(key, "its entries are not those of the log");
+            if let Some(commit) = chain.advance(&bytes) {
+                for key in void.drain(..) {
+                    self.note(key, "is void: it adds nothing");
+                }
+                if commit.first >= size {
+                    self.note(
+                        key,
+                        "is committed and not published yet; the next append publishes it",
+                    );
+                } else if !self.same_entries(&commit) {
+                    self.problem(key, "its entries are not those of the log");
+                }
+            } else {
+                void.push(key.clone());
             }
-            next = commit.end();
+            state_is_right |= state.as_ref() == Some(&chain);
         }
-        if next < size {
-            self.problem(
-                "_commit",
-                format!("the slots end at entry {next} of {size}"),
+        self.committed = chain.size;
+        if chain.size < size {
+            let what = format!(
+                "the slots from here on do not hold entries {} to {size}",
+                chain.size
             );
+            self.problem(void.first().map_or("_commit", String::as_str), what);
+        } else {
+            for key in void {
+                self.note(key, "is void: it adds nothing");
+            }
+        }
+        if !state_is_right {
+            self.problem(commit::STATE, "does not belong to the slots");
         }
         Ok(())
+    }
+
+    fn state(&mut self) -> Option<Chain> {
+        let bytes = self
+            .store
+            .exists(commit::STATE)
+            .ok()?
+            .then(|| self.read(commit::STATE, MAX_STATE));
+        let chain = Chain::parse(&bytes??);
+        if chain.is_none() {
+            self.problem(commit::STATE, "is damaged");
+        }
+        chain
     }
 
     /// Are the entries of `commit` those that the bundles hold?
@@ -308,18 +372,18 @@ impl<S: Store> Checker<'_, S> {
     fn rest(&mut self) -> Result<(), LedgerError> {
         for key in self.store.list("")? {
             match key.as_str() {
-                "checkpoint" => {}
+                "checkpoint" | commit::STATE => {}
                 "lock" => {
                     if !self.read(&key, 0).unwrap_or_default().is_empty() {
                         self.problem(key, "is not empty");
                     }
                 }
+                _ if is_temporary(&key) => {
+                    self.note(key, "is left over from a writer that was killed");
+                }
                 _ if key.starts_with("_commit/") => {}
                 _ if key.starts_with("blob/") => self.blob(&key),
                 _ if key.starts_with("tile/") => self.other_tile(&key),
-                _ if key.starts_with(TEMPORARY_PREFIX) => {
-                    self.note(key, "is left over from a writer that was killed");
-                }
                 _ => self.problem(key, "does not belong into a ledger"),
             }
         }
@@ -348,10 +412,14 @@ impl<S: Store> Checker<'_, S> {
             return;
         }
         if width < tile.width {
-            self.note(
-                key,
-                "is ahead of the checkpoint; the next append uses or replaces it",
-            );
+            if tile.width <= Tile::width_in(tile.row, tile.index, self.committed) {
+                self.note(
+                    key,
+                    "is ahead of the checkpoint, as its committed entries are",
+                );
+            } else {
+                self.problem(key, "is ahead of everything that was committed");
+            }
             return;
         }
         let limit = if tile.row == Row::Entries {
@@ -377,6 +445,12 @@ impl<S: Store> Checker<'_, S> {
             );
         }
     }
+}
+
+fn is_temporary(key: &str) -> bool {
+    key.rsplit('/')
+        .next()
+        .is_some_and(|name| name.starts_with(TEMPORARY_PREFIX))
 }
 
 /// Where two byte strings first differ.

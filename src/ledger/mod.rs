@@ -10,6 +10,7 @@
 //! | `tile/entries/<N>[.p/<W>]` | the entries themselves |
 //! | `_commit/<sequence>` | the batch that writer number `sequence` committed |
 //! | `blob/sha256/<xx>/<digest>` | manifests and attachments, named by their SHA-256 |
+//! | `state` | the slot at which the checkpoint was made; spares reading them all |
 //! | `lock` | empty; one writer at a time holds it |
 
 pub mod commit;
@@ -51,6 +52,11 @@ pub enum LedgerError {
     BatchSize { count: usize },
     #[error("blob {digest} is not in the ledger")]
     NoBlob { digest: Sha256 },
+    #[error("committed as entry {first} and not published; the next append publishes it")]
+    NotPublished {
+        first: u64,
+        source: Box<LedgerError>,
+    },
     #[error("no random numbers from the system: {0}")]
     Random(String),
 }
@@ -76,7 +82,10 @@ pub const MAX_BLOB: u64 = 1 << 30;
 /// Stores `bytes` under their digest, durably; a blob that is there already stays as it is.
 pub fn put_blob<S: Store>(store: &S, bytes: &[u8]) -> Result<Sha256, LedgerError> {
     let digest = Sha256::of(bytes);
-    store.create(&blob_key(&digest), bytes)?;
+    if store.create(&blob_key(&digest), bytes)? == Created::Exists {
+        // A damaged blob must not be named by a new record.
+        blob(store, &digest)?;
+    }
     Ok(digest)
 }
 

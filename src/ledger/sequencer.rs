@@ -12,10 +12,11 @@
 use ed25519_dalek::SigningKey;
 
 use super::LedgerError;
-use super::commit::{self, Commit, MAX_BATCH, MAX_COMMIT};
+use super::commit::{self, Chain, Commit, MAX_BATCH, MAX_COMMIT};
 use super::store::{Created, DirectoryStore, Store};
 use super::tile::{self, MAX_BUNDLE, MAX_ENTRY, MAX_TILE, Row, Tile, WIDTH};
 use crate::checkpoint::Checkpoint;
+use crate::digest::Sha256;
 use crate::merkle::{self, Hash, Node, Nodes, leaf_hash};
 use crate::note::{self, MAX_NOTE, NoteKey};
 
@@ -42,6 +43,18 @@ pub fn create(
         size: 0,
         root: merkle::empty_root(),
     };
+    // A log that lost its checkpoint must not be started anew: it would be a fork of itself.
+    if !store.exists("checkpoint")?
+        && let Some(left) = ["tile/", "_commit/"].iter().find_map(|prefix| {
+            store
+                .list(prefix)
+                .map(|keys| keys.into_iter().next())
+                .transpose()
+        })
+    {
+        let what = format!("is missing, and {} is there; restore it from a copy", left?);
+        return Err(LedgerError::damaged("checkpoint", what));
+    }
     let signed = note::sign(&checkpoint.to_string(), origin, key)?;
     Ok(store.create("checkpoint", signed.as_bytes())?)
 }
@@ -68,29 +81,42 @@ pub fn append(
     store.sweep()?;
     let mut publisher = Publisher::open(store, origin, key)?;
     let published = publisher.size;
-    let sequence = publisher.replay()?;
+    publisher.replay()?;
     let recovered = publisher.size - published;
 
     let mut nonce = [0; 16];
     getrandom::fill(&mut nonce).map_err(|error| LedgerError::Random(error.to_string()))?;
+    let Chain {
+        next: sequence,
+        size: first,
+        last: previous,
+    } = publisher.chain.clone();
     let commit = Commit {
         sequence,
-        first: publisher.size,
+        first,
+        previous,
         nonce,
         entries: entries.into(),
     };
-    let slot = commit::key(sequence);
-    if store.create(&slot, &commit.encode())? == Created::Exists {
+    let (slot, bytes) = (commit::key(sequence), commit.encode());
+    if store.create(&slot, &bytes)? == Created::Exists {
         // The lock is held, so whoever wrote it does not respect the lock.
         return Err(LedgerError::damaged(
             slot,
             "was written by somebody without the lock",
         ));
     }
-    publisher.extend(&commit.entries)?;
-    let checkpoint = publisher.publish()?;
+    // From here on the batch is part of the log, whatever happens to this writer.
+    publisher.chain.advance(&bytes);
+    let published = publisher
+        .extend(&commit.entries)
+        .and_then(|()| publisher.publish());
+    let checkpoint = published.map_err(|source| LedgerError::NotPublished {
+        first,
+        source: Box::new(source),
+    })?;
     Ok(Appended {
-        first: commit.first,
+        first,
         checkpoint,
         recovered,
     })
@@ -103,6 +129,7 @@ struct Publisher<'a> {
     origin: &'a str,
     key: &'a SigningKey,
     size: u64,
+    chain: Chain,
     levels: Vec<Vec<Hash>>,
     bundle: Vec<u8>,
     /// Directories of partial tiles that a full one has replaced.
@@ -152,6 +179,7 @@ impl<'a> Publisher<'a> {
             origin,
             key,
             size,
+            chain: settled(store, size)?,
             levels,
             bundle,
             obsolete: Vec::new(),
@@ -173,37 +201,31 @@ impl<'a> Publisher<'a> {
         Ok(publisher)
     }
 
-    /// Publishes what was committed after the checkpoint, and returns the next free slot.
-    fn replay(&mut self) -> Result<u64, LedgerError> {
-        let free = first_free_slot(self.store)?;
-        // Back to the slot at which the checkpoint was made. Void slots add nothing.
-        let mut pending = Vec::new();
-        for sequence in (0..free).rev() {
-            let key = commit::key(sequence);
-            let bytes = self.store.read(&key, MAX_COMMIT)?;
-            let bytes = bytes.ok_or_else(|| LedgerError::damaged(key, "is missing"))?;
-            if let Some(commit) = Commit::parse(&bytes, sequence) {
-                if commit.end() <= self.size {
+    /// Publishes what was committed after the checkpoint.
+    fn replay(&mut self) -> Result<(), LedgerError> {
+        let published = self.size;
+        let mut reached = self.chain.size == published;
+        while let Some(bytes) = self.store.read(&commit::key(self.chain.next), MAX_COMMIT)? {
+            let commit = self.chain.advance(&bytes);
+            if let Some(commit) = commit.filter(|commit| commit.first >= published) {
+                if !reached {
                     break;
                 }
-                pending.push(commit);
-            }
-        }
-        let published = self.size;
-        for commit in pending
-            .into_iter()
-            .rev()
-            .filter(|commit| commit.first >= published)
-        {
-            // A batch that does not begin where the log ends is void.
-            if commit.first == self.size {
                 self.extend(&commit.entries)?;
             }
+            reached |= self.chain.size == published;
+        }
+        if !reached {
+            let what = format!(
+                "the slots lead to {} entries, the checkpoint has {published}: slots are missing",
+                self.chain.size
+            );
+            return Err(LedgerError::damaged("_commit", what));
         }
         if self.size != published {
             self.publish()?;
         }
-        Ok(free)
+        Ok(())
     }
 
     /// Writes the tiles and bundles that `entries` complete or change.
@@ -300,11 +322,17 @@ impl<'a> Publisher<'a> {
         };
         let signed = note::sign(&checkpoint.to_string(), self.origin, self.key)?;
         self.store.replace("checkpoint", signed.as_bytes())?;
+        // Published. What follows only saves work and space: if it fails, nothing is lost.
+        _ = self.store.replace(commit::STATE, &self.chain.encode());
         for directory in self.obsolete.drain(..) {
-            for key in self.store.list(&format!("{directory}/"))? {
-                self.store.remove(&key)?;
+            for key in self
+                .store
+                .list(&format!("{directory}/"))
+                .unwrap_or_default()
+            {
+                _ = self.store.remove(&key);
             }
-            self.store.remove(&directory)?;
+            _ = self.store.remove(&directory);
         }
         Ok(checkpoint)
     }
@@ -332,30 +360,27 @@ fn required(store: &DirectoryStore, tile: &Tile, limit: u64) -> Result<Vec<u8>, 
     bytes.ok_or_else(|| LedgerError::damaged(tile.key(), "is missing"))
 }
 
-/// The number of slots in use: they are taken in order and never removed, so that doubling and
-/// halving finds the first free one.
-fn first_free_slot<S: Store>(store: &S) -> Result<u64, LedgerError> {
-    let taken = |sequence: u64| store.exists(&commit::key(sequence));
-    let mut bound = 1;
-    while taken(bound - 1)? {
-        bound *= 2;
-    }
-    let (mut low, mut high) = (bound / 2, bound - 1);
-    while low < high {
-        let middle = low + (high - low) / 2;
-        if taken(middle)? {
-            low = middle + 1;
-        } else {
-            high = middle;
-        }
-    }
-    Ok(low)
+/// The chain at which the checkpoint of `size` entries was published, if that is on record and the
+/// slot it names is there; else the start of the chain.
+fn settled(store: &DirectoryStore, size: u64) -> Result<Chain, LedgerError> {
+    let state = store.read(commit::STATE, commit::MAX_STATE)?;
+    let Some(chain) = state.and_then(|bytes| Chain::parse(&bytes)) else {
+        return Ok(Chain::start());
+    };
+    let last = match chain.next.checked_sub(1) {
+        Some(last) => store
+            .read(&commit::key(last), MAX_COMMIT)?
+            .unwrap_or_default(),
+        None => Vec::new(),
+    };
+    let current = chain.size == size && Sha256::of(&last) == chain.last;
+    Ok(if current { chain } else { Chain::start() })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ledger::fsck::fsck;
+    use crate::ledger::fsck::{Slots, fsck};
     use crate::ledger::reader::Log;
 
     fn key() -> SigningKey {
@@ -386,7 +411,7 @@ mod tests {
             let appended = append(&store, "log", &key(), &entries).unwrap();
             assert_eq!((appended.first, appended.recovered), (first, 0));
             assert_eq!(appended.checkpoint.root, builder.root());
-            let report = fsck(&store, &vkey()).unwrap();
+            let report = fsck(&store, &vkey(), Slots::Required).unwrap();
             assert!(report.problems.is_empty(), "{:?}", report.problems);
         }
         let log = Log::open(&store, &vkey()).unwrap();
@@ -420,32 +445,82 @@ mod tests {
         let store = DirectoryStore::new(scratch.path());
         create(&store, "log", &key()).unwrap();
         append(&store, "log", &key(), &[entry(0)]).unwrap();
-        // A writer that died right after its commit, one whose slot is void, and one more.
-        let commit = |sequence, first, entries| Commit {
-            sequence,
-            first,
-            nonce: [0; 16],
-            entries,
+        // A writer that died right after its commit, slots that are void for each reason, and one
+        // more writer that died.
+        let mut chain = Chain::parse(&store.read(commit::STATE, 512).unwrap().unwrap()).unwrap();
+        let mut put = |commit: &dyn Fn(&Chain) -> Vec<u8>, valid: bool| {
+            let bytes = commit(&chain);
+            store.create(&commit::key(chain.next), &bytes).unwrap();
+            assert_eq!(chain.advance(&bytes).is_some(), valid);
         };
-        store
-            .create(
-                &commit::key(1),
-                &commit(1, 1, vec![entry(1), entry(2)]).encode(),
-            )
-            .unwrap();
-        store.create(&commit::key(2), b"void").unwrap();
-        store
-            .create(&commit::key(3), &commit(3, 7, vec![entry(9)]).encode())
-            .unwrap();
-        store
-            .create(&commit::key(4), &commit(4, 3, vec![entry(3)]).encode())
-            .unwrap();
+        let batch = |chain: &Chain, first, entries: Vec<Vec<u8>>| {
+            let (sequence, previous) = (chain.next, chain.last);
+            Commit {
+                sequence,
+                first,
+                previous,
+                nonce: [0; 16],
+                entries,
+            }
+            .encode()
+        };
+        put(&|chain| batch(chain, 1, vec![entry(1), entry(2)]), true);
+        put(&|_| b"void".to_vec(), false);
+        put(&|chain| batch(chain, 0, vec![entry(9)]), false);
+        put(&|chain| batch(chain, 7, vec![entry(9)]), false);
+        put(
+            &|chain| {
+                batch(
+                    &Chain {
+                        last: Sha256::of(b"x"),
+                        ..chain.clone()
+                    },
+                    3,
+                    vec![entry(9)],
+                )
+            },
+            false,
+        );
+        put(&|chain| batch(chain, 3, vec![entry(3)]), true);
+        // Without the state the slots are read from the first, to the same end.
+        store.remove(commit::STATE).unwrap();
         let appended = append(&store, "log", &key(), &[entry(4)]).unwrap();
         assert_eq!((appended.first, appended.recovered), (4, 3));
         let log = Log::open(&store, &vkey()).unwrap();
         log.scan(|index, bytes| assert_eq!(bytes, entry(index)))
             .unwrap();
         assert_eq!(log.checkpoint().size, 5);
+        let report = fsck(&store, &vkey(), Slots::Required).unwrap();
+        assert!(report.problems.is_empty(), "{:?}", report.problems);
+        assert_eq!(report.notes.len(), 4, "{:?}", report.notes);
+    }
+
+    #[test]
+    fn a_log_is_not_started_anew_and_not_continued_without_its_slots() {
+        let scratch = tempfile::tempdir().unwrap();
+        let store = DirectoryStore::new(scratch.path());
+        create(&store, "log", &key()).unwrap();
+        for index in 0..3 {
+            append(&store, "log", &key(), &[entry(index)]).unwrap();
+        }
+        let checkpoint = store.read("checkpoint", 4096).unwrap().unwrap();
+        store.remove("checkpoint").unwrap();
+        assert!(create(&store, "log", &key()).is_err());
+        store.replace("checkpoint", &checkpoint).unwrap();
+        let last = store.read(&commit::key(2), 4096).unwrap().unwrap();
+        store.remove(&commit::key(2)).unwrap();
+        let error = append(&store, "log", &key(), &[entry(3)])
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains("slots are missing"), "{error}");
+        assert!(
+            !fsck(&store, &vkey(), Slots::Required)
+                .unwrap()
+                .problems
+                .is_empty()
+        );
+        store.create(&commit::key(2), &last).unwrap();
+        append(&store, "log", &key(), &[entry(3)]).unwrap();
     }
 
     #[test]

@@ -1,7 +1,9 @@
 //! Where a ledger's bytes lie. The one primitive that writers coordinate by is `create`: it fails
 //! if the key is taken, and is durable when it returns.
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use crate::disk::{self, Access, DiskError, Existing, Lock};
 
@@ -42,12 +44,17 @@ pub enum StoreError {
 #[derive(Debug)]
 pub struct DirectoryStore {
     root: PathBuf,
+    /// Directories that this store made sure to be durable.
+    durable: Mutex<HashSet<PathBuf>>,
 }
 
 impl DirectoryStore {
     /// The store in the directory `root`, which need not exist before something is written.
     pub fn new(root: &Path) -> DirectoryStore {
-        DirectoryStore { root: root.into() }
+        DirectoryStore {
+            root: root.into(),
+            durable: Mutex::default(),
+        }
     }
 
     /// The directory.
@@ -59,6 +66,23 @@ impl DirectoryStore {
     pub(super) fn lock(&self) -> Result<Lock, StoreError> {
         disk::create_directory(&self.root)?;
         Ok(Lock::acquire(&self.root.join("lock"))?)
+    }
+
+    /// Makes the directory `path` and those above it, up to the ledger, durable: one that exists may
+    /// have been made by a writer that was killed before it synced it.
+    fn make_durable(&self, path: &Path) -> Result<(), StoreError> {
+        let mut durable = self.durable.lock().unwrap_or_else(PoisonError::into_inner);
+        for directory in path
+            .ancestors()
+            .take_while(|above| above.starts_with(&self.root))
+        {
+            if !durable.insert(directory.into()) {
+                break;
+            }
+            disk::create_directory(directory)?;
+            disk::sync_parent(directory)?;
+        }
+        Ok(())
     }
 
     /// Removes what a writer that was killed left half-written. Call with the lock held.
@@ -109,7 +133,7 @@ impl DirectoryStore {
 
 impl Store for DirectoryStore {
     fn read(&self, key: &str, limit: u64) -> Result<Option<Vec<u8>>, StoreError> {
-        match disk::read(&self.root.join(key), limit) {
+        match disk::read_no_link(&self.root.join(key), limit) {
             Ok(bytes) => Ok(Some(bytes)),
             Err(error) if error.is_not_found() => Ok(None),
             Err(error) => Err(error.into()),
@@ -125,11 +149,16 @@ impl Store for DirectoryStore {
     fn create(&self, key: &str, bytes: &[u8]) -> Result<Created, StoreError> {
         let path = self.root.join(key);
         if let Some(parent) = path.parent() {
-            disk::create_directory(parent)?;
+            self.make_durable(parent)?;
         }
         match disk::write(&path, bytes, Existing::Refuse, Access::Shared) {
             Ok(()) => Ok(Created::New),
-            Err(DiskError::Exists { .. }) => Ok(Created::Exists),
+            Err(DiskError::Exists { .. }) => {
+                // Who wrote it may have been killed before it was durable.
+                disk::sync_file(&path)?;
+                disk::sync_parent(&path)?;
+                Ok(Created::Exists)
+            }
             Err(error) => Err(error.into()),
         }
     }

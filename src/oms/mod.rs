@@ -32,6 +32,13 @@ const SINGLE_FILE: &str = ".";
 pub struct OmsBundle {
     envelope: Envelope,
     hint: Option<String>,
+    /// What it says. Of no interest unless somebody trusted signed it.
+    pub model: Result<OmsModel, OmsError>,
+}
+
+/// What a bundle says about a model.
+#[derive(Debug)]
+pub struct OmsModel {
     /// The digest that the resources have.
     pub algorithm: Algorithm,
     /// For people: what the signer called the model.
@@ -40,8 +47,6 @@ pub struct OmsBundle {
     pub root: Sha256,
     /// Paths that the signature does not cover.
     pub ignored: Vec<String>,
-    /// May the model hold symbolic links to its own files?
-    pub allow_symlinks: bool,
     /// What was signed.
     pub content: Content,
     /// The resources are not in the order that the specification asks for.
@@ -53,11 +58,8 @@ pub struct OmsBundle {
 pub enum Content {
     /// The files of a tree, sorted by path.
     Tree(Vec<Line>),
-    /// One file, and its name if the signer gave it.
-    File {
-        digest: Box<[u8]>,
-        name: Option<ArtifactPath>,
-    },
+    /// One file, whatever it is called.
+    File { digest: Box<[u8]> },
 }
 
 /// Why a bundle is not accepted.
@@ -87,14 +89,37 @@ pub enum OmsError {
 }
 
 impl OmsBundle {
-    /// Reads a bundle and everything it says. A signature that is not over a well-formed statement
-    /// is of no use, so both are checked here; who signed is checked by [`OmsBundle::signed_by`].
+    /// Reads a bundle and what it says.
     pub fn parse(bytes: &[u8]) -> Result<OmsBundle, OmsError> {
         let bundle = Bundle::parse(bytes)?;
         let hint = hint(&bundle)?;
         let envelope = bundle.dsse_envelope;
+        let model = OmsModel::read(&envelope);
+        Ok(OmsBundle {
+            envelope,
+            hint,
+            model,
+        })
+    }
+
+    /// Did `key` make the signature?
+    pub fn signed_by(&self, key: &PublicKey) -> bool {
+        self.envelope.signed_by(key).is_some()
+    }
+
+    /// Does the bundle name another key than `key`? A hint proves nothing either way.
+    pub fn hint_contradicts(&self, key: &PublicKey) -> bool {
+        let expected = key.oms_hint().to_string();
+        self.hint
+            .as_ref()
+            .is_some_and(|hint| !hint.is_empty() && *hint != expected)
+    }
+}
+
+impl OmsModel {
+    fn read(envelope: &Envelope) -> Result<OmsModel, OmsError> {
         if envelope.payload_type != IN_TOTO {
-            return Err(OmsError::PayloadType(envelope.payload_type));
+            return Err(OmsError::PayloadType(envelope.payload_type.clone()));
         }
         let outline: statement::Outline = json::parse(&envelope.payload, MAX_BUNDLE)?;
         if outline.predicate_type != statement::PREDICATE {
@@ -120,30 +145,14 @@ impl OmsBundle {
         if root != subject.digest.sha256 {
             return Err(OmsError::Root);
         }
-        Ok(OmsBundle {
-            envelope,
-            hint,
+        Ok(OmsModel {
             algorithm,
             name: subject.name,
             root,
             ignored,
-            allow_symlinks: serialization.allow_symlinks,
             content,
             unsorted,
         })
-    }
-
-    /// Did `key` make the signature?
-    pub fn signed_by(&self, key: &PublicKey) -> bool {
-        self.envelope.signed_by(key).is_some()
-    }
-
-    /// Does the bundle name another key than `key`? A hint proves nothing either way.
-    pub fn hint_contradicts(&self, key: &PublicKey) -> bool {
-        let expected = key.oms_hint().to_string();
-        self.hint
-            .as_ref()
-            .is_some_and(|hint| !hint.is_empty() && *hint != expected)
     }
 
     /// Does the signature leave `path` out?
@@ -154,28 +163,16 @@ impl OmsBundle {
             || self.ignored.iter().any(|ignored| path.is_within(ignored))
     }
 
-    /// The signed files as lines to compare with a manifest of the same kind.
-    pub fn lines(&self, manifest: &Manifest) -> Vec<Line> {
+    /// The signed files as lines to compare with `manifest`; `None` if one is of a single file and
+    /// the other is not.
+    pub fn lines(&self, manifest: &Manifest) -> Option<Vec<Line>> {
         match (&self.content, manifest.files()) {
-            (Content::Tree(lines), _) => lines.clone(),
-            // A lone file has whatever name the user calls it by.
-            (Content::File { digest, name: None }, [file]) if manifest.is_single_file() => {
-                vec![Line {
-                    digest: digest.clone(),
-                    path: file.path.clone(),
-                }]
-            }
-            (Content::File { digest, name }, _) => {
-                let path = name
-                    .clone()
-                    .or_else(|| ArtifactPath::new("(the single file)").ok());
-                path.map(|path| Line {
-                    digest: digest.clone(),
-                    path,
-                })
-                .into_iter()
-                .collect()
-            }
+            (Content::Tree(lines), _) => Some(lines.clone()),
+            (Content::File { digest }, [file]) if manifest.is_single_file() => Some(vec![Line {
+                digest: digest.clone(),
+                path: file.path.clone(),
+            }]),
+            (Content::File { .. }, _) => None,
         }
     }
 }
@@ -263,7 +260,6 @@ fn content(
             return Ok((
                 Content::File {
                     digest: digest.into(),
-                    name: None,
                 },
                 root,
                 false,

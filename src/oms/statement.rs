@@ -1,8 +1,8 @@
 //! The payload of an OMS v1.0 signature (ossf/model-signing-spec §5), as JSON.
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
+use crate::bundle::Opaque;
 use crate::digest::Sha256;
 use crate::statement::StatementType;
 
@@ -54,7 +54,7 @@ pub(super) struct Serialization {
     pub(super) method: String,
     pub(super) hash_type: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(super) shard_size: Option<Value>,
+    pub(super) shard_size: Option<Opaque>,
     #[serde(default)]
     pub(super) allow_symlinks: bool,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

@@ -79,7 +79,11 @@ pub fn fetch(url: &str, limit: u64) -> Result<Fetched, HttpsError> {
         .and_then(reqwest::tls::TlsInfo::peer_certificate)
         .map(Sha256::of);
     let host = response.url().host_str().unwrap_or_default().to_owned();
-    let final_url = response.url().to_string();
+    // The query of a presigned URL is a secret; scheme, host and path say where it was.
+    let mut final_url = response.url().clone();
+    final_url.set_query(None);
+    final_url.set_fragment(None);
+    let final_url = final_url.to_string();
     let mut bytes = Vec::new();
     response
         .take(limit + 1)

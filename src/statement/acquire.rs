@@ -17,6 +17,8 @@ pub struct Acquire {
     pub time: Timestamp,
     pub time_source: TimeSource,
     pub actor: Actor,
+    /// The origin of the log that the record is for; in another log it does not count.
+    pub log: Text,
     /// What kind of artifact it is.
     pub asset: Asset,
     /// Where it was obtained.
@@ -28,8 +30,9 @@ pub struct Acquire {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub publisher: Option<Text>,
     pub method: Method,
-    /// When retrieval began and ended.
-    pub retrieved: Retrieved,
+    /// When retrieval began and ended; absent if nobody knows.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retrieved: Option<Retrieved>,
     /// The program that retrieved it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub retriever: Option<Text>,

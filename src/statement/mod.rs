@@ -217,6 +217,14 @@ impl Record {
         }
     }
 
+    /// The log that it is for.
+    pub fn log(&self) -> &str {
+        match self {
+            Record::Acquire(record) => record.log.as_str(),
+            Record::Release(record) => record.log.as_str(),
+        }
+    }
+
     /// Who wrote it.
     pub fn actor(&self) -> &Actor {
         match self {

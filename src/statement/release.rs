@@ -18,6 +18,8 @@ pub struct Release {
     pub time: Timestamp,
     pub time_source: TimeSource,
     pub actor: Actor,
+    /// The origin of the log that the record is for; in another log it does not count.
+    pub log: Text,
     /// The version, as the developer calls it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub version: Option<Text>,

@@ -39,6 +39,9 @@ impl Text {
     pub fn new(text: impl Into<String>) -> Result<Text, TextError> {
         let text = text.into();
         check(&text, 1024)?;
+        if text.contains("://") {
+            no_secrets(&text)?;
+        }
         Ok(Text(text))
     }
 
@@ -60,29 +63,7 @@ impl SourceUri {
         if !scheme_is_good || rest.is_empty() || rest.contains(' ') {
             return Err(TextError::NotUri);
         }
-        let authority = rest.strip_prefix("//").unwrap_or_default();
-        let authority = authority.split(['/', '?', '#']).next().unwrap_or_default();
-        let ssh = scheme.eq_ignore_ascii_case("ssh") || scheme.eq_ignore_ascii_case("git+ssh");
-        // `ssh://git@host/…` names an account that everybody shares; a colon adds a password.
-        if let Some((user, _)) = authority.rsplit_once('@')
-            && (!ssh || user.contains(':'))
-        {
-            return Err(TextError::Credentials);
-        }
-        let query = rest.split_once('?').map_or("", |(_, query)| query);
-        for pair in query.split(['&', ';', '#']) {
-            let name = pair
-                .split('=')
-                .next()
-                .unwrap_or_default()
-                .to_ascii_lowercase();
-            if SECRETS
-                .iter()
-                .any(|secret| name == *secret || name.ends_with(&format!("-{secret}")))
-            {
-                return Err(TextError::SecretInQuery(name));
-            }
-        }
+        no_secrets(&uri)?;
         Ok(SourceUri(uri))
     }
 
@@ -92,20 +73,71 @@ impl SourceUri {
     }
 }
 
-/// Query parameters by which presigned and tokenised URLs carry a secret.
-const SECRETS: [&str; 12] = [
+/// Refuses credentials before a host, and parameters whose name says that they carry a secret, in
+/// the query or the fragment of any URI in `text`.
+fn no_secrets(text: &str) -> Result<(), TextError> {
+    for (at, _) in text.match_indices('@') {
+        let before = text.get(..at).unwrap_or_default();
+        let start = before
+            .rfind(['/', '\\', '?', '#', '=', '&', ' '])
+            .map_or(0, |found| found + 1);
+        let (head, user) = before.split_at(start);
+        // `hf:name@revision`: what begins the text is a scheme.
+        let user = if start == 0 {
+            user.split_once(':').map_or(user, |(_, rest)| rest)
+        } else {
+            user
+        };
+        // `ssh://git@host/…` names an account that everybody shares, `name@1.0` a version; a colon
+        // adds a password, and before the host of another scheme any user is a credential.
+        let host_follows = head.ends_with("//") && !head.ends_with("ssh://");
+        if user.contains(':') || host_follows {
+            return Err(TextError::Credentials);
+        }
+    }
+    let parameters = text.split(['?', '#', '&', ';']).skip(1);
+    for name in parameters
+        .filter_map(|pair| pair.split_once('='))
+        .map(|(name, _)| decode(name))
+    {
+        if SECRETS.iter().any(|secret| name.contains(secret)) {
+            return Err(TextError::SecretInQuery(name));
+        }
+    }
+    Ok(())
+}
+
+/// A parameter's name without percent-encoding, in lower case.
+fn decode(name: &str) -> String {
+    let mut parts = name.split('%');
+    let mut out = parts.next().unwrap_or_default().as_bytes().to_vec();
+    for part in parts {
+        let hex = part
+            .get(..2)
+            .and_then(|hex| u8::from_str_radix(hex, 16).ok());
+        match (hex, part.get(2..)) {
+            (Some(byte), Some(rest)) => {
+                out.push(byte);
+                out.extend_from_slice(rest.as_bytes());
+            }
+            _ => out.extend_from_slice(part.as_bytes()),
+        }
+    }
+    String::from_utf8_lossy(&out).to_ascii_lowercase()
+}
+
+/// What the names of parameters contain by which presigned and tokenised URLs carry a secret.
+const SECRETS: [&str; 10] = [
     "token",
-    "access_token",
-    "api_key",
-    "apikey",
-    "key",
-    "password",
     "secret",
     "sig",
-    "signature",
+    "passw",
+    "pwd",
+    "key",
+    "jwt",
     "credential",
-    "security-token",
     "auth",
+    "session",
 ];
 
 fn check(text: &str, limit: usize) -> Result<(), TextError> {
@@ -158,7 +190,9 @@ mod tests {
             "https://example.org/model?download=true",
             "pkg:pypi/silero-vad@6.2.3",
             "hf:org/name@0123",
+            "pkg:npm/%40scope/name@1.0?checksum=sha256:00",
             "ssh://git@example.org/repo",
+            "hf:gpt2@main",
             "s3://bucket/key",
             "file:///srv/m",
         ] {

@@ -1,10 +1,13 @@
 //! What lies there: obstacles, faults, what was left out, and how files differ from a list.
 
+use std::collections::HashSet;
+
 use super::{ArtifactEvidence, Report};
 use crate::artifact::hash::FaultKind;
 use crate::artifact::manifest::Difference;
 use crate::artifact::{FileFault, Obstacle, ObstacleKind};
 use crate::finding::{Finding, Rule, Severity};
+use crate::path::ArtifactPath;
 
 pub(super) fn check_artifact(report: &mut Report, artifact: &ArtifactEvidence) {
     report.files = artifact.manifest.files().len();
@@ -89,10 +92,48 @@ pub fn fault_finding(fault: &FileFault) -> Finding {
         .hint(hint)
 }
 
-/// A difference as a finding, unless the file was reported already as unreadable or a link.
+/// What was reported already: a file that is unreadable or a link is not missing as well.
+pub(super) struct Reported<'a> {
+    exact: HashSet<String>,
+    unreadable: Vec<&'a str>,
+}
+
+impl<'a> Reported<'a> {
+    pub(super) fn new(artifact: &'a ArtifactEvidence) -> Reported<'a> {
+        let faults = artifact.faults.iter().map(|fault| fault.path.to_string());
+        let obstacles = artifact
+            .obstacles
+            .iter()
+            .map(|obstacle| obstacle.location.clone());
+        let unreadable = artifact
+            .obstacles
+            .iter()
+            .filter_map(|obstacle| match obstacle.kind {
+                ObstacleKind::Unreadable(_) | ObstacleKind::Link(_) => {
+                    Some(obstacle.location.as_str())
+                }
+                _ => None,
+            });
+        // A handful of directories explains everything beneath them; more are not worth the search.
+        Reported {
+            exact: faults.chain(obstacles).collect(),
+            unreadable: unreadable.take(16).collect(),
+        }
+    }
+
+    fn explains(&self, path: &ArtifactPath) -> bool {
+        self.exact.contains(&path.to_string())
+            || self
+                .unreadable
+                .iter()
+                .any(|directory| path.is_within(directory))
+    }
+}
+
+/// A difference as a finding, unless it was reported already.
 pub(super) fn difference_finding(
     difference: &Difference,
-    artifact: &ArtifactEvidence,
+    reported: &Reported<'_>,
     what: &str,
 ) -> Option<Finding> {
     Some(match difference {
@@ -111,30 +152,19 @@ pub(super) fn difference_finding(
                 .at(path.to_string())
                 .hint("restore the file from where it was published, or sign the new version")
         }
-        Difference::Missing { path } => {
-            let reported = artifact.faults.iter().any(|fault| fault.path == *path)
-                || artifact.obstacles.iter().any(|obstacle| {
-                    obstacle.location == path.to_string()
-                        || matches!(obstacle.kind, ObstacleKind::Unreadable(_))
-                            && path.is_within(&obstacle.location)
-                });
-            if reported {
-                return None;
-            }
-            Finding::new(
-                Rule::ArtifactMissing,
-                Severity::Fail,
-                format!("is {what} and missing"),
-            )
-            .at(path.to_string())
-            .hint("restore the file from where it was published")
-        }
-        Difference::Added { path } => Finding::new(
-            Rule::ArtifactAdded,
+        Difference::Missing { path } if reported.explains(path) => return None,
+        Difference::Missing { path } => Finding::new(
+            Rule::ArtifactMissing,
             Severity::Fail,
-            format!("was added: it is not {what}"),
+            format!("is {what} and missing"),
         )
         .at(path.to_string())
-        .hint("remove the file, or sign the new version"),
+        .hint("restore the file from where it was published"),
+        Difference::Added { path } => {
+            let message = format!("was added: it is not {what}");
+            Finding::new(Rule::ArtifactAdded, Severity::Fail, message)
+                .at(path.to_string())
+                .hint("remove the file, or sign the new version")
+        }
     })
 }

@@ -14,14 +14,14 @@ use crate::digest::Sha256;
 use crate::finding::{Finding, Rule, Severity};
 use crate::key::PublicKey;
 use crate::ledger::TlogProof;
-use crate::oms::{OmsBundle, OmsError};
+use crate::oms::{OmsBundle, OmsError, OmsModel};
 use crate::path::ArtifactPath;
 use crate::policy::{Identity, Policy};
 use crate::time::Timestamp;
 
-use artifact::{check_artifact, difference_finding};
+use artifact::{Reported, check_artifact, difference_finding};
 pub use artifact::{fault_finding, obstacle_finding};
-use records::check_ledger;
+use records::{check_ledger, check_recorded_signature};
 
 /// What was found where the artifact lies.
 #[derive(Debug)]
@@ -93,6 +93,8 @@ pub struct AcceptedRecord {
     pub kind: crate::statement::Kind,
     pub signer: String,
     pub time: Timestamp,
+    /// SHA-256 of the signature file that a release names.
+    pub signature: Option<Sha256>,
 }
 
 /// Everything that was checked, in order.
@@ -142,6 +144,7 @@ pub fn verify(
         check_signer(&mut report, identity, policy, now);
     }
     check_ledger(&mut report, artifact, ledger, policy, now);
+    check_recorded_signature(&mut report, signature);
     report
 }
 
@@ -223,13 +226,25 @@ fn check_signature(
             message,
         ));
     }
-    let message = format!("signed as {:?} with root {}", bundle.name, bundle.root);
+    // What it says matters only now that it is known who says it.
+    let model = match &bundle.model {
+        Ok(model) => model,
+        Err(error) => {
+            let (rule, severity) = match error {
+                OmsError::Unsupported(_) => (Rule::SignatureUnsupported, Severity::Inconclusive),
+                _ => (Rule::SignatureStatement, Severity::Fail),
+            };
+            report.add(Finding::new(rule, severity, error.to_string()));
+            return Some((*key).clone());
+        }
+    };
+    let message = format!("signed as {:?} with root {}", model.name, model.root);
     report.add(Finding::new(
         Rule::SignatureStatement,
         Severity::Pass,
         message,
     ));
-    if bundle.unsorted {
+    if model.unsorted {
         let message = "the signed files are not in the order the specification asks for";
         report.add(Finding::new(
             Rule::SignatureStatement,
@@ -237,7 +252,7 @@ fn check_signature(
             message,
         ));
     }
-    check_files(report, artifact, bundle);
+    check_files(report, artifact, model);
     Some((*key).clone())
 }
 
@@ -250,13 +265,22 @@ fn trusted(keys: &[(&str, &PublicKey)]) -> String {
 }
 
 /// Compares the files with what was signed: a closed world.
-fn check_files(report: &mut Report, artifact: &ArtifactEvidence, bundle: &OmsBundle) {
+fn check_files(report: &mut Report, artifact: &ArtifactEvidence, model: &OmsModel) {
     let manifest = &artifact.manifest;
-    let lines = bundle.lines(manifest);
+    let Some(lines) = model.lines(manifest) else {
+        let message = "the signature is of a single file, and this is a directory";
+        report.add(Finding::new(
+            Rule::SignatureStatement,
+            Severity::Fail,
+            message,
+        ));
+        return;
+    };
+    let reported = Reported::new(artifact);
     let mut wrong = 0;
-    for difference in compare(&lines, manifest, bundle.algorithm) {
+    for difference in compare(&lines, manifest, model.algorithm) {
         let finding = match difference {
-            Difference::Added { path } if bundle.ignores(&path) => {
+            Difference::Added { path } if model.ignores(&path) => {
                 let message = "is outside the signature";
                 report.add(
                     Finding::new(Rule::SignatureCoverage, Severity::Note, message)
@@ -264,7 +288,7 @@ fn check_files(report: &mut Report, artifact: &ArtifactEvidence, bundle: &OmsBun
                 );
                 continue;
             }
-            difference => difference_finding(&difference, artifact, "signed"),
+            difference => difference_finding(&difference, &reported, "signed"),
         };
         let Some(finding) = finding else { continue };
         wrong += 1;

@@ -1,7 +1,12 @@
 //! What the ledger says: is each required record there, by somebody who may sign it?
 
-use super::artifact::difference_finding;
-use super::{AcceptedRecord, ArtifactEvidence, Earlier, LedgerEntry, LedgerEvidence, Report};
+use std::collections::HashSet;
+
+use super::artifact::{Reported, difference_finding};
+use super::{
+    AcceptedRecord, ArtifactEvidence, Earlier, LedgerEntry, LedgerEvidence, Report,
+    SignatureEvidence,
+};
 use crate::artifact::ArtifactDigest;
 use crate::artifact::manifest::compare;
 use crate::digest::Algorithm;
@@ -9,7 +14,8 @@ use crate::envelope::{Envelope, IN_TOTO};
 use crate::finding::{Finding, Rule, Severity};
 use crate::ledger::tile::MAX_ENTRY;
 use crate::policy::{Identity, Policy, RequiredRecord};
-use crate::statement::{Statement, StatementError};
+use crate::statement::acquire::AuthenticationResult;
+use crate::statement::{Record, Statement, StatementError};
 use crate::time::Timestamp;
 
 pub(super) fn check_ledger(
@@ -78,47 +84,51 @@ struct Judged {
 }
 
 /// Does this entry count? `Err(None)` means that it is about something else.
+///
+/// Entries come here because they name the artifact. One that is signed by somebody trusted and
+/// cannot be understood may forbid its use: it is not passed over.
 fn judge(
     entry: &LedgerEntry,
     artifact: Option<ArtifactDigest>,
     policy: &Policy,
     now: Timestamp,
 ) -> Result<Judged, Option<Finding>> {
+    let unknown = |message: String| {
+        Some(
+            Finding::new(Rule::RecordUnknown, Severity::Inconclusive, message)
+                .hint("use a newer version of weighbridge, or ask who wrote the record"),
+        )
+    };
     let ignored = |message: String| {
         Some(Finding::new(
             Rule::RecordIgnored,
             Severity::Warning,
-            message,
+            format!("does not count: {message}"),
         ))
     };
     let envelope = Envelope::parse(&entry.bytes, MAX_ENTRY)
-        .map_err(|error| ignored(format!("does not count: not an envelope: {error}")))?;
-    if envelope.payload_type != IN_TOTO {
-        return Err(ignored("does not count: not an in-toto statement".into()));
-    }
-    let statement = match Statement::parse(&envelope.payload) {
-        Ok(statement) => statement,
-        Err(StatementError::UnknownKind {
-            predicate_type,
-            subject,
-        }) => {
-            let about_this = subject
-                .iter()
-                .any(|digest| artifact.is_some() && digest.artifact() == artifact);
-            // It may well revoke this artifact: what cannot be understood cannot be passed over.
-            return Err(about_this.then(|| {
-                let message =
-                    format!("is of a kind this version does not know: {predicate_type:?}");
-                Finding::new(Rule::RecordUnknown, Severity::Inconclusive, message)
-                    .hint("use a newer version of weighbridge")
-            }));
+        .map_err(|error| unknown(format!("names this artifact and is no envelope: {error}")))?;
+    let signers: Vec<&Identity> = policy
+        .identities
+        .iter()
+        .filter(|identity| envelope.signed_by(&identity.key).is_some())
+        .collect();
+    let statement = Statement::parse(&envelope.payload);
+    let statement = match statement {
+        Ok(statement) if envelope.payload_type == IN_TOTO => statement,
+        _ if signers.is_empty() => return Err(ignored("it is not by a trusted key".into())),
+        Ok(_) => return Err(unknown(format!("is of type {:?}", envelope.payload_type))),
+        Err(StatementError::UnknownKind { predicate_type, .. }) => {
+            let what = "is of a kind this version does not know";
+            return Err(unknown(format!("{what}: {predicate_type:?}")));
         }
-        Err(error) => return Err(ignored(format!("does not count: {error}"))),
+        Err(error) => return Err(unknown(format!("cannot be understood: {error}"))),
     };
     if artifact.is_none() || statement.artifact() != artifact {
         return Err(None);
     }
-    let kind = statement.record.kind().name();
+    let record = &statement.record;
+    let kind = record.kind().name();
     if let Err(error) = entry.proof.verify(&entry.bytes, &policy.log.key) {
         return Err(Some(Finding::new(
             Rule::LedgerInclusion,
@@ -126,40 +136,46 @@ fn judge(
             error.to_string(),
         )));
     }
-    let signer = policy
-        .identities
-        .iter()
-        .find(|identity| envelope.signed_by(&identity.key).is_some());
-    let identity =
-        signer.ok_or_else(|| ignored(format!("{kind} does not count: not by a trusted key")))?;
-    let actor = statement.record.actor();
-    if actor.key_id != identity.key.key_id() {
-        let message =
-            format!("{kind} does not count: it names another key than the one that signed");
-        return Err(ignored(message));
+    let actor = record.actor();
+    if signers.is_empty() {
+        return Err(ignored(format!("{kind} is not by a trusted key")));
     }
-    if !identity.roles.contains(&actor.role)
-        || !statement.record.kind().permitted().contains(&actor.role)
-    {
-        let message = format!(
-            "{kind} does not count: {} may not sign it as {}",
-            identity.name,
+    let signer = signers
+        .into_iter()
+        .find(|identity| identity.key.key_id() == actor.key_id);
+    let identity = signer
+        .ok_or_else(|| ignored(format!("{kind} names another key than the one that signed")))?;
+    let name = &identity.name;
+    // A record is for one log. Elsewhere it was copied, by somebody who could not sign it.
+    if record.log() != policy.log.key.name() {
+        return Err(ignored(format!(
+            "{kind} was made for the log {}",
+            crate::path::display(record.log())
+        )));
+    }
+    if !identity.roles.contains(&actor.role) || !record.kind().permitted().contains(&actor.role) {
+        return Err(ignored(format!(
+            "{name} may not sign {kind} as {}",
             actor.role.name()
-        );
-        return Err(ignored(message));
+        )));
     }
     if identity.is_expired(now) {
         return Err(ignored(format!(
-            "{kind} does not count: identity {} expired",
-            identity.name
+            "{kind} is by identity {name}, which expired"
         )));
     }
-    if statement.record.time().millis() > now.millis() + CLOCK_SKEW_MILLIS {
-        let message = format!(
-            "{kind} does not count: it is dated {}, after now",
-            statement.record.time()
-        );
-        return Err(ignored(message));
+    if record.time().millis() > now.millis() + CLOCK_SKEW_MILLIS {
+        return Err(ignored(format!(
+            "{kind} is dated {}, after now",
+            record.time()
+        )));
+    }
+    if let Record::Acquire(acquire) = record
+        && acquire.authentication.result == AuthenticationResult::Failed
+    {
+        return Err(ignored(format!(
+            "{kind} says that authenticating the source failed"
+        )));
     }
     Ok(Judged {
         index: entry.proof.index,
@@ -207,37 +223,70 @@ fn require(report: &mut Report, required: &RequiredRecord, judged: &[Judged], po
         );
         return;
     };
-    let time = found.statement.record.time();
-    let role = found.statement.record.actor().role.name();
+    let record = &found.statement.record;
+    let time = record.time();
+    let (name, role) = (&found.identity.name, record.actor().role.name());
     let message = format!(
-        "{} by {} as {role}, dated {time}, proved by inclusion",
-        kind.name(),
-        found.identity.name
+        "{} by {name} as {role}, dated {time}, proved by inclusion",
+        kind.name()
     );
-    report.add(
-        Finding::new(Rule::RecordPresent, Severity::Pass, message)
-            .at(format!("record {}", found.index)),
-    );
+    let location = format!("record {}", found.index);
+    report.add(Finding::new(Rule::RecordPresent, Severity::Pass, message).at(location.clone()));
+    if let Record::Acquire(acquire) = record
+        && acquire.authentication.result != AuthenticationResult::Verified
+    {
+        let message = "the source was not authenticated when this was acquired";
+        report.add(Finding::new(Rule::RecordPresent, Severity::Warning, message).at(location));
+    }
     report.records.push(AcceptedRecord {
         index: found.index,
         kind,
         signer: found.identity.name.to_string(),
         time,
+        signature: match record {
+            Record::Release(release) => release.signature.as_ref().map(|named| named.sha256),
+            Record::Acquire(_) => None,
+        },
     });
+}
+
+/// A release that names its signature file means that very file.
+pub(super) fn check_recorded_signature(report: &mut Report, signature: &SignatureEvidence) {
+    let SignatureEvidence::Bundle { sha256, .. } = signature else {
+        return;
+    };
+    let named: Vec<&AcceptedRecord> = report
+        .records
+        .iter()
+        .filter(|record| record.signature.is_some())
+        .collect();
+    let Some(first) = named.first() else { return };
+    let location = format!("record {}", first.index);
+    let finding = if named.iter().any(|record| record.signature == Some(*sha256)) {
+        let message = "the signature file is the one that was recorded";
+        Finding::new(Rule::SignatureRecorded, Severity::Pass, message)
+    } else {
+        let message = "the signature file is not the one that was recorded";
+        Finding::new(Rule::SignatureRecorded, Severity::Fail, message)
+            .hint("restore it, or record the release again with `weighbridge sign --record`")
+    };
+    report.add(finding.at(location));
 }
 
 /// Names the files by which the artifact differs from what was recorded with the same signature.
 fn explain(report: &mut Report, artifact: &ArtifactEvidence, earlier: &Earlier) {
     let what = format!("in the manifest of record {}", earlier.index);
+    let reported = Reported::new(artifact);
+    let known: HashSet<(Rule, Option<String>)> = report
+        .findings
+        .iter()
+        .map(|finding| (finding.rule, finding.location.clone()))
+        .collect();
     for difference in compare(&earlier.lines, &artifact.manifest, Algorithm::Sha256) {
-        let Some(finding) = difference_finding(&difference, artifact, &what) else {
+        let Some(finding) = difference_finding(&difference, &reported, &what) else {
             continue;
         };
-        let known = report
-            .findings
-            .iter()
-            .any(|known| known.rule == finding.rule && known.location == finding.location);
-        if !known {
+        if !known.contains(&(finding.rule, finding.location.clone())) {
             report.add(finding);
         }
     }

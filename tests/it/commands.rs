@@ -98,6 +98,17 @@ const TAMPERINGS: &[(&str, &str)] = &[
     ("printf x > \"$(printf 'new\\nline')\"", "artifact.name"),
     ("printf x > 'back\\slash'", "artifact.name"),
     ("printf x > \"$(printf 'not\\377utf8')\"", "artifact.name"),
+    (
+        "mv model.sig ../s; ln -s ../s model.sig",
+        "artifact.symlink",
+    ),
+    ("ln -s /etc .git", "artifact.symlink"),
+    ("mkfifo .git", "artifact.special-file"),
+    ("echo >> model.sig", "signature.recorded"),
+    (
+        "sed -i 's/\"hint\":\"./\"hint\":\"x/' model.sig",
+        "signature.recorded",
+    ),
     ("rm model.sig", "signature.missing"),
     (": > model.sig", "signature.format"),
     ("echo '{}' > model.sig", "signature.format"),
@@ -149,7 +160,10 @@ fn a_signature_by_a_stranger_is_refused() {
         .run(["sign", "--key", key.to_str().unwrap(), "model"])
         .exits(0);
     workspace.gate().exits(1);
-    assert_eq!(workspace.failing_rules(), ["signature.key"]);
+    assert_eq!(
+        workspace.failing_rules(),
+        ["signature.key", "signature.recorded"]
+    );
 }
 
 /// Signed by the right key, and never recorded.
@@ -450,15 +464,15 @@ fn receipts_replace_the_ledger() {
     workspace.write("model/added", "x");
     workspace.run(gate).exits(1).says("record.missing");
     workspace
-        .shell("rm model/added; cp r.dsse kept; sed -i 's/payload/paylode/' r.dsse")
+        .shell("rm model/added; cp r.tlog-proof.dsse kept; sed -i 's/payload/paylode/' r.tlog-proof.dsse")
         .exits(0);
     workspace.run(gate).exits(1);
     workspace.run(["ledger", "verify", "r.tlog-proof"]).exits(1);
     workspace
-        .shell("cp kept r.dsse; sed -i 's/^index 0/index 1/' r.tlog-proof")
+        .shell("cp kept r.tlog-proof.dsse; sed -i 's/^index 0/index 1/' r.tlog-proof")
         .exits(0);
     workspace.run(gate).exits(1).says("ledger.inclusion");
-    workspace.shell("rm r.dsse").exits(0);
+    workspace.shell("rm r.tlog-proof.dsse").exits(0);
     workspace.run(gate).exits(2);
 }
 

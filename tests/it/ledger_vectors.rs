@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use weighbridge::checkpoint::Checkpoint;
-use weighbridge::ledger::fsck::{FsckReport, fsck};
+use weighbridge::ledger::fsck::{FsckReport, Slots, fsck};
 use weighbridge::ledger::{DirectoryStore, LedgerError, Log, TlogProof};
 use weighbridge::merkle::verify_consistency;
 use weighbridge::note::NoteKey;
@@ -30,7 +30,7 @@ fn check(directory: &Path, key: &NoteKey) -> Result<FsckReport, LedgerError> {
             std::fs::remove_file(path).unwrap();
         }
     }
-    fsck(&DirectoryStore::new(&copy), key)
+    fsck(&DirectoryStore::new(&copy), key, Slots::Absent)
 }
 
 #[test]

@@ -40,11 +40,11 @@ pub(super) struct AcquireArgs {
     /// How it was obtained
     #[arg(long, value_parser = values::word::<Method>(values::METHODS), default_value = "download", value_name = "WORD")]
     method: Method,
-    /// When retrieval began, in RFC 3339; unless given, now
+    /// When retrieval began, in RFC 3339; left out, it is recorded as unknown
     #[arg(long, value_name = "TIME")]
     retrieved_start: Option<Timestamp>,
     /// When retrieval ended; unless given, when it began
-    #[arg(long, value_name = "TIME")]
+    #[arg(long, value_name = "TIME", requires = "retrieved_start")]
     retrieved_end: Option<Timestamp>,
     /// The program that retrieved it
     #[arg(long, value_name = "TEXT")]
@@ -88,7 +88,12 @@ pub(super) struct AcquireArgs {
     #[arg(long, value_name = "FILE", conflicts_with = "checksums")]
     published_digest: Option<PathBuf>,
     /// Where the list was read; unless given, its file name or URL
-    #[arg(long, value_name = "TEXT")]
+    #[arg(
+        long,
+        value_name = "TEXT",
+        requires = "published_digest",
+        conflicts_with = "checksums"
+    )]
     published_at: Option<String>,
 }
 
@@ -100,14 +105,16 @@ pub(super) fn record(
     manifest: ManifestReference,
 ) -> Result<Record, Failure> {
     let now = recorder.now();
-    let start = args.retrieved_start.unwrap_or(now);
-    let end = args.retrieved_end.unwrap_or(start);
-    if end < start {
+    let retrieved = args.retrieved_start.map(|start| Retrieved {
+        start,
+        end: args.retrieved_end.unwrap_or(start),
+    });
+    if retrieved.is_some_and(|retrieved| retrieved.end < retrieved.start) {
         return Err(Failure::error(
             "--retrieved-end is before --retrieved-start",
         ));
     }
-    if end > now {
+    if retrieved.is_some_and(|retrieved| retrieved.end > now) {
         return Err(Failure::error(
             "the artifact was not retrieved in the future: see --retrieved-end",
         ));
@@ -120,12 +127,13 @@ pub(super) fn record(
         time: now,
         time_source: TimeSource::Local,
         actor: recorder.actor(),
+        log: recorder.log(),
         asset: args.asset,
         source_uri: flag("--source", SourceUri::new(args.source.as_str()))?,
         revision: text("--revision", args.revision.as_ref())?,
         publisher: text("--publisher", args.publisher.as_ref())?,
         method: args.method,
-        retrieved: Retrieved { start, end },
+        retrieved,
         retriever: text("--retriever", args.retriever.as_ref())?,
         authentication: authentication(args, now, list)?,
         upstream_digests,

@@ -14,6 +14,7 @@ use super::context::Config;
 use super::failure::Failure;
 use super::keys::{self, PassphraseArgs};
 use super::output::Output;
+use super::receipt;
 use super::target::TargetArgs;
 use super::{Global, Outcome, values};
 use crate::digest::Sha256;
@@ -84,6 +85,9 @@ pub(super) fn run(args: &RecordArgs, global: &Global, output: &Output) -> Outcom
         "name one with --key, or in [signing] of the policy",
     )?;
     keys::keep_out_of(artifact, &path)?;
+    if let Some(receipt) = &common.receipt {
+        receipt::writable(receipt, artifact)?;
+    }
     let key = reader.private(&path, output)?;
     let recorder = Recorder::open(&config, &key, common.role, &mut reader, output)?;
 
@@ -120,13 +124,13 @@ pub(super) fn run(args: &RecordArgs, global: &Global, output: &Output) -> Outcom
         RecordKind::Release(args) => release::record(args, &recorder, manifest)?,
     };
     let recorded = recorder.append(artifact, &evidence, record, None, output)?;
-    if let Some(receipt) = &common.receipt {
-        recorder.write_receipt(recorded.index, receipt, output)?;
-    }
     if output.json {
         output.document(&json!({ "index": recorded.index, "artifact": recorded.artifact }))?;
     } else {
         output.data(&format!("{}\n", recorded.index))?;
+    }
+    if let Some(receipt) = &common.receipt {
+        recorder.write_receipt(recorded.index, receipt, output)?;
     }
     Ok(0)
 }

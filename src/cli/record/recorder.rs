@@ -24,6 +24,7 @@ pub(in crate::cli) struct Recorder<'a> {
     key: &'a PrivateKey,
     role: Role,
     log_key: Box<ed25519_dalek::SigningKey>,
+    log: Text,
     now: Timestamp,
 }
 
@@ -72,7 +73,10 @@ impl<'a> Recorder<'a> {
                 "the log key is not the one that the policy trusts",
             ));
         }
+        let log = Text::new(policy.log.key.name())
+            .map_err(|error| Failure::because("the log's origin", &error))?;
         Ok(Recorder {
+            log,
             config,
             key,
             role,
@@ -95,6 +99,11 @@ impl<'a> Recorder<'a> {
     /// When the record is written.
     pub(super) fn now(&self) -> Timestamp {
         self.now
+    }
+
+    /// The log it goes into.
+    pub(super) fn log(&self) -> Text {
+        self.log.clone()
     }
 
     /// Who writes it.
@@ -122,6 +131,7 @@ impl<'a> Recorder<'a> {
             time: self.now,
             time_source: TimeSource::Local,
             actor: self.actor(),
+            log: self.log.clone(),
             version: None,
             licence: None,
             hash_list_uri: None,

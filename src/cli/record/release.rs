@@ -41,6 +41,7 @@ pub(super) fn record(
         time: recorder.now(),
         time_source: TimeSource::Local,
         actor: recorder.actor(),
+        log: recorder.log(),
         version: text("--version", args.version.as_ref())?,
         licence: text("--licence", args.licence.as_ref())?,
         hash_list_uri: hash_list.map(|uri| flag("--hash-list", uri)).transpose()?,
