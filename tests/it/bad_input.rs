@@ -277,6 +277,34 @@ fn a_bundle_of_a_gigabyte_is_refused_unread() {
     );
 }
 
+/// What nobody signed must not decide how much memory is spent.
+#[test]
+fn a_bundle_full_of_trifles_takes_no_memory() {
+    let workspace = Workspace::released();
+    workspace
+        .shell(
+            "python3 - <<'END'\nimport re\nbundle = open('model/model.sig').read()\n\
+         trifles = '\"tlogEntries\":[' + '{\"\":0},' * 4_000_000 + '{}]'\n\
+         open('model/model.sig', 'w').write(bundle.replace('\"tlogEntries\":[]', trifles))\nEND",
+        )
+        .exits(0);
+    let run = workspace.shell(
+        "python3 - <<'END'\nimport resource, subprocess\n\
+         code = subprocess.call(['weighbridge', 'gate', '-q', 'model'])\n\
+         print('code', code, 'kib', resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)\nEND",
+    );
+    let run = run.exits(0).says("code 1");
+    let peak = run
+        .stdout
+        .lines()
+        .find_map(|line| line.split("kib ").nth(1))
+        .unwrap();
+    assert!(
+        peak.trim().parse::<u64>().unwrap() < 200 * 1024,
+        "{peak} KiB"
+    );
+}
+
 #[test]
 fn json_with_duplicate_keys_is_refused() {
     let workspace = Workspace::released();

@@ -1,6 +1,8 @@
 //! DESIGN's invariant 7: removing any single record, signature, file or policy line that a pass
 //! relied on turns the verdict into fail or inconclusive.
 
+use weighbridge::envelope::{Envelope, IN_TOTO};
+
 use crate::support::{Workspace, copy_tree};
 
 fn copy(released: &Workspace) -> Workspace {
@@ -113,34 +115,163 @@ fn nobody_elses_authority_counts() {
 /// over. One about another artifact is nobody's business.
 #[test]
 fn an_unknown_kind_of_record_is_not_passed_over() {
-    use weighbridge::envelope::{Envelope, IN_TOTO};
     let workspace = Workspace::released();
-    let log = std::fs::read_to_string(workspace.path("keys/log.key.pem")).unwrap();
-    let weighbridge::key::PrivateKey::Ed25519(log) =
-        weighbridge::key::private_key_from_pem(&log, None).unwrap()
-    else {
-        panic!("not Ed25519")
-    };
-    let signer = std::fs::read_to_string(workspace.path("keys/signing.key.pem")).unwrap();
-    let signer = weighbridge::key::private_key_from_pem(&signer, None).unwrap();
-    let store = weighbridge::ledger::DirectoryStore::new(&workspace.path("ledger"));
-    let policy = std::fs::read_to_string(workspace.path("weighbridge.toml")).unwrap();
-    let policy = weighbridge::policy::Policy::parse(&policy).unwrap();
-    let append = |digest: &str| {
-        let payload = format!(
+    let revoke = |digest: &str| {
+        format!(
             r#"{{"_type":"https://in-toto.io/Statement/v1","predicate":{{}},"predicateType":"https://weighbridge.dev/revoke/v1","subject":[{{"digest":{{"dirHash1":"{digest}"}},"name":"m"}}]}}"#
-        );
-        let entry = Envelope::sign(payload.into_bytes(), IN_TOTO, &signer, "");
-        let entry = entry.to_json().unwrap();
-        weighbridge::ledger::append(&store, policy.log.key.name(), &log, &[entry]).unwrap();
+        )
     };
-    append(&"0".repeat(64));
+    append(&workspace, &workspace, &revoke(&"0".repeat(64)), IN_TOTO);
     workspace.gate().exits(0);
     let shown = workspace.run(["ledger", "show", "0"]).json();
-    append(shown["subject"][0]["digest"]["dirHash1"].as_str().unwrap());
+    let digest = shown["subject"][0]["digest"]["dirHash1"].as_str().unwrap();
+    // By a stranger it is a warning.
+    append(
+        &workspace,
+        &Workspace::initialised(),
+        &revoke(digest),
+        IN_TOTO,
+    );
+    workspace.gate().exits(0).says("not by a trusted key");
+    append(&workspace, &workspace, &revoke(digest), IN_TOTO);
     workspace
         .gate()
         .exits(2)
         .says("record.unknown")
         .says("revoke");
+
+    // However it says so: two digests, upper case, a field that is new, another payload type.
+    for (change, payload_type) in [
+        (
+            revoke(digest).replace("\"dirHash1\"", "\"sha256\":\"00\",\"dirHash1\""),
+            IN_TOTO,
+        ),
+        (revoke(&digest.to_uppercase()), IN_TOTO),
+        (
+            serde_json::to_string(&shown)
+                .unwrap()
+                .replace("\"predicate\":{", "\"predicate\":{\"withdrawn\":true,"),
+            IN_TOTO,
+        ),
+        (revoke(digest), "application/json"),
+    ] {
+        let workspace = Workspace::released();
+        workspace.gate().exits(0);
+        append(&workspace, &workspace, &change, payload_type);
+        workspace.gate().exits(2).says("record.unknown");
+    }
+}
+
+/// Appends a payload of any form, signed by the signer of `signer`.
+fn append(workspace: &Workspace, signer: &Workspace, payload: &str, payload_type: &str) {
+    use weighbridge::key::{PrivateKey, private_key_from_pem};
+    let key = |workspace: &Workspace, name: &str| {
+        let pem = std::fs::read_to_string(workspace.path(name)).unwrap();
+        private_key_from_pem(&pem, None).unwrap()
+    };
+    let PrivateKey::Ed25519(log) = key(workspace, "keys/log.key.pem") else {
+        panic!("not Ed25519")
+    };
+    let policy = std::fs::read_to_string(workspace.path("weighbridge.toml")).unwrap();
+    let policy = weighbridge::policy::Policy::parse(&policy).unwrap();
+    let signer = key(signer, "keys/signing.key.pem");
+    let entry = Envelope::sign(payload.into(), payload_type, &signer, "")
+        .to_json()
+        .unwrap();
+    let store = weighbridge::ledger::DirectoryStore::new(&workspace.path("ledger"));
+    weighbridge::ledger::append(&store, policy.log.key.name(), &log, &[entry]).unwrap();
+}
+
+/// A record that was made for one log does not count in another, whoever copies it there.
+#[test]
+fn records_of_another_log_do_not_count() {
+    let staging = Workspace::released();
+    let production = Workspace::initialised();
+    copy_tree(&staging.path("model"), &production.path("model"));
+    // One signer, two logs.
+    let pem = String::from_utf8(staging.read("keys/signing.pub.pem")).unwrap();
+    let own = String::from_utf8(production.read("keys/signing.pub.pem")).unwrap();
+    let policy = String::from_utf8(production.read("weighbridge.toml")).unwrap();
+    production.write("weighbridge.toml", policy.replace(&own, &pem));
+    production.gate().exits(1).says("record.missing");
+    let entry = staging
+        .run(["ledger", "show", "0", "--raw"])
+        .exits(0)
+        .stdout;
+    let payload: serde_json::Value = serde_json::from_str(&entry).unwrap();
+    let payload = data_encoding::BASE64.decode(payload["payload"].as_str().unwrap().as_bytes());
+    append(
+        &production,
+        &staging,
+        std::str::from_utf8(&payload.unwrap()).unwrap(),
+        IN_TOTO,
+    );
+    production
+        .gate()
+        .exits(1)
+        .says("was made for the log")
+        .says("record.missing");
+}
+
+/// Whatever lies in a download cannot say whom to trust; a file's signature is not a directory's.
+#[test]
+fn the_artifact_does_not_bring_its_own_policy_or_names() {
+    let evil = Workspace::initialised();
+    evil.write("code.py", "evil");
+    evil.run(["sign", "--signature", "../s", "code.py"]);
+    evil.run(["verify", "."])
+        .exits(2)
+        .says("lies inside the artifact");
+    let workspace = Workspace::initialised();
+    workspace.write("f.bin", "bytes");
+    workspace.run(["sign", "f.bin"]).exits(0);
+    workspace.write("d/(the single file)", "bytes");
+    let verify = ["verify", "--signature", "f.bin.sig", "d"];
+    workspace.run(verify).exits(1).says("of a single file");
+}
+
+/// An acquisition whose authentication failed is no acquisition; one without is said to be.
+#[test]
+fn failed_authentication_does_not_count() {
+    let workspace = Workspace::released();
+    let policy = String::from_utf8(workspace.read("weighbridge.toml")).unwrap();
+    let roles = "roles = [\"developer\", \"operator\"]";
+    let policy = policy.replacen("roles = [\"developer\"]", roles, 1);
+    let both = "records = [\n  { kind = \"acquire\", roles = [\"operator\"] },";
+    workspace.write("weighbridge.toml", policy.replace("records = [", both));
+    let acquire = |result: &str, method: &str| {
+        workspace
+            .run([
+                "record",
+                "acquire",
+                "--role",
+                "operator",
+                "--source",
+                "https://example.org/m",
+                "--auth-method",
+                method,
+                "--auth-result",
+                result,
+                "model",
+            ])
+            .exits(0);
+    };
+    acquire("failed", "tls");
+    workspace
+        .gate()
+        .exits(1)
+        .says("authenticating the source failed");
+    acquire("not-checked", "none");
+    workspace
+        .gate()
+        .exits(0)
+        .says("the source was not authenticated");
+    acquire("verified", "tls");
+    assert!(
+        !workspace
+            .gate()
+            .exits(0)
+            .stdout
+            .contains("was not authenticated")
+    );
 }
