@@ -1,20 +1,24 @@
 //! Files: opens that cannot leave a directory, durable writes, locks.
 //! The only module that writes files. Knows nothing of what it writes.
-//!
-//! A durable write is: write an unnamed or temporary file → fsync it → link or rename it to its
-//! name → fsync the directory. After it returns, the content survives power loss; before that,
-//! the old content, or nothing, is there.
 
-use std::fs::{File, TryLockError};
-use std::io::{self, Read, Write};
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+mod lock;
+mod write;
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
 
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
 
 use crate::path::ArtifactPath;
+
+pub use lock::Lock;
+pub use write::{
+    TEMPORARY_PREFIX, create_directory, remove_directory, remove_file, sync_file, sync_parent,
+    write,
+};
 
 /// A file operation that failed, with the path it failed on.
 #[derive(Debug, thiserror::Error)]
@@ -251,257 +255,6 @@ pub fn read_open(file: File, path: &Path, limit: u64) -> Result<Vec<u8>, DiskErr
         });
     }
     Ok(bytes)
-}
-
-/// Writes `bytes` to `path` durably; see the head of this module.
-pub fn write(
-    path: &Path,
-    bytes: &[u8],
-    existing: Existing,
-    access: Access,
-) -> Result<(), DiskError> {
-    let error = |source: io::Error| DiskError::Write {
-        path: path.into(),
-        source,
-    };
-    let (directory, name) = open_parent(path)?;
-    if existing == Existing::Refuse
-        && rustix::fs::statat(&directory, name, AtFlags::SYMLINK_NOFOLLOW).is_ok()
-    {
-        return Err(DiskError::Exists { path: path.into() });
-    }
-    let mode = match access {
-        Access::Shared => Mode::from_raw_mode(0o666),
-        Access::Private => Mode::from_raw_mode(0o600),
-    };
-    let mut temporary = Temporary::create(&directory, mode).map_err(error)?;
-    temporary.file.write_all(bytes).map_err(error)?;
-    temporary.file.sync_all().map_err(error)?;
-    let named = match existing {
-        Existing::Refuse => temporary.link(name),
-        Existing::Replace => temporary.replace(name),
-    };
-    match named {
-        Ok(()) => {}
-        Err(Errno::EXIST) => return Err(DiskError::Exists { path: path.into() }),
-        Err(errno) => return Err(error(errno.into())),
-    }
-    rustix::fs::fsync(&directory).map_err(|errno| error(errno.into()))
-}
-
-/// A file without a name where the file system can, else one under a temporary name. A process
-/// that is killed leaves the first kind nowhere, and the second to be swept.
-struct Temporary<'a> {
-    file: File,
-    directory: &'a OwnedFd,
-    name: Option<String>,
-}
-
-impl<'a> Temporary<'a> {
-    fn create(directory: &'a OwnedFd, mode: Mode) -> Result<Temporary<'a>, io::Error> {
-        // Giving an unnamed file a name takes /proc.
-        #[cfg(target_os = "linux")]
-        if Path::new("/proc/self/fd").is_dir() {
-            let flags = OFlags::TMPFILE | OFlags::WRONLY | OFlags::CLOEXEC;
-            match rustix::fs::openat(directory, ".", flags, mode) {
-                Ok(fd) => {
-                    return Ok(Temporary {
-                        file: File::from(fd),
-                        directory,
-                        name: None,
-                    });
-                }
-                Err(Errno::OPNOTSUPP | Errno::ISDIR | Errno::NOENT | Errno::INVAL) => {}
-                Err(errno) => return Err(errno.into()),
-            }
-        }
-        let name = temporary_name()?;
-        let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
-        let fd = rustix::fs::openat(directory, &name, flags, mode)?;
-        Ok(Temporary {
-            file: File::from(fd),
-            directory,
-            name: Some(name),
-        })
-    }
-
-    /// Gives the content the name `name`, which must be free.
-    fn link(&mut self, name: &str) -> Result<(), Errno> {
-        if let Some(temporary) = &self.name {
-            return rustix::fs::linkat(
-                self.directory,
-                temporary,
-                self.directory,
-                name,
-                AtFlags::empty(),
-            );
-        }
-        let unnamed = format!("/proc/self/fd/{}", self.file.as_raw_fd());
-        rustix::fs::linkat(CWD, &unnamed, self.directory, name, AtFlags::SYMLINK_FOLLOW)
-    }
-
-    /// Gives the content the name `name`, whatever had it before.
-    fn replace(&mut self, name: &str) -> Result<(), Errno> {
-        if self.name.is_none() {
-            let temporary = temporary_name().map_err(|_| Errno::IO)?;
-            self.link(&temporary)?;
-            self.name = Some(temporary);
-        }
-        if let Some(temporary) = &self.name {
-            rustix::fs::renameat(self.directory, temporary, self.directory, name)?;
-        }
-        self.name = None;
-        Ok(())
-    }
-}
-
-impl Drop for Temporary<'_> {
-    fn drop(&mut self) {
-        if let Some(name) = &self.name {
-            // Nothing more can be done about a temporary file that cannot be removed.
-            _ = rustix::fs::unlinkat(self.directory, name, AtFlags::empty());
-        }
-    }
-}
-
-/// Files whose name starts so are left-overs of a process that was killed.
-pub const TEMPORARY_PREFIX: &str = ".weighbridge-tmp-";
-
-fn temporary_name() -> Result<String, io::Error> {
-    let mut random = [0; 12];
-    getrandom::fill(&mut random).map_err(|error| io::Error::other(error.to_string()))?;
-    Ok(format!(
-        "{TEMPORARY_PREFIX}{}",
-        data_encoding::HEXLOWER.encode(&random)
-    ))
-}
-
-fn open_parent(path: &Path) -> Result<(OwnedFd, &str), DiskError> {
-    let invalid = || DiskError::Write {
-        path: path.into(),
-        source: io::Error::new(io::ErrorKind::InvalidInput, "not a file name in UTF-8"),
-    };
-    let name = path
-        .file_name()
-        .and_then(|name| name.to_str())
-        .ok_or_else(invalid)?;
-    let parent = match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    };
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    match rustix::fs::openat(CWD, parent, flags, Mode::empty()) {
-        Ok(fd) => Ok((fd, name)),
-        Err(errno) => Err(DiskError::Write {
-            path: path.into(),
-            source: errno.into(),
-        }),
-    }
-}
-
-/// Creates a directory and its missing parents, each durably.
-pub fn create_directory(path: &Path) -> Result<(), DiskError> {
-    if path.as_os_str().is_empty() || path.is_dir() {
-        return Ok(());
-    }
-    if let Some(parent) = path.parent() {
-        create_directory(parent)?;
-    }
-    let (parent, name) = open_parent(path)?;
-    match rustix::fs::mkdirat(&parent, name, Mode::from_raw_mode(0o777)) {
-        Ok(()) | Err(Errno::EXIST) => {}
-        Err(errno) => {
-            return Err(DiskError::Write {
-                path: path.into(),
-                source: errno.into(),
-            });
-        }
-    }
-    rustix::fs::fsync(&parent).map_err(|errno| DiskError::Write {
-        path: path.into(),
-        source: errno.into(),
-    })
-}
-
-/// Makes the name of `path` in its directory durable.
-pub fn sync_parent(path: &Path) -> Result<(), DiskError> {
-    let error = |errno: Errno| DiskError::Write {
-        path: path.into(),
-        source: errno.into(),
-    };
-    if path.file_name().is_none() {
-        return Ok(());
-    }
-    let (parent, _) = open_parent(path)?;
-    rustix::fs::fsync(&parent).map_err(error)
-}
-
-/// Makes the content of the file at `path` durable.
-pub fn sync_file(path: &Path) -> Result<(), DiskError> {
-    let error = |errno: Errno| DiskError::Write {
-        path: path.into(),
-        source: errno.into(),
-    };
-    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let fd = rustix::fs::openat(CWD, path, flags, Mode::empty()).map_err(error)?;
-    rustix::fs::fsync(fd).map_err(error)
-}
-
-/// Removes a file; one that is not there is no error.
-pub fn remove_file(path: &Path) -> Result<(), DiskError> {
-    match rustix::fs::unlinkat(CWD, path, AtFlags::empty()) {
-        Ok(()) | Err(Errno::NOENT) => Ok(()),
-        Err(errno) => Err(DiskError::Write {
-            path: path.into(),
-            source: errno.into(),
-        }),
-    }
-}
-
-/// Removes an empty directory; one that is not there is no error.
-pub fn remove_directory(path: &Path) -> Result<(), DiskError> {
-    match rustix::fs::unlinkat(CWD, path, AtFlags::REMOVEDIR) {
-        Ok(()) | Err(Errno::NOENT) => Ok(()),
-        Err(errno) => Err(DiskError::Write {
-            path: path.into(),
-            source: errno.into(),
-        }),
-    }
-}
-
-/// How long a writer waits for the others.
-const LOCK_PATIENCE: Duration = Duration::from_secs(120);
-
-/// A lock between processes, held until dropped.
-#[derive(Debug)]
-pub struct Lock(#[expect(dead_code, reason = "the open file holds the lock")] File);
-
-impl Lock {
-    /// Waits until no other process holds the lock file at `path`, then holds it.
-    pub fn acquire(path: &Path) -> Result<Lock, DiskError> {
-        let error = |source| DiskError::Lock {
-            path: path.into(),
-            source,
-        };
-        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let fd = rustix::fs::openat(CWD, path, flags, Mode::from_raw_mode(0o666))
-            .map_err(|errno| error(errno.into()))?;
-        let file = File::from(fd);
-        let patience = Instant::now() + LOCK_PATIENCE;
-        loop {
-            match file.try_lock() {
-                Ok(()) => return Ok(Lock(file)),
-                Err(TryLockError::WouldBlock) if Instant::now() < patience => {
-                    std::thread::sleep(Duration::from_millis(5));
-                }
-                Err(TryLockError::WouldBlock) => {
-                    let message = "another process has held it for two minutes";
-                    return Err(error(io::Error::new(io::ErrorKind::TimedOut, message)));
-                }
-                Err(TryLockError::Error(source)) => return Err(error(source)),
-            }
-        }
-    }
 }
 
 /// Tells the kernel that `file` will be read from front to back, so that it reads ahead.
