@@ -92,12 +92,12 @@ impl Output {
             FailureKind::Error => "error",
             FailureKind::Pipe => return code,
         };
-        // A parser's message has lines of its own, which show the place.
-        for line in failure.lines.iter().flat_map(|lines| lines.lines()) {
-            anstream::eprintln!(
-                "\u{1b}[1;31m{word}\u{1b}[0m: {}",
-                crate::path::display(line)
-            );
+        for message in &failure.lines {
+            // A parser's message has lines of its own, which show the place.
+            let mut lines = message.lines().map(crate::path::display);
+            let first = lines.next().unwrap_or_default();
+            anstream::eprintln!("\u{1b}[1;31m{word}\u{1b}[0m: {first}");
+            lines.for_each(|line| anstream::eprintln!("  {line}"));
         }
         if let Some(hint) = &failure.hint {
             anstream::eprintln!("hint: {}", crate::path::display(hint));
