@@ -182,16 +182,15 @@ fn scan(
 /// be read otherwise may still say that this artifact must not be used, so nothing is asked of it
 /// here but a `payload` in base64.
 fn mentions(entry: &[u8], digest: &Sha256) -> bool {
-    #[derive(serde::Deserialize)]
-    struct Payload {
-        payload: String,
-    }
-    let payload = match serde_json::from_slice::<Payload>(entry) {
-        Ok(Payload { payload }) => data_encoding::BASE64
-            .decode(payload.as_bytes())
-            .unwrap_or(payload.into_bytes()),
-        Err(_) => entry.to_vec(),
+    // Lenient on purpose: a key that is there twice must not hide what the entry says.
+    let payload = match serde_json::from_slice::<serde_json::Value>(entry) {
+        Ok(value) => {
+            let text = value.get("payload").and_then(|payload| payload.as_str());
+            text.and_then(|text| data_encoding::BASE64.decode(text.as_bytes()).ok())
+        }
+        Err(_) => None,
     };
+    let payload = payload.unwrap_or_else(|| entry.to_vec());
     let hex = digest.to_string();
     payload
         .windows(hex.len())

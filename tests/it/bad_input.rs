@@ -256,25 +256,33 @@ fn a_huge_file_can_be_interrupted() {
     workspace.run(["ledger", "fsck"]).exits(0).says("0 entries");
 }
 
-#[test]
-fn a_bundle_of_a_gigabyte_is_refused_unread() {
-    let workspace = Workspace::released();
-    workspace.shell("truncate -s 1G model/model.sig").exits(0);
-    let run = workspace.shell(
-        "python3 - <<'END'\nimport os, resource, subprocess\n\
+/// Runs the gate, and then says its exit code and its peak memory.
+fn gate_with_peak(workspace: &Workspace) -> Run {
+    workspace.shell(
+        "python3 - <<'END'\nimport resource, subprocess\n\
          code = subprocess.call(['weighbridge', 'gate', 'model'])\n\
          print('code', code, 'kib', resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)\nEND",
-    );
-    let run = run.exits(0).says("code 1").says("larger than the limit");
+    )
+}
+
+/// The peak memory in KiB that [`gate_with_peak`] said.
+fn peak(run: &Run) -> u64 {
     let peak = run
         .stdout
         .lines()
         .find_map(|line| line.split("kib ").nth(1))
         .unwrap();
-    assert!(
-        peak.trim().parse::<u64>().unwrap() < 64 * 1024,
-        "{peak} KiB"
-    );
+    peak.trim().parse().unwrap()
+}
+
+#[test]
+fn a_bundle_of_a_gigabyte_is_refused_unread() {
+    let workspace = Workspace::released();
+    workspace.shell("truncate -s 1G model/model.sig").exits(0);
+    let run = gate_with_peak(&workspace);
+    let run = run.exits(0).says("code 1").says("larger than the limit");
+    let peak = peak(&run);
+    assert!(peak < 64 * 1024, "{peak} KiB");
 }
 
 /// What nobody signed must not decide how much memory is spent.
@@ -288,21 +296,10 @@ fn a_bundle_full_of_trifles_takes_no_memory() {
          open('model/model.sig', 'w').write(bundle.replace('\"tlogEntries\":[]', trifles))\nEND",
         )
         .exits(0);
-    let run = workspace.shell(
-        "python3 - <<'END'\nimport resource, subprocess\n\
-         code = subprocess.call(['weighbridge', 'gate', '-q', 'model'])\n\
-         print('code', code, 'kib', resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)\nEND",
-    );
+    let run = gate_with_peak(&workspace);
     let run = run.exits(0).says("code 1");
-    let peak = run
-        .stdout
-        .lines()
-        .find_map(|line| line.split("kib ").nth(1))
-        .unwrap();
-    assert!(
-        peak.trim().parse::<u64>().unwrap() < 200 * 1024,
-        "{peak} KiB"
-    );
+    let peak = peak(&run);
+    assert!(peak < 200 * 1024, "{peak} KiB");
 }
 
 #[test]

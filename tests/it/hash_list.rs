@@ -103,6 +103,9 @@ fn check_reads_what_sha256sum_wrote_and_closes_the_world() {
         .says("empty: MISSING")
         .says("config.json: CHANGED");
     assert_eq!(run.stdout.lines().count(), 2);
+    let json = ["hash", "--json", "--check", "SHA256SUMS", "model"];
+    let document = workspace.run(json).exits(1).json();
+    assert_eq!(document["differences"].as_array().unwrap().len(), 2);
     // What we print, `sha256sum -c` checks.
     workspace
         .shell("weighbridge hash model > list; cd model; sha256sum --quiet -c ../list")

@@ -157,6 +157,33 @@ fn what_does_not_belong_there_is_named() {
     workspace.run(["ledger", "fsck", "--copy"]).exits(0);
 }
 
+/// A manifest that a record names is part of the evidence: gone or damaged, it is missed, and no new
+/// record names it.
+#[test]
+fn manifests_are_missed_and_not_named_when_damaged() {
+    let workspace = workspace();
+    let blobs = files(&workspace.path("ledger/blob"));
+    let original = std::fs::read(&blobs[0]).unwrap();
+    std::fs::write(&blobs[0], "damaged").unwrap();
+    workspace
+        .run(["record", "release", "model"])
+        .exits(2)
+        .says("has another digest");
+    std::fs::remove_file(&blobs[0]).unwrap();
+    fsck(&workspace)
+        .exits(1)
+        .says("is missing: record 0 names it");
+    let report = workspace.run(["ledger", "fsck", "--json"]).exits(1).json();
+    assert_eq!(report["problems"].as_array().unwrap().len(), 3);
+    std::fs::write(&blobs[0], original).unwrap();
+    fsck(&workspace).exits(0);
+    // A link to the very bytes is not the file.
+    workspace
+        .shell("cd ledger/tile/0/000.p; mv 3 ../../../../3; ln -s ../../../../3 3")
+        .exits(0);
+    fsck(&workspace).exits(1).says("tile/0/000.p/3");
+}
+
 /// Rewriting the past and signing it again with the log's own key is seen by whoever kept a
 /// checkpoint: the consistency proof fails.
 #[test]

@@ -26,5 +26,6 @@ mod published_list;
 mod real_model;
 mod schemas;
 mod support;
+mod tampering;
 mod tidy;
 mod tour;
