@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use divan::Bencher;
 use divan::counter::ItemsCount;
-use ed25519_dalek::SigningKey;
 use tempfile::TempDir;
+use weighbridge::cosignature::LogSigner;
 use weighbridge::ledger::{DirectoryStore, Log, append, create};
-use weighbridge::note::NoteKey;
+use weighbridge::time::Timestamp;
+use weighbridge::tlog_policy::TlogPolicy;
 
 fn main() {
     divan::main();
@@ -21,7 +22,7 @@ fn append_batch(bencher: Bencher, count: u32) {
         .counter(ItemsCount::new(count))
         .with_inputs(ledger)
         .bench_local_refs(|(_scratch, store)| {
-            append(store, ORIGIN, &key(), &entries).expect("a sound ledger")
+            append(store, &signer(), &entries, now()).expect("a sound ledger")
         });
 }
 
@@ -52,12 +53,17 @@ fn verify_receipt(bencher: Bencher) {
 
 const ORIGIN: &str = "bench.example/log";
 
-fn key() -> SigningKey {
-    SigningKey::from_bytes(&[7; 32])
+fn signer() -> LogSigner {
+    let key = ed25519_dalek::SigningKey::from_bytes(&[7; 32]);
+    LogSigner::new(ORIGIN, key).expect("a name")
 }
 
-fn verifier() -> NoteKey {
-    NoteKey::new(ORIGIN, key().verifying_key()).expect("a name")
+fn now() -> Timestamp {
+    Timestamp::from_millis(1_800_000_000_000).expect("in range")
+}
+
+fn verifier() -> TlogPolicy {
+    signer().trust()
 }
 
 /// As large as a signed record is.
@@ -70,8 +76,8 @@ fn entry(number: u32) -> Vec<u8> {
 fn ledger() -> (TempDir, DirectoryStore) {
     let scratch = tempfile::tempdir().expect("a scratch directory");
     let store = DirectoryStore::new(scratch.path());
-    create(&store, ORIGIN, &key()).expect("a new ledger");
+    create(&store, &signer(), now()).expect("a new ledger");
     let entries: Vec<Vec<u8>> = (0..100).map(entry).collect();
-    append(&store, ORIGIN, &key(), &entries).expect("a new ledger");
+    append(&store, &signer(), &entries, now()).expect("a new ledger");
     (scratch, store)
 }

@@ -14,9 +14,9 @@ use crate::json::JsonError;
 use crate::ledger::proof::MAX_PROOF;
 use crate::ledger::tile::MAX_ENTRY;
 use crate::ledger::{self, DirectoryStore, LedgerError, Log, TlogProof};
-use crate::note::NoteKey;
 use crate::oms::{OmsBundle, OmsError};
 use crate::statement::{Record, Statement};
+use crate::tlog_policy::TlogPolicy;
 use crate::verify::{ArtifactEvidence, Earlier, LedgerEntry, LedgerEvidence, SignatureEvidence};
 
 /// How to read an artifact.
@@ -115,12 +115,12 @@ pub fn algorithms(signature: &SignatureEvidence) -> Vec<Algorithm> {
 /// Scans the ledger for entries about `artifact`.
 pub fn read_ledger(
     path: &Path,
-    key: &NoteKey,
+    trust: &TlogPolicy,
     artifact: Option<ArtifactDigest>,
     signature: &SignatureEvidence,
 ) -> LedgerEvidence {
     let store = DirectoryStore::new(path);
-    match scan(&store, key, artifact, signature) {
+    match scan(&store, trust, artifact, signature) {
         Ok(evidence) => evidence,
         Err(error) => {
             let rule = match &error {
@@ -139,12 +139,12 @@ pub fn read_ledger(
 }
 
 fn scan(
-    store: &DirectoryStore,
-    key: &NoteKey,
+    store: &dyn ledger::Store,
+    trust: &TlogPolicy,
     artifact: Option<ArtifactDigest>,
     signature: &SignatureEvidence,
 ) -> Result<LedgerEvidence, LedgerError> {
-    let log = Log::open(store, key)?;
+    let log = Log::open(store, trust)?;
     let signature = match signature {
         SignatureEvidence::Bundle { sha256, .. } => Some(*sha256),
         _ => None,

@@ -8,6 +8,7 @@ pub mod bundle;
 pub mod checkpoint;
 #[cfg(feature = "cli")]
 pub mod cli;
+pub mod cosignature;
 pub mod digest;
 pub mod disk;
 pub mod envelope;
@@ -25,4 +26,5 @@ pub mod report;
 pub mod source;
 pub mod statement;
 pub mod time;
+pub mod tlog_policy;
 pub mod verify;

@@ -14,6 +14,7 @@ use crate::key::{KeyError, PublicKey};
 use crate::note::{NoteError, NoteKey};
 use crate::statement::{Kind, Role, Text, TextError};
 use crate::time::Timestamp;
+use crate::tlog_policy::TlogPolicy;
 
 /// A valid policy.
 #[derive(Clone, Debug)]
@@ -27,8 +28,8 @@ pub struct Policy {
 /// The log that records must be in.
 #[derive(Clone, Debug)]
 pub struct LogTrust {
-    /// Its key; the key's name is the log's origin.
-    pub key: NoteKey,
+    /// Its key, whose name is the log's origin, and its witnesses.
+    pub trust: TlogPolicy,
     /// Where the ledger is, relative to the policy file.
     pub path: String,
 }
@@ -176,7 +177,7 @@ impl Policy {
             return Err(PolicyError::Version(raw.version));
         }
         let log = LogTrust {
-            key: NoteKey::parse(&raw.log.key)?,
+            trust: TlogPolicy::of_log(NoteKey::parse(&raw.log.key)?),
             path: raw.log.path,
         };
         let identities = identities(raw.identity)?;
@@ -375,7 +376,7 @@ mod tests {
     #[test]
     fn what_init_writes_is_valid() {
         let policy = Policy::parse(&policy()).unwrap();
-        assert_eq!(policy.log.key.name(), "log.example");
+        assert_eq!(policy.log.trust.log().name(), "log.example");
         assert_eq!(policy.identities.len(), 1);
     }
 

@@ -46,7 +46,7 @@ pub(super) fn run(args: &GateArgs, global: &Global, output: &Output) -> Outcome 
     let ledger = if let Some(receipt) = &args.receipt {
         gate::read_receipt(receipt)
     } else {
-        let key = &config.policy.log.key;
+        let key = &config.policy.log.trust;
         gate::read_ledger(&config.ledger(), key, evidence.digest(), &signature)
     };
     let now = context::now();

@@ -10,11 +10,12 @@ use super::failure::Failure;
 use super::keys::PassphraseArgs;
 use super::output::Output;
 use super::{Global, Outcome, values};
+use crate::cli::context;
+use crate::cosignature::LogSigner;
 use crate::digest::Sha256;
 use crate::disk::{self, Access, Existing};
 use crate::key::{self, KeyAlgorithm, Passphrase, PrivateKey};
 use crate::ledger::{self, Created, DirectoryStore};
-use crate::note::NoteKey;
 use crate::policy::{NewPolicy, Policy, render};
 
 /// Make keys, a ledger and a policy in a directory
@@ -86,10 +87,10 @@ pub(super) fn run(args: &InitArgs, global: &Global, output: &Output) -> Outcome 
         let digest = Sha256::of(log.verifying_key().as_bytes()).to_string();
         format!("weighbridge.local/{}", digest.get(..16).unwrap_or_default())
     });
-    let log_key = NoteKey::new(&origin, log.verifying_key())
+    let log_signer = LogSigner::new(&origin, *log)
         .map_err(|error| Failure::because(format!("--origin {origin}"), &error))?;
     let text = render(&NewPolicy {
-        log_key: &log_key,
+        log_key: log_signer.trust().log(),
         identity: identity.as_str(),
         public_key: &signing.public(),
         key_path: SIGNING_KEY,
@@ -98,8 +99,8 @@ pub(super) fn run(args: &InitArgs, global: &Global, output: &Output) -> Outcome 
     // What is written must be what can be read.
     Policy::parse(&text).map_err(|error| Failure::because("the new policy", &error))?;
     let store = DirectoryStore::new(&directory.join("ledger"));
-    if ledger::create(&store, &origin, &log)? == Created::Exists {
-        ledger::Log::open(&store, &log_key).map_err(|error| {
+    if ledger::create(&store, &log_signer, context::now())? == Created::Exists {
+        ledger::Log::open(&store, &log_signer.trust()).map_err(|error| {
             Failure::because("the ledger that is there belongs to another key", &error)
                 .hint("move it away, or restore its keys and weighbridge.toml")
         })?;

@@ -8,18 +8,18 @@ use crate::artifact::Artifact;
 use crate::disk::{self, Access, Existing};
 use crate::gate;
 use crate::ledger::proof::MAX_PROOF;
-use crate::ledger::{DirectoryStore, Log, TlogProof};
-use crate::note::NoteKey;
+use crate::ledger::{Log, Store, TlogProof};
+use crate::tlog_policy::TlogPolicy;
 
 /// Writes the receipt of entry `index` to `path`, and the entry beside it.
 pub(super) fn write(
-    store: &DirectoryStore,
-    key: &NoteKey,
+    store: &dyn Store,
+    trust: &TlogPolicy,
     index: u64,
     path: &Path,
     output: &Output,
 ) -> Result<(), Failure> {
-    let (entry, proof) = Log::open(store, key)?.entry(index)?;
+    let (entry, proof) = Log::open(store, trust)?.entry(index)?;
     replaceable(path)?;
     let beside = gate::receipt_entry(path);
     disk::write(&beside, &entry, Existing::Replace, Access::Shared)?;

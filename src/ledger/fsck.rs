@@ -9,7 +9,8 @@ use crate::checkpoint::Checkpoint;
 use crate::digest::Sha256;
 use crate::disk::TEMPORARY_PREFIX;
 use crate::merkle::{Hash, RootBuilder, leaf_hash};
-use crate::note::{MAX_NOTE, NoteKey};
+use crate::note::MAX_NOTE;
+use crate::tlog_policy::TlogPolicy;
 
 /// What was checked and what is wrong.
 #[derive(Debug)]
@@ -38,18 +39,22 @@ pub enum Slots {
     Absent,
 }
 
-/// Checks the ledger in `store` against the key of its log. An error means that it could not be
+/// Checks the ledger in `store` against what is trusted. An error means that it could not be
 /// checked at all; what is wrong with it is in the report.
-pub fn fsck<S: Store>(store: &S, key: &NoteKey, slots: Slots) -> Result<FsckReport, LedgerError> {
+pub fn fsck(
+    store: &dyn Store,
+    trust: &TlogPolicy,
+    slots: Slots,
+) -> Result<FsckReport, LedgerError> {
     for _ in 0..ATTEMPTS {
-        let (report, note) = check(store, key, slots)?;
+        let (report, note) = check(store, trust, slots)?;
         // A writer may have gone on meanwhile: then what looks like damage may be progress.
         let now = store.read("checkpoint", MAX_NOTE as u64)?;
         if report.problems.is_empty() || now.as_ref() == Some(&note) {
             return Ok(report);
         }
     }
-    Ok(check(store, key, slots)?.0)
+    Ok(check(store, trust, slots)?.0)
 }
 
 /// How often a ledger is checked that changes all the time.
@@ -57,15 +62,15 @@ const ATTEMPTS: usize = 4;
 /// After so many problems a ledger needs no further ones.
 const ENOUGH: usize = 1000;
 
-fn check<S: Store>(
-    store: &S,
-    key: &NoteKey,
+fn check(
+    store: &dyn Store,
+    trust: &TlogPolicy,
     slots: Slots,
 ) -> Result<(FsckReport, Vec<u8>), LedgerError> {
     let note = store
         .read("checkpoint", MAX_NOTE as u64)?
         .ok_or(LedgerError::NoCheckpoint)?;
-    let checkpoint = Checkpoint::open(&note, key)?;
+    let checkpoint = trust.open(&note)?;
     let report = FsckReport {
         checkpoint,
         files: 1,
@@ -86,14 +91,14 @@ fn check<S: Store>(
     Ok((checker.report, note))
 }
 
-struct Checker<'a, S> {
-    store: &'a S,
+struct Checker<'a> {
+    store: &'a dyn Store,
     report: FsckReport,
     /// How many entries the slots hold, published or not.
     committed: u64,
 }
 
-impl<S: Store> Checker<'_, S> {
+impl Checker<'_> {
     fn problem(&mut self, key: impl Into<String>, what: impl Into<String>) {
         self.report.problems.push(Problem {
             key: key.into(),

@@ -80,7 +80,7 @@ pub fn blob_key(digest: &Sha256) -> String {
 pub const MAX_BLOB: u64 = 1 << 30;
 
 /// Stores `bytes` under their digest, durably; a blob that is there already stays as it is.
-pub fn put_blob<S: Store>(store: &S, bytes: &[u8]) -> Result<Sha256, LedgerError> {
+pub fn put_blob(store: &dyn Store, bytes: &[u8]) -> Result<Sha256, LedgerError> {
     let digest = Sha256::of(bytes);
     if store.create(&blob_key(&digest), bytes)? == Created::Exists {
         // A damaged blob must not be named by a new record.
@@ -90,7 +90,7 @@ pub fn put_blob<S: Store>(store: &S, bytes: &[u8]) -> Result<Sha256, LedgerError
 }
 
 /// The blob with `digest`; content that does not have that digest is an error.
-pub fn blob<S: Store>(store: &S, digest: &Sha256) -> Result<Vec<u8>, LedgerError> {
+pub fn blob(store: &dyn Store, digest: &Sha256) -> Result<Vec<u8>, LedgerError> {
     let key = blob_key(digest);
     let bytes = store
         .read(&key, MAX_BLOB)?

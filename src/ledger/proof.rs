@@ -10,7 +10,8 @@ use data_encoding::BASE64;
 use crate::checkpoint::{Checkpoint, CheckpointError, decimal};
 use crate::digest::Sha256;
 use crate::merkle::{self, Hash, ProofError, leaf_hash};
-use crate::note::{MAX_NOTE, NoteKey};
+use crate::note::MAX_NOTE;
+use crate::tlog_policy::TlogPolicy;
 
 /// An inclusion proof with the checkpoint it leads to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -100,9 +101,9 @@ impl TlogProof {
         })
     }
 
-    /// Does this show that `entry` is in the log of `key`? Returns the checkpoint it is in.
-    pub fn verify(&self, entry: &[u8], key: &NoteKey) -> Result<Checkpoint, ProofFileError> {
-        let checkpoint = Checkpoint::open(&self.checkpoint, key)?;
+    /// Does this show that `entry` is in a log that `trust` accepts? Returns the checkpoint it is in.
+    pub fn verify(&self, entry: &[u8], trust: &TlogPolicy) -> Result<Checkpoint, ProofFileError> {
+        let checkpoint = trust.open(&self.checkpoint)?;
         let (size, root) = (checkpoint.size, checkpoint.root);
         merkle::verify_inclusion(&self.hashes, self.index, size, leaf_hash(entry), root)?;
         Ok(checkpoint)

@@ -7,23 +7,23 @@ use super::store::Store;
 use super::tile::{self, MAX_BUNDLE, MAX_TILE, Row, Tile, WIDTH};
 use crate::checkpoint::Checkpoint;
 use crate::merkle::{self, Hash, Node, Nodes, RootBuilder, leaf_hash};
-use crate::note::{MAX_NOTE, NoteKey};
+use crate::note::MAX_NOTE;
+use crate::tlog_policy::TlogPolicy;
 
-/// A ledger at one checkpoint, whose signature is good.
-#[derive(Debug)]
-pub struct Log<'a, S> {
-    store: &'a S,
+/// A ledger at one checkpoint, that is trusted.
+pub struct Log<'a> {
+    store: &'a dyn Store,
     note: Vec<u8>,
     checkpoint: Checkpoint,
 }
 
-impl<'a, S: Store> Log<'a, S> {
-    /// Opens the ledger at its newest checkpoint, which `key` must have signed.
-    pub fn open(store: &'a S, key: &NoteKey) -> Result<Log<'a, S>, LedgerError> {
+impl<'a> Log<'a> {
+    /// Opens the ledger at its newest checkpoint, which `trust` must accept.
+    pub fn open(store: &'a dyn Store, trust: &TlogPolicy) -> Result<Log<'a>, LedgerError> {
         let note = store
             .read("checkpoint", MAX_NOTE as u64)?
             .ok_or(LedgerError::NoCheckpoint)?;
-        let checkpoint = Checkpoint::open(&note, key)?;
+        let checkpoint = trust.open(&note)?;
         Ok(Log {
             store,
             note,
@@ -140,7 +140,7 @@ impl<'a, S: Store> Log<'a, S> {
     }
 }
 
-impl<S: Store> Nodes for &Log<'_, S> {
+impl Nodes for &Log<'_> {
     type Error = LedgerError;
 
     /// The hash of a complete subtree, from the tile that holds it or its descendants.

@@ -9,16 +9,16 @@
 //! Every write is durable before the next begins. Killed before step 2 ends, the batch is wholly
 //! absent; killed after, the next writer publishes it.
 
-use ed25519_dalek::SigningKey;
-
 use super::LedgerError;
 use super::commit::{self, Chain, Commit, MAX_BATCH, MAX_COMMIT};
 use super::store::{Created, DirectoryStore, Store};
 use super::tile::{self, MAX_BUNDLE, MAX_ENTRY, MAX_TILE, Row, Tile, WIDTH};
 use crate::checkpoint::Checkpoint;
+use crate::cosignature::LogSigner;
 use crate::digest::Sha256;
 use crate::merkle::{self, Hash, Node, Nodes, leaf_hash};
-use crate::note::{self, MAX_NOTE, NoteKey};
+use crate::note::MAX_NOTE;
+use crate::time::Timestamp;
 
 /// What an append did.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,15 +31,15 @@ pub struct Appended {
     pub recovered: u64,
 }
 
-/// Makes an empty ledger with the origin and key of `key`. One that is there is left alone.
+/// Makes an empty ledger of the log that `signer` signs for. One that is there is left alone.
 pub fn create(
     store: &DirectoryStore,
-    origin: &str,
-    key: &SigningKey,
+    signer: &LogSigner,
+    now: Timestamp,
 ) -> Result<Created, LedgerError> {
     let _lock = store.lock()?;
     let checkpoint = Checkpoint {
-        origin: origin.into(),
+        origin: signer.origin().into(),
         size: 0,
         root: merkle::empty_root(),
     };
@@ -55,16 +55,16 @@ pub fn create(
         let what = format!("is missing, and {} is there; restore it from a copy", left?);
         return Err(LedgerError::damaged("checkpoint", what));
     }
-    let signed = note::sign(&checkpoint.to_string(), origin, key)?;
+    let signed = signer.sign(&checkpoint, now)?;
     Ok(store.create("checkpoint", signed.as_bytes())?)
 }
 
 /// Appends `entries`, which are durable and published when this returns.
 pub fn append(
     store: &DirectoryStore,
-    origin: &str,
-    key: &SigningKey,
+    signer: &LogSigner,
     entries: &[Vec<u8>],
+    now: Timestamp,
 ) -> Result<Appended, LedgerError> {
     if entries.is_empty() || entries.len() > MAX_BATCH {
         return Err(LedgerError::BatchSize {
@@ -79,7 +79,7 @@ pub fn append(
     }
     let _lock = store.lock()?;
     store.sweep()?;
-    let mut publisher = Publisher::open(store, origin, key)?;
+    let mut publisher = Publisher::open(store, signer, now)?;
     let published = publisher.size;
     publisher.replay()?;
     let recovered = publisher.size - published;
@@ -126,8 +126,8 @@ pub fn append(
 /// bytes of the last, incomplete bundle. All that is needed to go on.
 struct Publisher<'a> {
     store: &'a DirectoryStore,
-    origin: &'a str,
-    key: &'a SigningKey,
+    signer: &'a LogSigner,
+    now: Timestamp,
     size: u64,
     chain: Chain,
     levels: Vec<Vec<Hash>>,
@@ -140,13 +140,13 @@ impl<'a> Publisher<'a> {
     /// Reads the right edge of the published log and makes sure that it has the signed root.
     fn open(
         store: &'a DirectoryStore,
-        origin: &'a str,
-        key: &'a SigningKey,
+        signer: &'a LogSigner,
+        now: Timestamp,
     ) -> Result<Publisher<'a>, LedgerError> {
         let note = store
             .read("checkpoint", MAX_NOTE as u64)?
             .ok_or(LedgerError::NoCheckpoint)?;
-        let checkpoint = Checkpoint::open(&note, &NoteKey::new(origin, key.verifying_key())?)?;
+        let checkpoint = signer.trust().open(&note)?;
         let size = checkpoint.size;
         let mut levels = Vec::new();
         for level in 0..8_u8 {
@@ -176,8 +176,8 @@ impl<'a> Publisher<'a> {
         };
         let mut publisher = Publisher {
             store,
-            origin,
-            key,
+            signer,
+            now,
             size,
             chain: settled(store, size)?,
             levels,
@@ -316,11 +316,11 @@ impl<'a> Publisher<'a> {
     fn publish(&mut self) -> Result<Checkpoint, LedgerError> {
         let root = self.root()?;
         let checkpoint = Checkpoint {
-            origin: self.origin.into(),
+            origin: self.signer.origin().into(),
             size: self.size,
             root,
         };
-        let signed = note::sign(&checkpoint.to_string(), self.origin, self.key)?;
+        let signed = self.signer.sign(&checkpoint, self.now)?;
         self.store.replace("checkpoint", signed.as_bytes())?;
         // Published. What follows only saves work and space: if it fails, nothing is lost.
         _ = self.store.replace(commit::STATE, &self.chain.encode());
@@ -383,12 +383,20 @@ mod tests {
     use crate::ledger::fsck::{Slots, fsck};
     use crate::ledger::reader::Log;
 
-    fn key() -> SigningKey {
-        SigningKey::from_bytes(&[9; 32])
+    fn signer(origin: &str, seed: u8) -> LogSigner {
+        LogSigner::new(origin, ed25519_dalek::SigningKey::from_bytes(&[seed; 32])).unwrap()
     }
 
-    fn vkey() -> NoteKey {
-        NoteKey::new("log", key().verifying_key()).unwrap()
+    fn key() -> LogSigner {
+        signer("log", 9)
+    }
+
+    fn vkey() -> crate::tlog_policy::TlogPolicy {
+        key().trust()
+    }
+
+    fn now() -> Timestamp {
+        Timestamp::from_millis(1_700_000_000_000).unwrap()
     }
 
     fn entry(index: u64) -> Vec<u8> {
@@ -400,15 +408,15 @@ mod tests {
         let scratch = tempfile::tempdir().unwrap();
         let mut builder = merkle::RootBuilder::default();
         let store = DirectoryStore::new(&scratch.path().join("ledger"));
-        assert_eq!(create(&store, "log", &key()).unwrap(), Created::New);
-        assert_eq!(create(&store, "log", &key()).unwrap(), Created::Exists);
+        assert_eq!(create(&store, &key(), now()).unwrap(), Created::New);
+        assert_eq!(create(&store, &key(), now()).unwrap(), Created::Exists);
         for size in [1, 2, 252, 1, 255, 257, 600, 3] {
             let first = builder.size();
             let entries: Vec<_> = (first..first + size).map(entry).collect();
             for entry in &entries {
                 builder.push(leaf_hash(entry));
             }
-            let appended = append(&store, "log", &key(), &entries).unwrap();
+            let appended = append(&store, &key(), &entries, now()).unwrap();
             assert_eq!((appended.first, appended.recovered), (first, 0));
             assert_eq!(appended.checkpoint.root, builder.root());
             let report = fsck(&store, &vkey(), Slots::Required).unwrap();
@@ -443,8 +451,8 @@ mod tests {
     fn a_committed_batch_is_published_by_the_next_writer() {
         let scratch = tempfile::tempdir().unwrap();
         let store = DirectoryStore::new(scratch.path());
-        create(&store, "log", &key()).unwrap();
-        append(&store, "log", &key(), &[entry(0)]).unwrap();
+        create(&store, &key(), now()).unwrap();
+        append(&store, &key(), &[entry(0)], now()).unwrap();
         // A writer that died right after its commit, slots that are void for each reason, and one
         // more writer that died.
         let mut chain = Chain::parse(&store.read(commit::STATE, 512).unwrap().unwrap()).unwrap();
@@ -484,7 +492,7 @@ mod tests {
         put(&|chain| batch(chain, 3, vec![entry(3)]), true);
         // Without the state the slots are read from the first, to the same end.
         store.remove(commit::STATE).unwrap();
-        let appended = append(&store, "log", &key(), &[entry(4)]).unwrap();
+        let appended = append(&store, &key(), &[entry(4)], now()).unwrap();
         assert_eq!((appended.first, appended.recovered), (4, 3));
         let log = Log::open(&store, &vkey()).unwrap();
         log.scan(|index, bytes| assert_eq!(bytes, entry(index)))
@@ -499,17 +507,17 @@ mod tests {
     fn a_log_is_not_started_anew_and_not_continued_without_its_slots() {
         let scratch = tempfile::tempdir().unwrap();
         let store = DirectoryStore::new(scratch.path());
-        create(&store, "log", &key()).unwrap();
+        create(&store, &key(), now()).unwrap();
         for index in 0..3 {
-            append(&store, "log", &key(), &[entry(index)]).unwrap();
+            append(&store, &key(), &[entry(index)], now()).unwrap();
         }
         let checkpoint = store.read("checkpoint", 4096).unwrap().unwrap();
         store.remove("checkpoint").unwrap();
-        assert!(create(&store, "log", &key()).is_err());
+        assert!(create(&store, &key(), now()).is_err());
         store.replace("checkpoint", &checkpoint).unwrap();
         let last = store.read(&commit::key(2), 4096).unwrap().unwrap();
         store.remove(&commit::key(2)).unwrap();
-        let error = append(&store, "log", &key(), &[entry(3)])
+        let error = append(&store, &key(), &[entry(3)], now())
             .unwrap_err()
             .to_string();
         assert!(error.contains("slots are missing"), "{error}");
@@ -520,24 +528,24 @@ mod tests {
                 .is_empty()
         );
         store.create(&commit::key(2), &last).unwrap();
-        append(&store, "log", &key(), &[entry(3)]).unwrap();
+        append(&store, &key(), &[entry(3)], now()).unwrap();
     }
 
     #[test]
     fn limits() {
         let scratch = tempfile::tempdir().unwrap();
         let store = DirectoryStore::new(scratch.path());
-        create(&store, "log", &key()).unwrap();
+        create(&store, &key(), now()).unwrap();
         for bad in [
             vec![],
             vec![vec![]],
             vec![vec![0; MAX_ENTRY + 1]],
             vec![vec![0]; MAX_BATCH + 1],
         ] {
-            assert!(append(&store, "log", &key(), &bad).is_err());
+            assert!(append(&store, &key(), &bad, now()).is_err());
         }
-        append(&store, "log", &key(), &[vec![0; MAX_ENTRY]]).unwrap();
-        assert!(append(&store, "other", &key(), &[vec![1]]).is_err());
-        assert!(append(&store, "log", &SigningKey::from_bytes(&[1; 32]), &[vec![1]]).is_err());
+        append(&store, &key(), &[vec![0; MAX_ENTRY]], now()).unwrap();
+        assert!(append(&store, &signer("other", 9), &[vec![1]], now()).is_err());
+        assert!(append(&store, &signer("log", 1), &[vec![1]], now()).is_err());
     }
 }

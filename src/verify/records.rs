@@ -129,7 +129,7 @@ fn judge(
     }
     let record = &statement.record;
     let kind = record.kind().name();
-    if let Err(error) = entry.proof.verify(&entry.bytes, &policy.log.key) {
+    if let Err(error) = entry.proof.verify(&entry.bytes, &policy.log.trust) {
         return Err(Some(Finding::new(
             Rule::LedgerInclusion,
             Severity::Fail,
@@ -147,7 +147,7 @@ fn judge(
         .ok_or_else(|| ignored(format!("{kind} names another key than the one that signed")))?;
     let name = &identity.name;
     // A record is for one log. Elsewhere it was copied, by somebody who could not sign it.
-    if record.log() != policy.log.key.name() {
+    if record.log() != policy.log.trust.log().name() {
         return Err(ignored(format!(
             "{kind} was made for the log {}",
             crate::path::display(record.log())
@@ -211,7 +211,7 @@ fn require(report: &mut Report, required: &RequiredRecord, judged: &[Judged], po
         let roles: Vec<&str> = required.roles.iter().map(|role| role.name()).collect();
         let message = format!(
             "{} has no {} record by {} for {digest}",
-            policy.log.key.name(),
+            policy.log.trust.log().name(),
             kind.name(),
             roles.join(" or "),
         );

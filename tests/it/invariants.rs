@@ -179,7 +179,9 @@ fn append(workspace: &Workspace, signer: &Workspace, payload: &str, payload_type
         .to_json()
         .unwrap();
     let store = weighbridge::ledger::DirectoryStore::new(&workspace.path("ledger"));
-    weighbridge::ledger::append(&store, policy.log.key.name(), &log, &[entry]).unwrap();
+    let origin = policy.log.trust.log().name();
+    let signer = weighbridge::cosignature::LogSigner::new(origin, *log).unwrap();
+    weighbridge::ledger::append(&store, &signer, &[entry], crate::support::now()).unwrap();
 }
 
 /// A record that was made for one log does not count in another, whoever copies it there.

@@ -2,25 +2,25 @@
 
 use std::path::Path;
 
-use weighbridge::checkpoint::Checkpoint;
 use weighbridge::ledger::fsck::{FsckReport, Slots, fsck};
 use weighbridge::ledger::{DirectoryStore, LedgerError, Log, TlogProof};
 use weighbridge::merkle::verify_consistency;
 use weighbridge::note::NoteKey;
+use weighbridge::tlog_policy::TlogPolicy;
 
 use crate::support::{copy_tree, fixture};
 
-fn key() -> NoteKey {
+fn key() -> TlogPolicy {
     let keys = std::fs::read_to_string(fixture("vectors/tlog/vkeys.txt")).unwrap();
     let key = keys
         .lines()
         .find_map(|line| line.strip_prefix("log-ed25519 "))
         .unwrap();
-    NoteKey::parse(key).unwrap()
+    TlogPolicy::of_log(NoteKey::parse(key).unwrap())
 }
 
 /// Checks a copy of the log that holds nothing but the log.
-fn check(directory: &Path, key: &NoteKey) -> Result<FsckReport, LedgerError> {
+fn check(directory: &Path, key: &TlogPolicy) -> Result<FsckReport, LedgerError> {
     let scratch = tempfile::tempdir().unwrap();
     let copy = scratch.path().join("log");
     copy_tree(directory, &copy);
@@ -67,6 +67,7 @@ fn tessera_wrote_a_log_that_we_read() {
         .find(|word| word.matches('+').count() >= 2)
         .unwrap();
     let key = NoteKey::parse(vkey.trim_matches(['`', '.', ','])).unwrap();
+    let key = TlogPolicy::of_log(key);
     let report = check(&directory, &key).unwrap();
     assert!(report.problems.is_empty(), "{:?}", report.problems);
     assert_eq!(report.checkpoint.size, 15);
@@ -75,7 +76,7 @@ fn tessera_wrote_a_log_that_we_read() {
     let log = Log::open(&store, &key).unwrap();
     for size in 0..=15 {
         let note = std::fs::read(directory.join(format!("checkpoint.{size}"))).unwrap();
-        let old = Checkpoint::open(&note, &key).unwrap();
+        let old = key.open(&note).unwrap();
         assert_eq!(old.size, size);
         let (proof, root) = log.consistency(size).unwrap();
         assert_eq!(root, old.root);
@@ -91,7 +92,7 @@ fn older_checkpoints_are_consistent() {
     for size in [0, 1, 255, 256, 257, 300] {
         let note = std::fs::read(directory.join(format!("checkpoint.{size}")));
         let Ok(note) = note else { continue };
-        let old = Checkpoint::open(&note, &key()).unwrap();
+        let old = key().open(&note).unwrap();
         assert_eq!(log.consistency(size).unwrap().1, old.root, "{size}");
     }
 }
@@ -186,7 +187,7 @@ fn forks_and_rollbacks_contradict_a_kept_checkpoint() {
     for name in ["forked-ahead", "forked-same-size", "rolled-back"] {
         let directory = fixture("vectors/tlog/bad").join(name);
         let kept = std::fs::read(directory.join("trusted-checkpoint")).unwrap();
-        let kept = Checkpoint::open(&kept, &key()).unwrap();
+        let kept = key().open(&kept).unwrap();
         let store = DirectoryStore::new(&directory);
         let log = Log::open(&store, &key()).unwrap();
         match log.consistency(kept.size) {

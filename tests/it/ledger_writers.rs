@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::process::{Child, Stdio};
 use std::time::Duration;
 
-use crate::support::{Run, Workspace, copy_tree, peer, tool};
+use crate::support::{Run, Workspace, copy_tree, now, peer, tool};
 
 fn append(workspace: &Workspace, version: &str) -> Child {
     workspace
@@ -142,17 +142,17 @@ fn an_independent_verifier_reads_our_log() {
     std::fs::copy(workspace.path("ledger/checkpoint"), workspace.path("old")).unwrap();
     let store = weighbridge::ledger::DirectoryStore::new(&workspace.path("big"));
     let key = ed25519_dalek::SigningKey::from_bytes(&[5; 32]);
-    weighbridge::ledger::create(&store, "log.example", &key).unwrap();
+    let signer = weighbridge::cosignature::LogSigner::new("log.example", key).unwrap();
+    weighbridge::ledger::create(&store, &signer, now()).unwrap();
     for first in [0, 1, 250, 256, 257, 900] {
         let entries: Vec<Vec<u8>> = (0..120).map(|n| format!("{first} {n}").into()).collect();
-        weighbridge::ledger::append(&store, "log.example", &key, &entries).unwrap();
+        weighbridge::ledger::append(&store, &signer, &entries, now()).unwrap();
     }
     tlogcheck(&workspace);
     let Some(program) = peer("tlogcheck", "tlogcheck") else {
         return;
     };
-    let vkey = weighbridge::note::NoteKey::new("log.example", key.verifying_key()).unwrap();
-    let vkey = vkey.to_string();
+    let vkey = signer.trust().log().to_string();
     let directory = workspace.path("big");
     let run = |more: &[&str]| {
         let mut command = std::process::Command::new(&program);
@@ -165,8 +165,9 @@ fn an_independent_verifier_reads_our_log() {
     };
     run(&[]).exits(0);
     run(&["-index", "300"]).exits(0);
+    let trust = signer.trust();
     // Our proofs, and a proof that fits no other entry.
-    let log = weighbridge::ledger::Log::open(&store, &vkey.parse_key()).unwrap();
+    let log = weighbridge::ledger::Log::open(&store, &trust).unwrap();
     for index in [0, 255, 256, 511, 719] {
         let (entry, proof) = log.entry(index).unwrap();
         std::fs::write(workspace.path("p"), proof.encode()).unwrap();
@@ -183,16 +184,6 @@ fn an_independent_verifier_reads_our_log() {
         check().exits(0);
         std::fs::write(workspace.path("e"), "another").unwrap();
         check().exits(1);
-    }
-}
-
-trait ParseKey {
-    fn parse_key(&self) -> weighbridge::note::NoteKey;
-}
-
-impl ParseKey for String {
-    fn parse_key(&self) -> weighbridge::note::NoteKey {
-        weighbridge::note::NoteKey::parse(self).unwrap()
     }
 }
 

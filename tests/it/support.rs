@@ -238,3 +238,8 @@ pub(crate) fn unprivileged(workspace: &Workspace) -> Option<(Command, PathBuf)> 
         .arg(&program);
     Some((command, program))
 }
+
+/// A time for what is signed in tests.
+pub(crate) fn now() -> weighbridge::time::Timestamp {
+    weighbridge::time::Timestamp::from_millis(1_800_000_000_000).unwrap()
+}

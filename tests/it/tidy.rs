@@ -8,7 +8,13 @@ use crate::support::repository;
 const LAYERS: &[&[&str]] = &[
     &["digest", "path", "time", "merkle", "json", "finding"],
     &["disk", "artifact", "key"],
-    &["note", "checkpoint", "envelope"],
+    &[
+        "note",
+        "checkpoint",
+        "tlog_policy",
+        "cosignature",
+        "envelope",
+    ],
     &["statement", "ledger"],
     &["bundle", "oms", "policy"],
     &["verify"],

@@ -8,6 +8,7 @@ use crate::cli::failure::Failure;
 use crate::cli::keys::{self, KeyReader};
 use crate::cli::output::Output;
 use crate::cli::receipt;
+use crate::cosignature::LogSigner;
 use crate::digest::Sha256;
 use crate::envelope::{Envelope, IN_TOTO};
 use crate::key::PrivateKey;
@@ -23,7 +24,7 @@ pub(in crate::cli) struct Recorder<'a> {
     config: &'a Config,
     key: &'a PrivateKey,
     role: Role,
-    log_key: Box<ed25519_dalek::SigningKey>,
+    log_signer: LogSigner,
     log: Text,
     now: Timestamp,
 }
@@ -66,21 +67,21 @@ impl<'a> Recorder<'a> {
         let log_key = log_key.map(|path| config.resolve(path));
         let hint = "name it as log_key in [signing] of the policy";
         let log_key = reader.log(&keys::required(log_key, "log key", hint)?, output)?;
-        if crate::note::NoteKey::new(policy.log.key.name(), log_key.verifying_key()).as_ref()
-            != Ok(&policy.log.key)
-        {
+        let log_signer = LogSigner::new(policy.log.trust.log().name(), *log_key)
+            .map_err(|error| Failure::because("the log's origin", &error))?;
+        if log_signer.trust().log() != policy.log.trust.log() {
             return Err(Failure::error(
                 "the log key is not the one that the policy trusts",
             ));
         }
-        let log = Text::new(policy.log.key.name())
+        let log = Text::new(policy.log.trust.log().name())
             .map_err(|error| Failure::because("the log's origin", &error))?;
         Ok(Recorder {
             log,
             config,
             key,
             role,
-            log_key,
+            log_signer,
             now: context::now(),
         })
     }
@@ -93,7 +94,7 @@ impl<'a> Recorder<'a> {
         output: &Output,
     ) -> Result<(), Failure> {
         let store = DirectoryStore::new(&self.config.ledger());
-        receipt::write(&store, &self.config.policy.log.key, index, path, output)
+        receipt::write(&store, &self.config.policy.log.trust, index, path, output)
     }
 
     /// When the record is written.
@@ -173,8 +174,8 @@ impl<'a> Recorder<'a> {
 
         let store = DirectoryStore::new(&self.config.ledger());
         ledger::put_blob(&store, evidence.manifest.text().as_bytes())?;
-        let origin = self.config.policy.log.key.name();
-        let appended = ledger::append(&store, origin, &self.log_key, &[entry])?;
+        let origin = self.config.policy.log.trust.log().name();
+        let appended = ledger::append(&store, &self.log_signer, &[entry], self.now)?;
         if appended.recovered > 0 {
             output.say(format!(
                 "published {} entries that an interrupted writer had committed",

@@ -1,44 +1,11 @@
-//! Where a ledger's bytes lie. The one primitive that writers coordinate by is `create`: it fails
-//! if the key is taken, and is durable when it returns.
+//! A ledger in a directory: one file per key.
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
+use super::{Created, Store, StoreError};
 use crate::disk::{self, Access, DiskError, Existing, Lock};
-
-/// A flat map from keys (relative paths with `/`) to bytes.
-pub trait Store {
-    /// The bytes under `key`, or `None` if there are none. More than `limit` bytes is an error.
-    fn read(&self, key: &str, limit: u64) -> Result<Option<Vec<u8>>, StoreError>;
-    /// Is there something under `key`?
-    fn exists(&self, key: &str) -> Result<bool, StoreError>;
-    /// Stores `bytes` under `key` durably, unless the key is taken.
-    fn create(&self, key: &str, bytes: &[u8]) -> Result<Created, StoreError>;
-    /// Stores `bytes` under `key` durably and in one step, whatever was there.
-    fn replace(&self, key: &str, bytes: &[u8]) -> Result<(), StoreError>;
-    /// Removes `key`; it may be absent.
-    fn remove(&self, key: &str) -> Result<(), StoreError>;
-    /// All keys that begin with `prefix`, sorted.
-    fn list(&self, prefix: &str) -> Result<Vec<String>, StoreError>;
-}
-
-/// What [`Store::create`] did.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Created {
-    /// The key was free, and holds the bytes now.
-    New,
-    /// The key was taken, and holds what it held.
-    Exists,
-}
-
-/// Why a store failed.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum StoreError {
-    #[error(transparent)]
-    Disk(#[from] DiskError),
-}
 
 /// A ledger in a directory.
 #[derive(Debug)]
@@ -63,7 +30,7 @@ impl DirectoryStore {
     }
 
     /// Waits for the writers' lock and holds it.
-    pub(super) fn lock(&self) -> Result<Lock, StoreError> {
+    pub(in crate::ledger) fn lock(&self) -> Result<Lock, StoreError> {
         disk::create_directory(&self.root)?;
         Ok(Lock::acquire(&self.root.join("lock"))?)
     }
@@ -86,7 +53,7 @@ impl DirectoryStore {
     }
 
     /// Removes what a writer that was killed left half-written. Call with the lock held.
-    pub(super) fn sweep(&self) -> Result<usize, StoreError> {
+    pub(in crate::ledger) fn sweep(&self) -> Result<usize, StoreError> {
         let mut swept = 0;
         for key in self.entries("")?.0 {
             if key.starts_with(disk::TEMPORARY_PREFIX) {
@@ -194,5 +161,13 @@ impl Store for DirectoryStore {
         }
         keys.sort_unstable();
         Ok(keys)
+    }
+
+    fn place(&self) -> String {
+        self.root.display().to_string()
+    }
+
+    fn directory(&self) -> Option<&DirectoryStore> {
+        Some(self)
     }
 }

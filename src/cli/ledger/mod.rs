@@ -5,10 +5,11 @@ use std::path::PathBuf;
 use clap::Subcommand;
 use serde_json::json;
 
-use super::context::Config;
-use super::failure::Failure;
-use super::output::Output;
-use super::{Global, Outcome, receipt};
+use crate::cli::context::{self, Config};
+use crate::cli::failure::Failure;
+use crate::cli::output::Output;
+use crate::cli::{Global, Outcome, receipt};
+use crate::cosignature::LogSigner;
 use crate::digest::Sha256;
 use crate::disk;
 use crate::envelope::Envelope;
@@ -19,6 +20,7 @@ use crate::ledger::tile::MAX_ENTRY;
 use crate::ledger::{self, DirectoryStore, Log, Store, TlogProof};
 use crate::note::NoteKey;
 use crate::statement::{Record, Statement, Text};
+use crate::tlog_policy::TlogPolicy;
 
 /// Read, prove and check the ledger
 #[derive(clap::Args)]
@@ -90,17 +92,17 @@ enum LedgerVerb {
 }
 
 pub(super) fn run(args: &LedgerArgs, global: &Global, output: &Output) -> Outcome {
-    let (store, key) = place(args, global)?;
+    let (store, trust) = place(args, global)?;
     match &args.verb {
         LedgerVerb::Init => init(args, global, output),
-        LedgerVerb::Log => list(&Log::open(&store, &key)?, output),
+        LedgerVerb::Log => list(&Log::open(&store, &trust)?, output),
         LedgerVerb::Show {
             index,
             raw,
             manifest,
-        } => show(&store, &key, *index, (*raw, *manifest), output),
+        } => show(&store, &trust, *index, (*raw, *manifest), output),
         LedgerVerb::Checkpoint => {
-            let log = Log::open(&store, &key)?;
+            let log = Log::open(&store, &trust)?;
             if output.json {
                 let checkpoint = log.checkpoint();
                 output.document(&json!({
@@ -119,15 +121,15 @@ pub(super) fn run(args: &LedgerArgs, global: &Global, output: &Output) -> Outcom
             consistency,
             out,
         } => match (index, consistency) {
-            (_, Some(old)) => prove_consistency(&store, &key, *old, output),
-            (Some(index), None) => prove(&store, &key, *index, out.as_ref(), output),
+            (_, Some(old)) => prove_consistency(&store, &trust, *old, output),
+            (Some(index), None) => prove(&store, &trust, *index, out.as_ref(), output),
             (None, None) => Err(Failure::error("name a record, or --consistency SIZE")),
         },
         LedgerVerb::Verify { receipt, entry } => {
             let entry = entry
                 .clone()
                 .unwrap_or_else(|| gate::receipt_entry(receipt));
-            verify(&key, receipt, &entry, output)
+            verify(&trust, receipt, &entry, output)
         }
         LedgerVerb::Fsck { copy } => {
             let slots = if *copy {
@@ -135,13 +137,13 @@ pub(super) fn run(args: &LedgerArgs, global: &Global, output: &Output) -> Outcom
             } else {
                 Slots::Required
             };
-            check(&store, &key, slots, output)
+            check(&store, &trust, slots, output)
         }
     }
 }
 
 /// Where the ledger is and whose key it must be signed by.
-fn place(args: &LedgerArgs, global: &Global) -> Result<(DirectoryStore, NoteKey), Failure> {
+fn place(args: &LedgerArgs, global: &Global) -> Result<(DirectoryStore, TlogPolicy), Failure> {
     let config = match (&args.dir, &args.log_key) {
         (Some(_), Some(_)) => None,
         _ => Some(Config::load(global)?),
@@ -151,14 +153,15 @@ fn place(args: &LedgerArgs, global: &Global) -> Result<(DirectoryStore, NoteKey)
         .clone()
         .or_else(|| config.as_ref().map(Config::ledger));
     let directory = directory.ok_or_else(|| Failure::error("no ledger was given"))?;
-    let key = match (&args.log_key, &config) {
+    let trust = match (&args.log_key, &config) {
         (Some(text), _) => {
-            NoteKey::parse(text).map_err(|error| Failure::because("--log-key", &error))?
+            let key = NoteKey::parse(text);
+            TlogPolicy::of_log(key.map_err(|error| Failure::because("--log-key", &error))?)
         }
-        (None, Some(config)) => config.policy.log.key.clone(),
+        (None, Some(config)) => config.policy.log.trust.clone(),
         (None, None) => return Err(Failure::error("no log key was given")),
     };
-    Ok((DirectoryStore::new(&directory), key))
+    Ok((DirectoryStore::new(&directory), trust))
 }
 
 fn init(args: &LedgerArgs, global: &Global, output: &Output) -> Outcome {
@@ -174,11 +177,15 @@ fn init(args: &LedgerArgs, global: &Global, output: &Output) -> Outcome {
         .as_ref()
         .and_then(|signing| signing.log_key.as_ref());
     let path = signing.map(|path| config.resolve(path));
-    let path = super::keys::required(path, "log key", "name it as log_key in [signing]")?;
-    let passphrase = super::keys::PassphraseArgs::default();
+    let path = crate::cli::keys::required(path, "log key", "name it as log_key in [signing]")?;
+    let passphrase = crate::cli::keys::PassphraseArgs::default();
     let key = passphrase.reader().log(&path, output)?;
     let store = DirectoryStore::new(&config.ledger());
-    let created = ledger::create(&store, config.policy.log.key.name(), &key)?;
+    let created = {
+        let signer = LogSigner::new(config.policy.log.trust.log().name(), *key);
+        let signer = signer.map_err(|error| Failure::because(path.display(), &error))?;
+        ledger::create(&store, &signer, context::now())?
+    };
     let what = match created {
         ledger::Created::New => "made",
         ledger::Created::Exists => "is there already:",
@@ -214,7 +221,7 @@ fn summary(bytes: &[u8]) -> serde_json::Value {
     }
 }
 
-fn list(log: &Log<'_, DirectoryStore>, output: &Output) -> Outcome {
+fn list(log: &Log<'_>, output: &Output) -> Outcome {
     let mut lines = Vec::new();
     log.scan(|index, bytes| lines.push((index, summary(bytes))))?;
     if output.json {
@@ -258,13 +265,13 @@ fn list(log: &Log<'_, DirectoryStore>, output: &Output) -> Outcome {
 }
 
 fn show(
-    store: &DirectoryStore,
-    key: &NoteKey,
+    store: &dyn Store,
+    trust: &TlogPolicy,
     index: u64,
     (raw, manifest): (bool, bool),
     output: &Output,
 ) -> Outcome {
-    let (entry, _) = Log::open(store, key)?.entry(index)?;
+    let (entry, _) = Log::open(store, trust)?.entry(index)?;
     if raw {
         output.bytes(&entry)?;
         return Ok(0);
@@ -288,23 +295,23 @@ fn show(
 }
 
 fn prove(
-    store: &DirectoryStore,
-    key: &NoteKey,
+    store: &dyn Store,
+    trust: &TlogPolicy,
     index: u64,
     out: Option<&PathBuf>,
     output: &Output,
 ) -> Outcome {
     if let Some(path) = out {
-        receipt::write(store, key, index, path, output)?;
+        receipt::write(store, trust, index, path, output)?;
     } else {
-        let (_, proof) = Log::open(store, key)?.entry(index)?;
+        let (_, proof) = Log::open(store, trust)?.entry(index)?;
         output.data(&String::from_utf8_lossy(&proof.encode()))?;
     }
     Ok(0)
 }
 
-fn prove_consistency(store: &DirectoryStore, key: &NoteKey, old: u64, output: &Output) -> Outcome {
-    let log = Log::open(store, key)?;
+fn prove_consistency(store: &dyn Store, trust: &TlogPolicy, old: u64, output: &Output) -> Outcome {
+    let log = Log::open(store, trust)?;
     let (hashes, root) = log.consistency(old)?;
     let checkpoint = log.checkpoint();
     output.document(&json!({
@@ -317,7 +324,7 @@ fn prove_consistency(store: &DirectoryStore, key: &NoteKey, old: u64, output: &O
 }
 
 fn verify(
-    key: &NoteKey,
+    trust: &TlogPolicy,
     receipt: &std::path::Path,
     entry: &std::path::Path,
     output: &Output,
@@ -332,7 +339,9 @@ fn verify(
         )])
     };
     let proof = TlogProof::parse(&proof).map_err(|error| refused(&error))?;
-    let checkpoint = proof.verify(&bytes, key).map_err(|error| refused(&error))?;
+    let checkpoint = proof
+        .verify(&bytes, trust)
+        .map_err(|error| refused(&error))?;
     if output.json {
         output.document(&json!({
             "index": proof.index,
@@ -352,9 +361,9 @@ fn verify(
     Ok(0)
 }
 
-fn check(store: &DirectoryStore, key: &NoteKey, slots: Slots, output: &Output) -> Outcome {
-    let mut report = fsck(store, key, slots)?;
-    missing_manifests(store, key, &mut report)?;
+fn check(store: &dyn Store, trust: &TlogPolicy, slots: Slots, output: &Output) -> Outcome {
+    let mut report = fsck(store, trust, slots)?;
+    missing_manifests(store, trust, &mut report)?;
     let (size, root) = (report.checkpoint.size, report.checkpoint.root);
     let line = |problem: &Problem| format!("{}: {}", problem.key, problem.what);
     if output.json {
@@ -390,13 +399,13 @@ fn check(store: &DirectoryStore, key: &NoteKey, slots: Slots, output: &Output) -
 
 /// Every record's manifest must be there: it says what the record is about.
 fn missing_manifests(
-    store: &DirectoryStore,
-    key: &NoteKey,
+    store: &dyn Store,
+    trust: &TlogPolicy,
     report: &mut FsckReport,
 ) -> Result<(), Failure> {
     let mut named = Vec::new();
     // A log whose entries do not lead to its root was reported already.
-    _ = Log::open(store, key)?.scan(|index, bytes| {
+    _ = Log::open(store, trust)?.scan(|index, bytes| {
         let envelope = Envelope::parse(bytes, MAX_ENTRY).ok();
         let statement = envelope.and_then(|envelope| Statement::parse(&envelope.payload).ok());
         named.extend(statement.map(|statement| (index, manifest_of(&statement))));
