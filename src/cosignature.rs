@@ -32,6 +32,11 @@ impl LogSigner {
         TlogPolicy::of_log(self.verifier.clone())
     }
 
+    /// The signed note of another text, by the Ed25519 key alone.
+    pub fn sign_text(&self, text: &str) -> Result<String, NoteError> {
+        note::sign(text, self.verifier.name(), &self.key)
+    }
+
     /// The signed note of `checkpoint`, whose origin must be this log's.
     pub fn sign(&self, checkpoint: &Checkpoint, now: Timestamp) -> Result<String, NoteError> {
         _ = now;

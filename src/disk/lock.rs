@@ -3,43 +3,68 @@
 use std::fs::{File, TryLockError};
 use std::io;
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::time::Duration;
 
 use rustix::fs::{CWD, Mode, OFlags};
 
 use super::DiskError;
 
 /// How long a writer waits for the others.
-const LOCK_PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A lock between processes, held until dropped.
 #[derive(Debug)]
 pub struct Lock(#[expect(dead_code, reason = "the open file holds the lock")] File);
 
 impl Lock {
+    /// Holds the lock file at `path`, unless another process does.
+    pub fn try_acquire(path: &Path) -> Result<Option<Lock>, DiskError> {
+        let file = open(path)?;
+        match file.try_lock() {
+            Ok(()) => Ok(Some(Lock(file))),
+            Err(TryLockError::WouldBlock) => Ok(None),
+            Err(TryLockError::Error(source)) => Err(failed(path, source)),
+        }
+    }
+
     /// Waits until no other process holds the lock file at `path`, then holds it.
     pub fn acquire(path: &Path) -> Result<Lock, DiskError> {
-        let error = |source| DiskError::Lock {
-            path: path.into(),
-            source,
-        };
-        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let fd = rustix::fs::openat(CWD, path, flags, Mode::from_raw_mode(0o666))
-            .map_err(|errno| error(errno.into()))?;
-        let file = File::from(fd);
-        let patience = Instant::now() + LOCK_PATIENCE;
-        loop {
-            match file.try_lock() {
-                Ok(()) => return Ok(Lock(file)),
-                Err(TryLockError::WouldBlock) if Instant::now() < patience => {
-                    std::thread::sleep(Duration::from_millis(5));
-                }
-                Err(TryLockError::WouldBlock) => {
-                    let message = "another process has held it for two minutes";
-                    return Err(error(io::Error::new(io::ErrorKind::TimedOut, message)));
-                }
-                Err(TryLockError::Error(source)) => return Err(error(source)),
+        if let Some(lock) = Lock::try_acquire(path)? {
+            return Ok(lock);
+        }
+        // The kernel wakes one waiter when the lock is free, but knows no time limit. A thread that
+        // waits in vain ends with the process.
+        let file = open(path)?;
+        let (sender, receiver) = mpsc::sync_channel(1);
+        std::thread::Builder::new()
+            .name("lock".into())
+            .spawn(move || _ = sender.send(file.lock().map(|()| file)))
+            .map_err(|source| failed(path, source))?;
+        match receiver.recv_timeout(PATIENCE) {
+            Ok(Ok(file)) => Ok(Lock(file)),
+            Ok(Err(source)) => Err(failed(path, source)),
+            Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {
+                let message = "another process has held it for two minutes";
+                Err(failed(
+                    path,
+                    io::Error::new(io::ErrorKind::TimedOut, message),
+                ))
             }
         }
+    }
+}
+
+fn open(path: &Path) -> Result<File, DiskError> {
+    let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    rustix::fs::openat(CWD, path, flags, Mode::from_raw_mode(0o666))
+        .map(File::from)
+        .map_err(|errno| failed(path, errno.into()))
+}
+
+fn failed(path: &Path, source: io::Error) -> DiskError {
+    DiskError::Lock {
+        path: path.into(),
+        source,
     }
 }

@@ -50,6 +50,23 @@ pub fn write(
     rustix::fs::fsync(&directory).map_err(|errno| error(errno.into()))
 }
 
+/// Gives `bytes` the name `path`, which must be free, in one step but not durably: for what may be
+/// lost in a crash.
+pub fn deposit(path: &Path, bytes: &[u8]) -> Result<(), DiskError> {
+    let error = |source: io::Error| DiskError::Write {
+        path: path.into(),
+        source,
+    };
+    let (directory, name) = open_parent(path)?;
+    let mut temporary = Temporary::create(&directory, Mode::from_raw_mode(0o666)).map_err(error)?;
+    temporary.file.write_all(bytes).map_err(error)?;
+    match temporary.link(name) {
+        Ok(()) => Ok(()),
+        Err(Errno::EXIST) => Err(DiskError::Exists { path: path.into() }),
+        Err(errno) => Err(error(errno.into())),
+    }
+}
+
 /// A file without a name where the file system can, else one under a temporary name. A process
 /// that is killed leaves the first kind nowhere, and the second to be swept.
 struct Temporary<'a> {

@@ -13,7 +13,7 @@
 //! ```
 //! A slot is never deleted. One that does not parse, names another sequence number or another slot
 //! before it, or does not begin where the log ended, is void: it adds nothing, and the next one
-//! counts. Which slots are void follows from the slots alone, read from the first: see [`Chain`].
+//! counts. Which slots are void follows from the slots alone, read from the first: see `chain`.
 
 use std::fmt::Write;
 
@@ -110,71 +110,6 @@ impl Commit {
             nonce,
             entries,
         })
-    }
-}
-
-/// Where the chain of slots stands.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Chain {
-    /// The number of the next slot.
-    pub next: u64,
-    /// How many entries the slots before it hold.
-    pub size: u64,
-    /// SHA-256 of the slot before it.
-    pub last: Sha256,
-}
-
-/// The key of the [`Chain`] at which the newest checkpoint was published: spares reading every slot.
-/// Where it is missing or stale, the slots are read from the first.
-pub const STATE: &str = "state";
-/// The largest state.
-pub const MAX_STATE: u64 = 512;
-const STATE_HEADER: &str = "weighbridge.dev/state/v1";
-
-impl Chain {
-    /// Before the first slot.
-    pub fn start() -> Chain {
-        Chain {
-            next: 0,
-            size: 0,
-            last: Sha256::of(b""),
-        }
-    }
-
-    /// Goes on over the bytes of slot `next`. Its batch, unless it is void.
-    pub fn advance(&mut self, bytes: &[u8]) -> Option<Commit> {
-        let commit = Commit::parse(bytes, self.next)
-            .filter(|commit| commit.first == self.size && commit.previous == self.last);
-        self.next += 1;
-        self.last = Sha256::of(bytes);
-        if let Some(commit) = &commit {
-            self.size = commit.end();
-        }
-        commit
-    }
-
-    /// The bytes of the state.
-    pub fn encode(&self) -> Vec<u8> {
-        let Chain { next, size, last } = self;
-        format!("{STATE_HEADER}\nnext {next}\nsize {size}\nlast {last}\n").into_bytes()
-    }
-
-    /// Reads the bytes of the state, in their one spelling.
-    pub fn parse(bytes: &[u8]) -> Option<Chain> {
-        let mut lines = std::str::from_utf8(bytes)
-            .ok()?
-            .strip_suffix('\n')?
-            .split('\n');
-        if lines.next()? != STATE_HEADER {
-            return None;
-        }
-        let mut field = |name: &str| lines.next()?.strip_prefix(name)?.strip_prefix(' ');
-        let chain = Chain {
-            next: decimal(field("next")?)?,
-            size: decimal(field("size")?)?,
-            last: field("last")?.parse().ok()?,
-        };
-        (chain.encode() == bytes).then_some(chain)
     }
 }
 

@@ -1,7 +1,8 @@
 //! Checks a whole ledger from its entries: every tile, every bundle, every commit slot, every
 //! blob, byte for byte, and the signature of the checkpoint. Changes nothing.
 
-use super::commit::{self, Chain, Commit, MAX_COMMIT, MAX_STATE};
+use super::chain::{Chain, MAX_STATE, STATE};
+use super::commit::{self, Commit, MAX_COMMIT};
 use super::store::Store;
 use super::tile::{self, MAX_BUNDLE, MAX_TILE, Row, Tile, WIDTH};
 use super::{LedgerError, MAX_BLOB};
@@ -9,7 +10,7 @@ use crate::checkpoint::Checkpoint;
 use crate::digest::Sha256;
 use crate::disk::TEMPORARY_PREFIX;
 use crate::merkle::{Hash, RootBuilder, leaf_hash};
-use crate::note::MAX_NOTE;
+use crate::note::{MAX_NOTE, NoteKey};
 use crate::tlog_policy::TlogPolicy;
 
 /// What was checked and what is wrong.
@@ -80,6 +81,7 @@ fn check(
     let mut checker = Checker {
         store,
         report,
+        log: trust.log(),
         committed: 0,
     };
     checker.tree();
@@ -94,6 +96,8 @@ fn check(
 struct Checker<'a> {
     store: &'a dyn Store,
     report: FsckReport,
+    /// Who signs the state.
+    log: &'a NoteKey,
     /// How many entries the slots hold, published or not.
     committed: u64,
 }
@@ -323,7 +327,7 @@ impl Checker<'_> {
             }
         }
         if !state_is_right {
-            self.problem(commit::STATE, "does not belong to the slots");
+            self.problem(STATE, "does not belong to the slots");
         }
         Ok(())
     }
@@ -331,12 +335,12 @@ impl Checker<'_> {
     fn state(&mut self) -> Option<Chain> {
         let bytes = self
             .store
-            .exists(commit::STATE)
+            .exists(STATE)
             .ok()?
-            .then(|| self.read(commit::STATE, MAX_STATE));
-        let chain = Chain::parse(&bytes??);
+            .then(|| self.read(STATE, MAX_STATE));
+        let chain = Chain::open(&bytes??, self.log);
         if chain.is_none() {
-            self.problem(commit::STATE, "is damaged");
+            self.problem(STATE, "is damaged");
         }
         chain
     }
@@ -377,7 +381,7 @@ impl Checker<'_> {
     fn rest(&mut self) -> Result<(), LedgerError> {
         for key in self.store.list("")? {
             match key.as_str() {
-                "checkpoint" | commit::STATE => {}
+                "checkpoint" | STATE => {}
                 "lock" => {
                     if !self.read(&key, 0).unwrap_or_default().is_empty() {
                         self.problem(key, "is not empty");
@@ -387,6 +391,9 @@ impl Checker<'_> {
                     self.note(key, "is left over from a writer that was killed");
                 }
                 _ if key.starts_with("_commit/") => {}
+                _ if key.starts_with("_inbox/") => {
+                    self.note(key, "waits to be appended; nobody acknowledged it");
+                }
                 _ if key.starts_with("blob/") => self.blob(&key),
                 _ if key.starts_with("tile/") => self.other_tile(&key),
                 _ => self.problem(key, "does not belong into a ledger"),

@@ -10,13 +10,22 @@
 //! | `tile/entries/<N>[.p/<W>]` | the entries themselves |
 //! | `_commit/<sequence>` | the batch that writer number `sequence` committed |
 //! | `blob/sha256/<xx>/<digest>` | manifests and attachments, named by their SHA-256 |
-//! | `state` | the slot at which the checkpoint was made; spares reading them all |
+//! | `state` | the slot at which the checkpoint was made, signed; spares reading them all |
 //! | `lock` | empty; one writer at a time holds it |
+//! | `_inbox/<nonce>` | entries that a process leaves to the one that holds the lock |
 
+mod append;
+pub mod chain;
 pub mod commit;
+mod contention;
+mod edge;
 pub mod fsck;
+mod head;
+mod inbox;
 pub mod proof;
+mod publish;
 pub mod reader;
+mod recent;
 pub mod sequencer;
 pub mod store;
 pub mod tile;
@@ -25,9 +34,12 @@ use crate::checkpoint::CheckpointError;
 use crate::digest::Sha256;
 use crate::note::NoteError;
 
+pub use append::{Appended, Level, Recovery, Writer, append, create};
 pub use proof::{ProofFileError, TlogProof};
+pub use publish::{Consistency, Cosigners, Publisher};
 pub use reader::Log;
-pub use sequencer::{Appended, append, create};
+pub use recent::LeafIndex;
+pub use sequencer::Sequencer;
 pub use store::{Created, DirectoryStore, Store, StoreError};
 
 /// Why a ledger cannot be read or written.
@@ -57,6 +69,14 @@ pub enum LedgerError {
         first: u64,
         source: Box<LedgerError>,
     },
+    #[error("whether {slot} was committed is not known: {source}; append the same entries again")]
+    Unknown { slot: String, source: StoreError },
+    #[error("to publish takes the log's key")]
+    NoSigner,
+    #[error("the sequencer has stopped")]
+    Stopped,
+    #[error("too many others are writing; try again later")]
+    Busy,
     #[error("no random numbers from the system: {0}")]
     Random(String),
 }

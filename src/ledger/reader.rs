@@ -31,6 +31,15 @@ impl<'a> Log<'a> {
         })
     }
 
+    /// The ledger at a checkpoint that the caller knows to be the log's.
+    pub(super) fn at(store: &'a dyn Store, checkpoint: Checkpoint, note: Vec<u8>) -> Log<'a> {
+        Log {
+            store,
+            note,
+            checkpoint,
+        }
+    }
+
     /// Size and root.
     pub fn checkpoint(&self) -> &Checkpoint {
         &self.checkpoint

@@ -176,19 +176,19 @@ impl<'a> Recorder<'a> {
         ledger::put_blob(&store, evidence.manifest.text().as_bytes())?;
         let origin = self.config.policy.log.trust.log().name();
         let appended = ledger::append(&store, &self.log_signer, &[entry], self.now)?;
-        if appended.recovered > 0 {
+        if appended.recovery.published > 0 {
             output.say(format!(
                 "published {} entries that an interrupted writer had committed",
-                appended.recovered
+                appended.recovery.published
             ));
         }
         output.say(format!(
             "recorded {} of {digest} as entry {} of {origin}, durable and published",
             kind.name(),
-            appended.first
+            appended.first()
         ));
         Ok(Recorded {
-            index: appended.first,
+            index: appended.first(),
             artifact: digest.to_string(),
         })
     }

@@ -35,6 +35,12 @@ impl DirectoryStore {
         Ok(Lock::acquire(&self.root.join("lock"))?)
     }
 
+    /// Holds the writers' lock, unless another writer does.
+    pub(in crate::ledger) fn try_lock(&self) -> Result<Option<Lock>, StoreError> {
+        disk::create_directory(&self.root)?;
+        Ok(Lock::try_acquire(&self.root.join("lock"))?)
+    }
+
     /// Makes the directory `path` and those above it, up to the ledger, durable: one that exists may
     /// have been made by a writer that was killed before it synced it.
     fn make_durable(&self, path: &Path) -> Result<(), StoreError> {

@@ -48,3 +48,13 @@ pub enum StoreError {
     #[error(transparent)]
     Disk(#[from] DiskError),
 }
+
+impl StoreError {
+    /// May the operation have taken effect although it failed, so that doing it again is right?
+    /// Not so on a disk: after a failed fsync, a second one proves nothing.
+    pub fn is_ambiguous(&self) -> bool {
+        match self {
+            StoreError::Disk(_) => false,
+        }
+    }
+}

@@ -1,0 +1,194 @@
+//! Where the log stands for a writer: the chain of committed slots, and the tree that they make.
+//! Reads slots; claims them; knows no key.
+
+use std::time::{Duration, Instant};
+
+use super::LedgerError;
+use super::chain::{Chain, MAX_STATE, STATE};
+use super::commit::{self, Commit, MAX_COMMIT};
+use super::edge::Edge;
+use super::recent::Recent;
+use super::store::{Created, Store};
+use crate::checkpoint::Checkpoint;
+use crate::digest::Sha256;
+use crate::tlog_policy::TlogPolicy;
+
+/// How long an answer that was lost is sought, before the writer says that it does not know.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// What a writer needs of the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum View {
+    /// The slots: to commit.
+    Slots,
+    /// The tree as well: to publish.
+    Tree,
+}
+
+/// Where the log stands.
+#[derive(Debug)]
+pub(super) struct Head {
+    pub(super) chain: Chain,
+    /// The tree of all committed entries, for a publisher.
+    pub(super) edge: Option<Edge>,
+    pub(super) recent: Recent,
+}
+
+/// What became of a claim.
+pub(super) enum Claim {
+    /// The slot holds our bytes, durably.
+    Won,
+    /// The slot holds somebody else's.
+    Lost,
+}
+
+impl Head {
+    /// Reads what was committed, from the signed state on, or from the first slot.
+    pub(super) fn open(
+        store: &dyn Store,
+        trust: &TlogPolicy,
+        checkpoint: &Checkpoint,
+        view: View,
+    ) -> Result<Head, LedgerError> {
+        let published = checkpoint.size;
+        let edge = match view {
+            View::Slots => None,
+            View::Tree => Some(Edge::read(store, checkpoint)?),
+        };
+        let mut head = Head {
+            chain: Chain::start(),
+            edge,
+            recent: Recent::default(),
+        };
+        let state = store.read(STATE, MAX_STATE)?;
+        let state = state.and_then(|state| Chain::open(&state, trust.log()));
+        if let Some(chain) = state.filter(|chain| view == View::Slots || chain.size <= published) {
+            head.start_from(store, chain)?;
+        }
+        head.catch_up(store)?;
+        if head.chain.size < published {
+            let what = format!(
+                "the slots lead to {} entries, the checkpoint has {published}: slots are missing",
+                head.chain.size
+            );
+            return Err(LedgerError::damaged("_commit", what));
+        }
+        Ok(head)
+    }
+
+    /// Starts from `chain`, if the slot before is the one that it names; else from the first slot,
+    /// which finds out what is missing. Its entries are remembered: who committed them may not know.
+    fn start_from(&mut self, store: &dyn Store, chain: Chain) -> Result<(), LedgerError> {
+        let Some(sequence) = chain.next.checked_sub(1) else {
+            return Ok(());
+        };
+        let bytes = store.read(&commit::key(sequence), MAX_COMMIT)?;
+        let Some(bytes) = bytes.filter(|bytes| Sha256::of(bytes) == chain.last) else {
+            return Ok(());
+        };
+        // A void slot may claim any place.
+        if let Some(commit) = Commit::parse(&bytes, sequence).filter(|c| c.end() == chain.size) {
+            self.recent.add(commit.first, &commit.entries);
+        }
+        self.chain = chain;
+        Ok(())
+    }
+
+    /// Goes on over the slots that were committed since. How many entries they hold.
+    pub(super) fn catch_up(&mut self, store: &dyn Store) -> Result<u64, LedgerError> {
+        let before = self.chain.size;
+        while let Some(bytes) = store.read(&commit::key(self.chain.next), MAX_COMMIT)? {
+            self.advance(store, &bytes)?;
+        }
+        Ok(self.chain.size - before)
+    }
+
+    /// Goes on over the next slot, whose bytes are `bytes`.
+    pub(super) fn advance(&mut self, store: &dyn Store, bytes: &[u8]) -> Result<(), LedgerError> {
+        let Some(commit) = self.chain.advance(bytes) else {
+            return Ok(());
+        };
+        self.recent.add(commit.first, &commit.entries);
+        if let Some(edge) = &mut self.edge {
+            // Slots before the checkpoint are in the tree already.
+            if commit.first == edge.size() {
+                edge.extend(&commit.entries)?;
+                if edge.complete() > TILES_IN_MEMORY {
+                    super::publish::write_tiles(store, &edge.take_complete())?;
+                }
+            } else if commit.end() > edge.size() {
+                let what = format!(
+                    "slot {} does not end where the published log does: slots were changed",
+                    commit.sequence
+                );
+                return Err(LedgerError::damaged("_commit", what));
+            }
+        }
+        Ok(())
+    }
+
+    /// Tries to put `entries` into the next slot. Returns after it is known who has it.
+    pub(super) fn claim(
+        &mut self,
+        store: &dyn Store,
+        entries: &[Vec<u8>],
+    ) -> Result<Claim, LedgerError> {
+        let mut nonce = [0; 16];
+        getrandom::fill(&mut nonce).map_err(|error| LedgerError::Random(error.to_string()))?;
+        let Chain {
+            next: sequence,
+            size: first,
+            last: previous,
+        } = self.chain.clone();
+        let commit = Commit {
+            sequence,
+            first,
+            previous,
+            nonce,
+            entries: entries.into(),
+        };
+        let (slot, bytes) = (commit::key(sequence), commit.encode());
+        let begin = Instant::now();
+        let mut wait = Duration::from_millis(20);
+        loop {
+            // The nonce makes these bytes ours alone. As long as it is not known what the slot
+            // holds, the same bytes go to the same slot: an earlier try may still arrive.
+            match store.create(&slot, &bytes) {
+                Ok(Created::New) => break,
+                Ok(Created::Exists) => match store.read(&slot, MAX_COMMIT) {
+                    Ok(Some(there)) if there == bytes => break,
+                    Ok(Some(_)) => return Ok(Claim::Lost),
+                    Ok(None) => {}
+                    Err(error) if error.is_ambiguous() => {}
+                    Err(error) => return Err(error.into()),
+                },
+                Err(error) if error.is_ambiguous() && begin.elapsed() < PATIENCE => {}
+                Err(error) if error.is_ambiguous() => {
+                    return Err(LedgerError::Unknown {
+                        slot,
+                        source: error,
+                    });
+                }
+                Err(error) => return Err(error.into()),
+            }
+            if begin.elapsed() >= PATIENCE {
+                let what = "is taken and cannot be read";
+                return Err(LedgerError::damaged(slot, what));
+            }
+            std::thread::sleep(wait);
+            wait = (wait * 2).min(Duration::from_secs(2));
+        }
+        self.advance(store, &bytes)?;
+        if self.chain.size == commit.end() {
+            Ok(Claim::Won)
+        } else {
+            Err(LedgerError::damaged(
+                slot,
+                "is void although it was written by the rules",
+            ))
+        }
+    }
+}
+
+/// How many complete tiles wait in memory, while slots are read, before they are written.
+const TILES_IN_MEMORY: usize = 256;
