@@ -149,7 +149,7 @@ impl Head {
         };
         let (slot, bytes) = (commit::key(sequence), commit.encode());
         let begin = Instant::now();
-        let mut wait = Duration::from_millis(20);
+        let mut wait = Duration::from_millis(2);
         loop {
             // The nonce makes these bytes ours alone. As long as it is not known what the slot
             // holds, the same bytes go to the same slot: an earlier try may still arrive.

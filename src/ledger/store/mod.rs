@@ -47,6 +47,12 @@ pub enum Created {
 pub enum StoreError {
     #[error(transparent)]
     Disk(#[from] DiskError),
+    #[error("{place}: no answer to {operation}: {what}")]
+    Unanswered {
+        place: String,
+        operation: &'static str,
+        what: String,
+    },
 }
 
 impl StoreError {
@@ -55,6 +61,7 @@ impl StoreError {
     pub fn is_ambiguous(&self) -> bool {
         match self {
             StoreError::Disk(_) => false,
+            StoreError::Unanswered { .. } => true,
         }
     }
 }
