@@ -1,5 +1,12 @@
 //! What durable appends cost: one writer against the fsyncs that it needs, and 64 threads that share
 //! batches. Prints a table; `cargo bench --bench writers`.
+#![expect(
+    clippy::print_stdout,
+    clippy::indexing_slicing,
+    clippy::disallowed_methods,
+    clippy::cast_precision_loss,
+    reason = "a program that measures and prints; a failure stops it"
+)]
 
 use std::fs::File;
 use std::path::Path;

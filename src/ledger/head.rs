@@ -51,15 +51,7 @@ impl Head {
         view: View,
     ) -> Result<Head, LedgerError> {
         let published = checkpoint.size;
-        let edge = match view {
-            View::Slots => None,
-            View::Tree => Some(Edge::read(store, checkpoint)?),
-        };
-        let mut head = Head {
-            chain: Chain::start(),
-            edge,
-            recent: Recent::default(),
-        };
+        let mut head = Head::at_first_slot(store, checkpoint, view)?;
         let state = store.read(STATE, MAX_STATE)?;
         let state = state.and_then(|state| Chain::open(&state, trust.log()));
         if let Some(chain) = state.filter(|chain| view == View::Slots || chain.size <= published) {
@@ -74,6 +66,32 @@ impl Head {
             return Err(LedgerError::damaged("_commit", what));
         }
         Ok(head)
+    }
+
+    /// The same, from the first slot whatever the state says.
+    pub(super) fn from_first_slot(
+        store: &dyn Store,
+        checkpoint: &Checkpoint,
+        view: View,
+    ) -> Result<Head, LedgerError> {
+        let mut head = Head::at_first_slot(store, checkpoint, view)?;
+        head.catch_up(store)?;
+        Ok(head)
+    }
+
+    fn at_first_slot(
+        store: &dyn Store,
+        checkpoint: &Checkpoint,
+        view: View,
+    ) -> Result<Head, LedgerError> {
+        Ok(Head {
+            chain: Chain::start(),
+            edge: match view {
+                View::Slots => None,
+                View::Tree => Some(Edge::read(store, checkpoint)?),
+            },
+            recent: Recent::default(),
+        })
     }
 
     /// Starts from `chain`, if the slot before is the one that it names; else from the first slot,

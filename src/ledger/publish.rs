@@ -53,6 +53,36 @@ pub(super) fn publish(
     publisher: &Publisher<'_>,
     head: &mut Head,
 ) -> Result<(Checkpoint, Vec<u8>), LedgerError> {
+    let others = match store.directory() {
+        Some(_) => Others::LockedOut,
+        None => Others::MayPublish,
+    };
+    publish_with(store, publisher, head, others)
+}
+
+/// The same over a checkpoint that cannot be read.
+pub(super) fn publish_over(
+    store: &dyn Store,
+    publisher: &Publisher<'_>,
+    head: &mut Head,
+) -> Result<(Checkpoint, Vec<u8>), LedgerError> {
+    publish_with(store, publisher, head, Others::LockedOut)
+}
+
+/// Other publishers of the same log.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Others {
+    /// Writers take turns, or the checkpoint is no use to them.
+    LockedOut,
+    MayPublish,
+}
+
+fn publish_with(
+    store: &dyn Store,
+    publisher: &Publisher<'_>,
+    head: &mut Head,
+    others: Others,
+) -> Result<(Checkpoint, Vec<u8>), LedgerError> {
     let edge = head
         .edge
         .as_mut()
@@ -71,18 +101,17 @@ pub(super) fn publish(
         note = cosigners.cosign(&note, &|old| Ok(log.consistency(old)?.0))?;
     }
     let trust = publisher.signer.trust();
-    let alone = store.directory().is_some();
     // On a bucket another publisher may be further, and a slower one may put an older checkpoint
     // over a newer one: whoever sees that puts the newer one back.
     for _ in 0..ATTEMPTS {
-        if !alone {
+        if others == Others::MayPublish {
             let (there, note) = newest(store, &trust)?;
             if there.size > checkpoint.size {
                 return Ok((there, note));
             }
         }
         store.replace(CHECKPOINT, note.as_bytes())?;
-        if alone || newest(store, &trust)?.0.size >= checkpoint.size {
+        if others == Others::LockedOut || newest(store, &trust)?.0.size >= checkpoint.size {
             break;
         }
     }
@@ -91,7 +120,7 @@ pub(super) fn publish(
     if let Ok(state) = publisher.signer.sign_text(&state) {
         _ = store.replace(STATE, state.as_bytes());
     }
-    if alone {
+    if store.directory().is_some() {
         drop_replaced(store, &complete);
     }
     Ok((checkpoint, note.into_bytes()))
