@@ -14,7 +14,7 @@ use weighbridge::ledger::{
 use weighbridge::merkle::{Hash, RootBuilder, leaf_hash};
 use weighbridge::time::Timestamp;
 
-/// How many schedules are run; WEIGHBRIDGE_SCHEDULES asks for more, WEIGHBRIDGE_SEED for others.
+/// How many schedules are run; `WEIGHBRIDGE_SCHEDULES` asks for more, `WEIGHBRIDGE_SEED` for others.
 const SCHEDULES: u64 = 1000;
 
 #[test]
@@ -332,7 +332,7 @@ impl<'a> Process<'a> {
         }
     }
 
-    fn dead(&self) -> StoreError {
+    fn dead() -> StoreError {
         StoreError::Disk(weighbridge::disk::DiskError::Exists {
             path: "killed".into(),
         })
@@ -349,7 +349,7 @@ impl<'a> Process<'a> {
             return Ok(operation(&mut state));
         };
         if *self.killed.lock().unwrap() {
-            return Err(self.dead());
+            return Err(Self::dead());
         }
         state.waiting.insert(thread);
         state.choose();
@@ -396,7 +396,7 @@ impl<'a> Process<'a> {
         if killed {
             state.tally.killed += 1;
             *self.killed.lock().unwrap() = true;
-            return Err(self.dead());
+            return Err(Self::dead());
         }
         result
     }
