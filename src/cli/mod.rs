@@ -12,6 +12,7 @@ mod hash;
 mod init;
 mod keys;
 mod ledger;
+mod log_access;
 mod oms;
 mod output;
 mod progress;

@@ -7,6 +7,7 @@ use serde_json::json;
 use super::context::Config;
 use super::failure::Failure;
 use super::keys::{self, PassphraseArgs};
+use super::log_access::Acknowledgement;
 use super::output::Output;
 use super::receipt;
 use super::record::Recorder;
@@ -45,6 +46,8 @@ pub(super) struct SignArgs {
     #[arg(long, value_name = "FILE", requires = "record")]
     receipt: Option<PathBuf>,
     #[command(flatten)]
+    acknowledgement: Acknowledgement,
+    #[command(flatten)]
     passphrase: PassphraseArgs,
 }
 
@@ -76,9 +79,20 @@ pub(super) fn run(args: &SignArgs, global: &Global, output: &Output) -> Outcome 
         receipt::writable(receipt, artifact)?;
     }
     let recorder = match (&config, args.record) {
-        (Some(config), true) => Some(Recorder::open(config, &key, None, &mut reader, output)?),
+        (Some(config), true) => Some(Recorder::open(
+            config,
+            &key,
+            None,
+            args.acknowledgement,
+            &mut reader,
+            output,
+        )?),
         _ => None,
     };
+
+    if let (Some(recorder), Some(_)) = (&recorder, &args.receipt) {
+        recorder.can_write_receipt()?;
+    }
 
     let evidence = target.read_complete(output)?;
     let signed = write_signature(artifact, &evidence, signature, &key, output)?;

@@ -1,5 +1,7 @@
 //! The words that flags take, as the library spells them.
 
+use std::time::Duration;
+
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use serde::de::DeserializeOwned;
 
@@ -36,6 +38,7 @@ pub(super) const AUTHENTICATION_METHODS: &[&str] = &[
     "contract",
     "none",
 ];
+pub(super) const LEVELS: &[&str] = &["committed", "published", "witnessed"];
 pub(super) const AUTHENTICATION_RESULTS: &[&str] = &["verified", "failed", "not-checked"];
 
 /// Takes one of `words`, which is how `T` is spelled in JSON.
@@ -53,4 +56,34 @@ pub(super) fn key_algorithm() -> impl TypedValueParser<Value = KeyAlgorithm> {
         all.find(|algorithm| algorithm.name() == word)
             .ok_or("not a key type")
     })
+}
+
+/// Takes a number within limits.
+pub(super) fn number(
+    least: usize,
+    most: usize,
+) -> impl Fn(&str) -> Result<usize, String> + Clone + Send + Sync + 'static {
+    move |text| match text.parse() {
+        Ok(number) if (least..=most).contains(&number) => Ok(number),
+        _ => Err(format!("expected a number from {least} to {most}")),
+    }
+}
+
+/// Takes a time like `500ms`, `30s`, `5m` or `2h`.
+pub(super) fn duration(text: &str) -> Result<Duration, String> {
+    let unit = text.trim_start_matches(|c: char| c.is_ascii_digit());
+    let number = text
+        .strip_suffix(unit)
+        .and_then(|number| number.parse::<u32>().ok());
+    let (number, millis) = match (number, unit) {
+        (Some(number), "ms") => (number, 1),
+        (Some(number), "s") => (number, 1000),
+        (Some(number), "m") => (number, 60_000),
+        (Some(number), "h") => (number, 3_600_000),
+        _ => return Err("expected a number and a unit, as in 500ms, 30s, 5m or 2h".into()),
+    };
+    if number == 0 {
+        return Err("expected more than nothing".into());
+    }
+    Ok(Duration::from_millis(u64::from(number) * millis))
 }

@@ -30,12 +30,13 @@ mod recent;
 pub mod sequencer;
 pub mod store;
 pub mod tile;
+mod writer;
 
 use crate::checkpoint::CheckpointError;
 use crate::digest::Sha256;
 use crate::note::NoteError;
 
-pub use append::{Appended, Level, Recovery, Writer, append, create};
+pub use append::{Appended, Level, Recovery, append, create};
 pub use proof::{ProofFileError, TlogProof};
 pub use publish::{Consistency, Cosigners, Publisher};
 pub use reader::Log;
@@ -43,6 +44,7 @@ pub use rebuild::rebuild;
 pub use recent::LeafIndex;
 pub use sequencer::Sequencer;
 pub use store::{Created, DirectoryStore, Store, StoreError};
+pub use writer::Writer;
 
 /// Why a ledger cannot be read or written.
 #[derive(Debug, thiserror::Error)]
@@ -79,11 +81,28 @@ pub enum LedgerError {
     Stopped,
     #[error("too many others are writing; try again later")]
     Busy,
+    #[error("published as entry {first}, and not witnessed as the policy asks")]
+    NotWitnessed {
+        first: u64,
+        source: Box<LedgerError>,
+    },
     #[error("no random numbers from the system: {0}")]
     Random(String),
 }
 
 impl LedgerError {
+    /// May it work later, without anybody doing something about it?
+    pub fn is_temporary(&self) -> bool {
+        match self {
+            LedgerError::Store(error) => error.is_ambiguous(),
+            LedgerError::Unknown { .. } | LedgerError::Busy => true,
+            LedgerError::NotPublished { source, .. } | LedgerError::NotWitnessed { source, .. } => {
+                source.is_temporary()
+            }
+            _ => false,
+        }
+    }
+
     fn damaged(key: impl Into<String>, what: impl Into<String>) -> LedgerError {
         LedgerError::Damaged {
             key: key.into(),

@@ -8,8 +8,9 @@ use std::thread::Scope;
 use std::time::Duration;
 
 use super::LedgerError;
-use super::append::{Appended, Level, Recovery, Writer, check_sizes};
+use super::append::{Appended, Level, Recovery, check_sizes};
 use super::commit::MAX_BATCH;
+use super::writer::Writer;
 
 /// How many entries may wait; an append that finds more waits for room.
 pub const MAX_PENDING: usize = 16 * MAX_BATCH;

@@ -21,6 +21,7 @@ use crate::time::Timestamp;
 
 use artifact::{Reported, check_artifact, difference_finding};
 pub use artifact::{fault_finding, obstacle_finding};
+pub use records::authorised;
 use records::{check_ledger, check_recorded_signature};
 
 /// What was found where the artifact lies.

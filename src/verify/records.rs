@@ -136,40 +136,7 @@ fn judge(
             error.to_string(),
         )));
     }
-    let actor = record.actor();
-    if signers.is_empty() {
-        return Err(ignored(format!("{kind} is not by a trusted key")));
-    }
-    let signer = signers
-        .into_iter()
-        .find(|identity| identity.key.key_id() == actor.key_id);
-    let identity = signer
-        .ok_or_else(|| ignored(format!("{kind} names another key than the one that signed")))?;
-    let name = &identity.name;
-    // A record is for one log. Elsewhere it was copied, by somebody who could not sign it.
-    if record.log() != policy.log.trust.log().name() {
-        return Err(ignored(format!(
-            "{kind} was made for the log {}",
-            crate::path::display(record.log())
-        )));
-    }
-    if !identity.roles.contains(&actor.role) || !record.kind().permitted().contains(&actor.role) {
-        return Err(ignored(format!(
-            "{name} may not sign {kind} as {}",
-            actor.role.name()
-        )));
-    }
-    if identity.is_expired(now) {
-        return Err(ignored(format!(
-            "{kind} is by identity {name}, which expired"
-        )));
-    }
-    if record.time().millis() > now.millis() + CLOCK_SKEW_MILLIS {
-        return Err(ignored(format!(
-            "{kind} is dated {}, after now",
-            record.time()
-        )));
-    }
+    let identity = authorised(&envelope, &statement, policy, now).map_err(ignored)?;
     if let Record::Acquire(acquire) = record
         && acquire.authentication.result == AuthenticationResult::Failed
     {
@@ -182,6 +149,46 @@ fn judge(
         identity: identity.clone(),
         statement,
     })
+}
+
+/// The identity that signed `statement` in `envelope`, if it counts in the policy's log; else why it
+/// does not.
+pub fn authorised<'a>(
+    envelope: &Envelope,
+    statement: &Statement,
+    policy: &'a Policy,
+    now: Timestamp,
+) -> Result<&'a Identity, String> {
+    let record = &statement.record;
+    let (kind, actor) = (record.kind().name(), record.actor());
+    let mut signers = policy
+        .identities
+        .iter()
+        .filter(|identity| envelope.signed_by(&identity.key).is_some())
+        .peekable();
+    if signers.peek().is_none() {
+        return Err(format!("{kind} is not by a trusted key"));
+    }
+    let identity = signers
+        .find(|identity| identity.key.key_id() == actor.key_id)
+        .ok_or_else(|| format!("{kind} names another key than the one that signed"))?;
+    let name = &identity.name;
+    // A record is for one log. Elsewhere it was copied, by somebody who could not sign it.
+    if record.log() != policy.log.trust.log().name() {
+        let log = crate::path::display(record.log());
+        return Err(format!("{kind} was made for the log {log}"));
+    }
+    if !identity.roles.contains(&actor.role) || !record.kind().permitted().contains(&actor.role) {
+        let role = actor.role.name();
+        return Err(format!("{name} may not sign {kind} as {role}"));
+    }
+    if identity.is_expired(now) {
+        return Err(format!("{kind} is by identity {name}, which expired"));
+    }
+    if record.time().millis() > now.millis() + CLOCK_SKEW_MILLIS {
+        return Err(format!("{kind} is dated {}, after now", record.time()));
+    }
+    Ok(identity)
 }
 
 /// How far two honest clocks may differ.

@@ -14,6 +14,8 @@ const VERBS: &[&[&str]] = &[
     &["record", "release"],
     &["gate"],
     &["ledger"],
+    &["ledger", "append"],
+    &["ledger", "publish"],
     &["oms"],
     &["completions"],
 ];
@@ -26,7 +28,8 @@ fn stage() -> Workspace {
          cp keys/signing.pub.pem release.pub.pem; \
          weighbridge sign --signature model.sig ./model 2>/dev/null; cp -r model my-model; \
          cp model/weights.bin weights.onnx; weighbridge ledger prove 0 --out model.tlog-proof 2>/dev/null; \
-         weighbridge hash model > SHA256SUMS 2>/dev/null; echo secret > FILE",
+         weighbridge hash model > SHA256SUMS 2>/dev/null; echo secret > FILE; \
+         weighbridge ledger show 0 --raw > record.dsse 2>/dev/null; (cat record.dsse; echo) > records.jsonl",
     ).exits(0);
     workspace
 }
@@ -71,6 +74,12 @@ fn the_examples_run() {
                     )
                 }
                 log if log.contains("--log-key") => continue,
+                endless if endless.contains(" --every ") => {
+                    format!("timeout 2 {endless}; test $? = 124")
+                }
+                rebuild if rebuild.contains(" --rebuild") => {
+                    format!("echo torn > ledger/checkpoint; {rebuild}")
+                }
                 hash if hash.contains("--check") => {
                     format!(
                         "rm -f model/model.sig; weighbridge hash model > SHA256SUMS; {hash}; weighbridge sign model"

@@ -1,5 +1,8 @@
 //! `ledger`: read, prove and check a transparency log.
 
+mod append;
+mod publish;
+
 use std::path::PathBuf;
 
 use clap::Subcommand;
@@ -28,6 +31,7 @@ use crate::tlog_policy::TlogPolicy;
   weighbridge ledger log
   weighbridge ledger show 0
   weighbridge ledger prove 0 --out model.tlog-proof
+  weighbridge ledger append record.dsse
   weighbridge ledger fsck
   weighbridge ledger --dir ./log --log-key 'origin+id+key' fsck    any C2SP tlog-tiles log")]
 pub(super) struct LedgerArgs {
@@ -45,6 +49,8 @@ pub(super) struct LedgerArgs {
 enum LedgerVerb {
     /// Make the ledger and its first checkpoint, if they are not there
     Init,
+    Append(append::AppendArgs),
+    Publish(publish::PublishArgs),
     /// List the records, oldest first
     Log,
     /// Print one record
@@ -92,8 +98,22 @@ enum LedgerVerb {
 }
 
 pub(super) fn run(args: &LedgerArgs, global: &Global, output: &Output) -> Outcome {
+    let writing = matches!(args.verb, LedgerVerb::Append(_) | LedgerVerb::Publish(_));
+    if writing && (args.dir.is_some() || args.log_key.is_some()) {
+        return Err(Failure::error(
+            "what is written goes to the ledger of the policy; --dir and --log-key do not apply",
+        ));
+    }
+    match &args.verb {
+        LedgerVerb::Append(append) => return append::run(append, &Config::load(global)?, output),
+        LedgerVerb::Publish(publish) => {
+            return publish::run(publish, &Config::load(global)?, output);
+        }
+        _ => {}
+    }
     let (store, trust) = place(args, global)?;
     match &args.verb {
+        LedgerVerb::Append(_) | LedgerVerb::Publish(_) => Ok(2),
         LedgerVerb::Init => init(args, global, output),
         LedgerVerb::Log => list(&Log::open(&store, &trust)?, output),
         LedgerVerb::Show {

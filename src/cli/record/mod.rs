@@ -13,6 +13,7 @@ use serde_json::json;
 use super::context::Config;
 use super::failure::Failure;
 use super::keys::{self, PassphraseArgs};
+use super::log_access::Acknowledgement;
 use super::output::Output;
 use super::receipt;
 use super::target::TargetArgs;
@@ -60,6 +61,8 @@ struct CommonArgs {
     #[arg(long, value_name = "FILE")]
     receipt: Option<PathBuf>,
     #[command(flatten)]
+    acknowledgement: Acknowledgement,
+    #[command(flatten)]
     passphrase: PassphraseArgs,
 }
 
@@ -89,7 +92,18 @@ pub(super) fn run(args: &RecordArgs, global: &Global, output: &Output) -> Outcom
         receipt::writable(receipt, artifact)?;
     }
     let key = reader.private(&path, output)?;
-    let recorder = Recorder::open(&config, &key, common.role, &mut reader, output)?;
+    let recorder = Recorder::open(
+        &config,
+        &key,
+        common.role,
+        common.acknowledgement,
+        &mut reader,
+        output,
+    )?;
+
+    if common.receipt.is_some() {
+        recorder.can_write_receipt()?;
+    }
 
     // Everything that can be wrong with the flags is found before the time to hash is spent.
     let nothing = ManifestReference {

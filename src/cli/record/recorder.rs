@@ -5,14 +5,14 @@ use std::path::Path;
 use crate::artifact::Artifact;
 use crate::cli::context::{self, Config};
 use crate::cli::failure::Failure;
-use crate::cli::keys::{self, KeyReader};
+use crate::cli::keys::KeyReader;
+use crate::cli::log_access::{Acknowledgement, LogAccess, say_recovery};
 use crate::cli::output::Output;
 use crate::cli::receipt;
-use crate::cosignature::LogSigner;
 use crate::digest::Sha256;
 use crate::envelope::{Envelope, IN_TOTO};
 use crate::key::PrivateKey;
-use crate::ledger::{self, DirectoryStore};
+use crate::ledger::{self, Level};
 use crate::statement::acquire::ManifestReference;
 use crate::statement::release::{Release, SignatureReference};
 use crate::statement::{Actor, Record, Role, Statement, SubjectDigest, Text, TimeSource};
@@ -24,7 +24,7 @@ pub(in crate::cli) struct Recorder<'a> {
     config: &'a Config,
     key: &'a PrivateKey,
     role: Role,
-    log_signer: LogSigner,
+    access: LogAccess<'a>,
     log: Text,
     now: Timestamp,
 }
@@ -41,6 +41,7 @@ impl<'a> Recorder<'a> {
         config: &'a Config,
         key: &'a PrivateKey,
         role: Option<Role>,
+        acknowledgement: Acknowledgement,
         reader: &mut KeyReader<'_>,
         output: &Output,
     ) -> Result<Recorder<'a>, Failure> {
@@ -60,20 +61,7 @@ impl<'a> Recorder<'a> {
                 role.name()
             )));
         }
-        let log_key = policy
-            .signing
-            .as_ref()
-            .and_then(|signing| signing.log_key.as_ref());
-        let log_key = log_key.map(|path| config.resolve(path));
-        let hint = "name it as log_key in [signing] of the policy";
-        let log_key = reader.log(&keys::required(log_key, "log key", hint)?, output)?;
-        let log_signer = LogSigner::new(policy.log.trust.log().name(), *log_key)
-            .map_err(|error| Failure::because("the log's origin", &error))?;
-        if log_signer.trust().log() != policy.log.trust.log() {
-            return Err(Failure::error(
-                "the log key is not the one that the policy trusts",
-            ));
-        }
+        let access = LogAccess::open(config, acknowledgement, reader, output)?;
         let log = Text::new(policy.log.trust.log().name())
             .map_err(|error| Failure::because("the log's origin", &error))?;
         Ok(Recorder {
@@ -81,9 +69,20 @@ impl<'a> Recorder<'a> {
             config,
             key,
             role,
-            log_signer,
+            access,
             now: context::now(),
         })
+    }
+
+    /// A receipt shows inclusion in a published log.
+    pub(in crate::cli) fn can_write_receipt(&self) -> Result<(), Failure> {
+        if self.access.level >= Level::Published {
+            return Ok(());
+        }
+        Err(
+            Failure::error("a receipt takes a published checkpoint, and this only commits")
+                .hint("leave out --receipt, and make it with `weighbridge ledger prove` later"),
+        )
     }
 
     /// Writes the receipt of what was appended.
@@ -93,8 +92,13 @@ impl<'a> Recorder<'a> {
         path: &Path,
         output: &Output,
     ) -> Result<(), Failure> {
-        let store = DirectoryStore::new(&self.config.ledger());
-        receipt::write(&store, &self.config.policy.log.trust, index, path, output)
+        receipt::write(
+            self.access.store(),
+            &self.config.policy.log.trust,
+            index,
+            path,
+            output,
+        )
     }
 
     /// When the record is written.
@@ -172,18 +176,18 @@ impl<'a> Recorder<'a> {
         let key_id = self.key.public().key_id().to_string();
         let entry = Envelope::sign(payload, IN_TOTO, self.key, &key_id).to_json()?;
 
-        let store = DirectoryStore::new(&self.config.ledger());
-        ledger::put_blob(&store, evidence.manifest.text().as_bytes())?;
+        ledger::put_blob(self.access.store(), evidence.manifest.text().as_bytes())?;
         let origin = self.config.policy.log.trust.log().name();
-        let appended = ledger::append(&store, &self.log_signer, &[entry], self.now)?;
-        if appended.recovery.published > 0 {
-            output.say(format!(
-                "published {} entries that an interrupted writer had committed",
-                appended.recovery.published
-            ));
-        }
+        let level = self.access.level;
+        let appended = self.access.writer().append(&[entry], level)?;
+        say_recovery(appended.recovery, output);
+        let reached = match level {
+            Level::Committed => "durable; readers see it once `weighbridge ledger publish` has run",
+            Level::Published => "durable and published",
+            Level::Witnessed => "durable, published and witnessed",
+        };
         output.say(format!(
-            "recorded {} of {digest} as entry {} of {origin}, durable and published",
+            "recorded {} of {digest} as entry {} of {origin}, {reached}",
             kind.name(),
             appended.first()
         ));

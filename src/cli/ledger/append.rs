@@ -1,0 +1,159 @@
+//! `ledger append`: entries that were signed elsewhere, or, on request, any bytes.
+
+use std::io::{BufRead, BufReader, Read};
+use std::path::PathBuf;
+
+use serde_json::json;
+
+use crate::cli::context::{self, Config};
+use crate::cli::failure::Failure;
+use crate::cli::keys::PassphraseArgs;
+use crate::cli::log_access::{Acknowledgement, LogAccess, say_recovery};
+use crate::cli::output::Output;
+use crate::cli::{Outcome, values};
+use crate::disk;
+use crate::envelope::Envelope;
+use crate::ledger::commit::MAX_BATCH;
+use crate::ledger::tile::MAX_ENTRY;
+use crate::ledger::{Level, Writer};
+use crate::statement::Statement;
+use crate::verify::authorised;
+
+/// Append signed records that were made elsewhere
+///
+/// Prints the index of each, in order, once it is acknowledged. An entry that is in the log already
+/// keeps its index.
+#[derive(clap::Args)]
+#[command(after_help = "Examples:
+  weighbridge ledger append record.dsse
+  weighbridge ledger append --lines - < records.jsonl
+  weighbridge ledger append --ack committed record.dsse    without the log key; a publisher follows")]
+pub(super) struct AppendArgs {
+    /// Files with one entry each; - is standard input
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<PathBuf>,
+    /// Each line of the files is an entry
+    #[arg(long)]
+    lines: bool,
+    /// Append the bytes as they are: no signature is asked for, and no gate will count them
+    #[arg(long)]
+    opaque: bool,
+    /// How many entries go into one batch at most
+    #[arg(long, value_name = "N", default_value_t = MAX_BATCH,
+          value_parser = values::number(1, MAX_BATCH))]
+    batch: usize,
+    #[command(flatten)]
+    acknowledgement: Acknowledgement,
+    #[command(flatten)]
+    passphrase: PassphraseArgs,
+}
+
+pub(super) fn run(args: &AppendArgs, config: &Config, output: &Output) -> Outcome {
+    let mut reader = args.passphrase.reader();
+    let log = LogAccess::open(config, args.acknowledgement, &mut reader, output)?;
+    let mut batcher = Batcher {
+        args,
+        config,
+        writer: log.writer(),
+        level: log.level,
+        waiting: Vec::new(),
+        indices: Vec::new(),
+    };
+    for file in &args.files {
+        batcher.file(file, output)?;
+    }
+    batcher.flush(output)?;
+    if output.json {
+        output.document(&json!({
+            "indices": batcher.indices,
+            "acknowledged": batcher.level,
+        }))?;
+    }
+    Ok(0)
+}
+
+struct Batcher<'a> {
+    args: &'a AppendArgs,
+    config: &'a Config,
+    writer: Writer<'a>,
+    level: Level,
+    waiting: Vec<Vec<u8>>,
+    indices: Vec<u64>,
+}
+
+impl Batcher<'_> {
+    fn file(&mut self, path: &std::path::Path, output: &Output) -> Result<(), Failure> {
+        let name = path.display().to_string();
+        let failed =
+            |error: &std::io::Error| Failure::because(format!("cannot read {name}"), error);
+        let mut input: Box<dyn Read> = if path.as_os_str() == "-" {
+            Box::new(std::io::stdin().lock())
+        } else if self.args.lines {
+            Box::new(std::fs::File::open(path).map_err(|error| failed(&error))?)
+        } else {
+            Box::new(std::io::Cursor::new(disk::read(path, MAX_ENTRY as u64)?))
+        };
+        if !self.args.lines {
+            let mut entry = Vec::new();
+            let limit = MAX_ENTRY as u64 + 1;
+            let read = (&mut input).take(limit).read_to_end(&mut entry);
+            read.map_err(|error| failed(&error))?;
+            return self.entry(entry, &name, output);
+        }
+        let mut lines = BufReader::with_capacity(1 << 20, input);
+        for number in 1_u64.. {
+            let mut line = Vec::new();
+            let limit = MAX_ENTRY as u64 + 2;
+            let read = (&mut lines).take(limit).read_until(b'\n', &mut line);
+            if read.map_err(|error| failed(&error))? == 0 {
+                break;
+            }
+            if line.last() == Some(&b'\n') {
+                line.pop();
+            }
+            self.entry(line, &format!("{name}:{number}"), output)?;
+            // Who writes into a pipe line by line waits for the answer.
+            if !lines.buffer().contains(&b'\n') && path.as_os_str() == "-" {
+                self.flush(output)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn entry(&mut self, entry: Vec<u8>, place: &str, output: &Output) -> Result<(), Failure> {
+        if !self.args.opaque {
+            acceptable(&entry, self.config).map_err(|why| {
+                Failure::refused(vec![format!("{place}: {why}")])
+                    .hint("nothing after this entry was appended; --opaque appends any bytes")
+            })?;
+        }
+        self.waiting.push(entry);
+        if self.waiting.len() >= self.args.batch {
+            self.flush(output)?;
+        }
+        Ok(())
+    }
+
+    fn flush(&mut self, output: &Output) -> Result<(), Failure> {
+        if self.waiting.is_empty() {
+            return Ok(());
+        }
+        let entries = std::mem::take(&mut self.waiting);
+        let appended = self.writer.append(&entries, self.level)?;
+        say_recovery(appended.recovery, output);
+        if output.json {
+            self.indices.extend(appended.indices);
+            return Ok(());
+        }
+        output.lines(appended.indices.iter().map(|index| format!("{index}\n")))
+    }
+}
+
+/// Would a gate count this entry?
+fn acceptable(entry: &[u8], config: &Config) -> Result<(), String> {
+    let envelope = Envelope::parse(entry, MAX_ENTRY)
+        .map_err(|error| format!("is not a signed envelope: {error}"))?;
+    let statement = Statement::parse(&envelope.payload).map_err(|error| error.to_string())?;
+    authorised(&envelope, &statement, &config.policy, context::now())?;
+    Ok(())
+}
