@@ -27,6 +27,24 @@ pub enum CheckpointError {
     Malformed(&'static str),
     #[error("checkpoint is of log {found:?}, not {expected:?}")]
     Origin { found: String, expected: String },
+    #[error(
+        "checkpoint lacks the quorum {quorum:?} of the trust policy: signed by {}, not by {}",
+        list(signed),
+        list(missing)
+    )]
+    Quorum {
+        quorum: String,
+        signed: Vec<String>,
+        missing: Vec<String>,
+    },
+}
+
+fn list(names: &[String]) -> String {
+    if names.is_empty() {
+        "nobody".into()
+    } else {
+        names.join(", ")
+    }
 }
 
 impl Checkpoint {

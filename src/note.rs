@@ -1,10 +1,11 @@
-//! Signed notes and their keys (C2SP signed-note v1.0.0), Ed25519. Bytes in, bytes out.
-//! Does not know what the text says.
+//! Signed notes and their keys (C2SP signed-note v1.0.0). Bytes in, bytes out.
+//! Does not know what the text says: signatures that depend on it are `cosignature`'s.
 
 use std::fmt;
 
 use data_encoding::{BASE64, HEXLOWER};
 use ed25519_dalek::{Signer, SigningKey, VerifyingKey};
+use ml_dsa::MlDsa44;
 use sha2::{Digest, Sha256};
 
 /// Why a note or a key is not accepted.
@@ -22,21 +23,83 @@ pub enum NoteError {
 }
 
 /// A key that signs notes under a name: a "verifier key", or vkey.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct NoteKey {
     name: String,
     id: u32,
-    key: VerifyingKey,
+    key: KeyMaterial,
+}
+
+/// What kind of signature a key makes (C2SP signed-note, signature types).
+#[derive(Clone, Debug, PartialEq)]
+pub enum KeyMaterial {
+    /// 0x01: Ed25519 over the text.
+    Ed25519(VerifyingKey),
+    /// 0x04: Ed25519 over text and time (C2SP tlog-cosignature).
+    CosignatureV1(VerifyingKey),
+    /// 0x06: ML-DSA-44 over size, root and time (C2SP tlog-cosignature).
+    MlDsa44(Box<ml_dsa::VerifyingKey<MlDsa44>>),
 }
 
 const ED25519: u8 = 0x01;
+const COSIGNATURE_V1: u8 = 0x04;
+const ML_DSA_44: u8 = 0x06;
 /// The largest note that is read: a checkpoint with dozens of post-quantum cosignatures.
 pub const MAX_NOTE: usize = 1 << 20;
 const MAX_SIGNATURES: usize = 64;
 
+impl KeyMaterial {
+    fn encode(&self) -> Vec<u8> {
+        match self {
+            KeyMaterial::Ed25519(key) => [&[ED25519], key.as_bytes().as_slice()].concat(),
+            KeyMaterial::CosignatureV1(key) => {
+                [&[COSIGNATURE_V1], key.as_bytes().as_slice()].concat()
+            }
+            KeyMaterial::MlDsa44(key) => [&[ML_DSA_44], key.encode().as_slice()].concat(),
+        }
+    }
+
+    fn parse(bytes: &[u8]) -> Result<KeyMaterial, NoteError> {
+        let ed25519 = |bytes: &[u8]| {
+            <[u8; 32]>::try_from(bytes)
+                .ok()
+                .and_then(|key| VerifyingKey::from_bytes(&key).ok())
+                .filter(|key| !key.is_weak())
+                .ok_or(NoteError::Key("not an Ed25519 public key"))
+        };
+        match bytes.split_first() {
+            Some((&ED25519, key)) => Ok(KeyMaterial::Ed25519(ed25519(key)?)),
+            Some((&COSIGNATURE_V1, key)) => Ok(KeyMaterial::CosignatureV1(ed25519(key)?)),
+            Some((&ML_DSA_44, key)) => {
+                let key = ml_dsa::EncodedVerifyingKey::<MlDsa44>::try_from(key)
+                    .map_err(|_| NoteError::Key("not an ML-DSA-44 public key of 1312 bytes"))?;
+                let key = ml_dsa::VerifyingKey::decode(&key);
+                Ok(KeyMaterial::MlDsa44(Box::new(key)))
+            }
+            _ => Err(NoteError::Key(
+                "the type is none of Ed25519 (0x01), cosignature/v1 (0x04) and ML-DSA-44 (0x06)",
+            )),
+        }
+    }
+
+    /// The type in words.
+    pub fn name(&self) -> &'static str {
+        match self {
+            KeyMaterial::Ed25519(_) => "Ed25519",
+            KeyMaterial::CosignatureV1(_) => "Ed25519 cosignature",
+            KeyMaterial::MlDsa44(_) => "ML-DSA-44",
+        }
+    }
+}
+
 impl NoteKey {
-    /// The key of `name`.
+    /// The Ed25519 key of `name`, which signs whole notes.
     pub fn new(name: &str, key: VerifyingKey) -> Result<NoteKey, NoteError> {
+        NoteKey::of(name, KeyMaterial::Ed25519(key))
+    }
+
+    /// A key of any kind.
+    pub fn of(name: &str, key: KeyMaterial) -> Result<NoteKey, NoteError> {
         if !is_name(name) {
             return Err(NoteError::Key(
                 "the name is empty, or holds white space or a plus sign",
@@ -44,7 +107,7 @@ impl NoteKey {
         }
         Ok(NoteKey {
             name: name.into(),
-            id: key_id(name, ED25519, key.as_bytes()),
+            id: key_id(name, &key.encode()),
             key,
         })
     }
@@ -57,17 +120,7 @@ impl NoteKey {
             return Err(NoteError::Key("expected three parts joined by plus signs"));
         };
         let key = crate::digest::decode_base64(key).ok_or(NoteError::Key("not base64"))?;
-        let Some((&ED25519, public)) = key.split_first() else {
-            return Err(NoteError::Key(
-                "only Ed25519 keys (type 0x01) are supported",
-            ));
-        };
-        let public = <[u8; 32]>::try_from(public)
-            .ok()
-            .and_then(|public| VerifyingKey::from_bytes(&public).ok())
-            .filter(|public| !public.is_weak())
-            .ok_or(NoteError::Key("not an Ed25519 public key"))?;
-        let parsed = NoteKey::new(name, public)?;
+        let parsed = NoteKey::of(name, KeyMaterial::parse(&key)?)?;
         if id != HEXLOWER.encode(&parsed.id.to_be_bytes()) {
             return Err(NoteError::Key("the key id does not belong to name and key"));
         }
@@ -78,13 +131,33 @@ impl NoteKey {
     pub fn name(&self) -> &str {
         &self.name
     }
+
+    /// The key itself.
+    pub fn material(&self) -> &KeyMaterial {
+        &self.key
+    }
+
+    /// Do both wrap the same public key, whatever their names and types?
+    pub fn is_same_key(&self, other: &NoteKey) -> bool {
+        self.key.encode().get(1..) == other.key.encode().get(1..)
+    }
+
+    /// The line of a signature by this key.
+    pub(crate) fn signature_line(&self, signature: &[u8]) -> String {
+        let line = BASE64.encode(&[self.id.to_be_bytes().as_slice(), signature].concat());
+        format!("\u{2014} {} {line}\n", self.name)
+    }
 }
 
 impl fmt::Display for NoteKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let key = [[ED25519].as_slice(), self.key.as_bytes()].concat();
         let id = HEXLOWER.encode(&self.id.to_be_bytes());
-        write!(f, "{}+{id}+{}", self.name, BASE64.encode(&key))
+        write!(
+            f,
+            "{}+{id}+{}",
+            self.name,
+            BASE64.encode(&self.key.encode())
+        )
     }
 }
 
@@ -92,10 +165,11 @@ fn is_name(name: &str) -> bool {
     !name.is_empty() && !name.contains(|c: char| c == '+' || c.is_whitespace() || c.is_control())
 }
 
-fn key_id(name: &str, kind: u8, key: &[u8]) -> u32 {
+/// `key` begins with its type.
+fn key_id(name: &str, key: &[u8]) -> u32 {
     let mut hasher = Sha256::new();
     hasher.update(name);
-    hasher.update([b'\n', kind]);
+    hasher.update(b"\n");
     hasher.update(key);
     let digest: [u8; 32] = hasher.finalize().into();
     let [a, b, c, d, ..] = digest;
@@ -145,16 +219,16 @@ impl<'a> Note<'a> {
         Ok(Note { text, signatures })
     }
 
-    /// Does `key` sign this note? Signatures by other keys are ignored; a wrong one by this key
-    /// spoils the note.
+    /// Does the Ed25519 key `key` sign this note? Signatures by other keys are ignored; a wrong one
+    /// by this key spoils the note.
     pub fn verify(&self, key: &NoteKey) -> Result<(), NoteError> {
+        let KeyMaterial::Ed25519(public) = &key.key else {
+            return Err(NoteError::NoSignature(key.name.clone()));
+        };
         let mut signed = false;
-        for signature in &self.signatures {
-            if signature.name != key.name || signature.id != key.id {
-                continue;
-            }
-            let good = ed25519_dalek::Signature::from_slice(&signature.bytes)
-                .is_ok_and(|bytes| key.key.verify_strict(self.text.as_bytes(), &bytes).is_ok());
+        for signature in self.signatures_by(key) {
+            let good = ed25519_dalek::Signature::from_slice(signature)
+                .is_ok_and(|bytes| public.verify_strict(self.text.as_bytes(), &bytes).is_ok());
             if !good {
                 return Err(NoteError::BadSignature(key.name.clone()));
             }
@@ -165,6 +239,17 @@ impl<'a> Note<'a> {
         } else {
             Err(NoteError::NoSignature(key.name.clone()))
         }
+    }
+
+    /// The signatures that name and id say are by `key`; none is verified.
+    pub(crate) fn signatures_by<'b>(
+        &'b self,
+        key: &'b NoteKey,
+    ) -> impl Iterator<Item = &'b [u8]> + 'b {
+        self.signatures
+            .iter()
+            .filter(|signature| signature.name == key.name && signature.id == key.id)
+            .map(|signature| signature.bytes.as_slice())
     }
 }
 
@@ -185,10 +270,9 @@ pub fn sign(text: &str, name: &str, key: &SigningKey) -> Result<String, NoteErro
     if !text.ends_with('\n') {
         return Err(NoteError::Malformed("does not end in a line break"));
     }
-    let id = NoteKey::new(name, key.verifying_key())?.id;
+    let verifier = NoteKey::new(name, key.verifying_key())?;
     let signature = key.sign(text.as_bytes()).to_bytes();
-    let line = BASE64.encode(&[id.to_be_bytes().as_slice(), &signature].concat());
-    Ok(format!("{text}\n\u{2014} {name} {line}\n"))
+    Ok(format!("{text}\n{}", verifier.signature_line(&signature)))
 }
 
 #[cfg(test)]

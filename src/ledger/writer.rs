@@ -51,7 +51,7 @@ impl<'a> Writer<'a> {
     ) -> Writer<'a> {
         Writer {
             store,
-            trust: TlogPolicy::of_log(trust.log().clone()),
+            trust: trust.without_witnesses(),
             asked: trust,
             publisher,
             index: None,

@@ -11,8 +11,8 @@ const LAYERS: &[&[&str]] = &[
     &[
         "note",
         "checkpoint",
-        "tlog_policy",
         "cosignature",
+        "tlog_policy",
         "envelope",
     ],
     &["statement", "ledger"],

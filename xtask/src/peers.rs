@@ -26,7 +26,7 @@ pub(crate) fn ensure(root: &Path) -> Result<Peers, Failure> {
     if without_tlogcheck {
         eprintln!("peers: no {TLOGCHECK_SOURCES}: the tests that need tlogcheck are skipped");
     } else {
-        build_tlogcheck(&tlogcheck, &directory.join("tlogcheck"))?;
+        build_tlogcheck(&tlogcheck, &directory)?;
     }
     Ok(Peers {
         directory,
@@ -132,21 +132,23 @@ fn venv(root: &Path, venv: &Path) -> Result<(), Failure> {
     fs::write(&stamp, wanted).map_err(|error| cannot_write(&stamp, &error))
 }
 
-/// Built in GOPATH mode over Debian's x/mod, as its README says; Go's own cache makes it cheap.
-fn build_tlogcheck(sources: &Path, binary: &Path) -> Result<(), Failure> {
+/// Built in GOPATH mode over Debian's x/mod, as its README says; Go's own cache makes it cheap. With
+/// the Go of the venv, whose standard library has ML-DSA.
+fn build_tlogcheck(sources: &Path, directory: &Path) -> Result<(), Failure> {
+    let go = "import sysconfig; print(sysconfig.get_paths()['purelib'] + '/go/bin/go')";
+    let go = process::capture(Command::new(python(directory)).args(["-c", go]))?;
+    let go = String::from_utf8_lossy(go.trim_ascii()).into_owned();
     process::run(
-        Command::new("go")
+        Command::new(go)
             .args(["build", "-o"])
-            .arg(binary)
+            .arg(directory.join("tlogcheck"))
             .arg(".")
             .current_dir(sources)
             .env("GO111MODULE", "off")
             .env("GOPATH", "/usr/share/gocode")
             .env("GOTOOLCHAIN", "local"),
     )
-    .map_err(|failure| {
-        failure.hint("needs the Debian packages golang-go and golang-golang-x-mod-dev")
-    })
+    .map_err(|failure| failure.hint("needs the Debian package golang-golang-x-mod-dev"))
 }
 
 fn cannot_write(path: &Path, error: &std::io::Error) -> Failure {
@@ -191,11 +193,6 @@ const PACKAGES: &[Package] = &[
         name: "python3-venv",
         probe: Probe::PythonModule("ensurepip"),
         only_for_tlogcheck: false,
-    },
-    Package {
-        name: "golang-go",
-        probe: Probe::Command("go"),
-        only_for_tlogcheck: true,
     },
     Package {
         name: "golang-golang-x-mod-dev",
