@@ -28,8 +28,10 @@ pub struct Policy {
 /// The log that records must be in.
 #[derive(Clone, Debug)]
 pub struct LogTrust {
-    /// Its key, whose name is the log's origin, and its witnesses.
+    /// Its keys, whose name is the log's origin, and its witnesses.
     pub trust: TlogPolicy,
+    /// The file that this was read from, if it was one of its own.
+    pub trust_file: Option<String>,
     /// Where the ledger is, relative to the policy file.
     pub path: String,
 }
@@ -82,6 +84,12 @@ pub enum PolicyError {
     Version(i64),
     #[error("log.key {0}")]
     LogKey(#[from] NoteError),
+    #[error("the trust policy of the log: {0}")]
+    Trust(String),
+    #[error("[log] needs exactly one of key, trust and trust_file")]
+    TrustTwice,
+    #[error("the trust policy names logs of several origins, and [log] is one log")]
+    Origins,
     #[error("identity {name:?}: its public key {source}")]
     Key { name: String, source: KeyError },
     #[error("identity {name:?}: its name {source}")]
@@ -124,7 +132,9 @@ struct RawPolicy {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct RawLog {
-    key: String,
+    key: Option<String>,
+    trust: Option<String>,
+    trust_file: Option<String>,
     path: String,
 }
 
@@ -170,15 +180,40 @@ struct RawSigning {
 pub const MAX_POLICY: u64 = 1 << 20;
 
 impl Policy {
-    /// Reads a policy.
+    /// Reads a policy that holds its trust policy itself.
     pub fn parse(text: &str) -> Result<Policy, PolicyError> {
+        Policy::parse_with(text, |name| Err(format!("{name} was not read")))
+    }
+
+    /// Reads a policy, and by `read` the trust policy that it names.
+    pub fn parse_with(
+        text: &str,
+        read: impl FnOnce(&str) -> Result<TlogPolicy, String>,
+    ) -> Result<Policy, PolicyError> {
         let raw: RawPolicy = toml::from_str(text)?;
         if raw.version != 1 {
             return Err(PolicyError::Version(raw.version));
         }
+        let RawLog {
+            key,
+            trust,
+            trust_file,
+            path,
+        } = raw.log;
+        let trust = match (key, trust, &trust_file) {
+            (Some(key), None, None) => TlogPolicy::of_log(NoteKey::parse(&key)?),
+            (None, Some(trust), None) => TlogPolicy::parse(trust.as_bytes())
+                .map_err(|error| PolicyError::Trust(error.to_string()))?,
+            (None, None, Some(name)) => read(name).map_err(PolicyError::Trust)?,
+            _ => return Err(PolicyError::TrustTwice),
+        };
+        if trust.origins() != 1 {
+            return Err(PolicyError::Origins);
+        }
         let log = LogTrust {
-            trust: TlogPolicy::of_log(NoteKey::parse(&raw.log.key)?),
-            path: raw.log.path,
+            trust,
+            trust_file,
+            path,
         };
         let identities = identities(raw.identity)?;
         let gate = gate(raw.gate, &identities)?;
@@ -301,7 +336,7 @@ fn satisfiable(rule: &str, roles: &[Role], identities: &[Identity]) -> Result<()
 
 /// What [`render`] writes.
 pub struct NewPolicy<'a> {
-    pub log_key: &'a NoteKey,
+    pub trust: &'a TlogPolicy,
     pub identity: &'a str,
     pub public_key: &'a PublicKey,
     pub key_path: &'a str,
@@ -318,10 +353,12 @@ pub fn render(new: &NewPolicy<'_>) -> String {
 # This file holds no secret. Commit it, and review its changes like code.
 version = 1
 
-# The transparency log that records must be in. The name before the first "+" is its origin.
+# The transparency log that records must be in. The name before the first "+" of a key is its origin.
 [log]
-key = "{log_key}"
 path = "ledger"
+# Its keys and its witnesses, as a C2SP tlog-policy; `weighbridge ledger policy` prints it for others.
+trust = """
+{trust}"""
 
 # Who may speak, and in which role: developer, operator, custodian, tester, auditor.
 [[identity]]
@@ -347,7 +384,7 @@ key = "{key_path}"
 role = "developer"
 log_key = "{log_key_path}"
 "#,
-        log_key = new.log_key,
+        trust = new.trust,
         identity = new.identity,
         public_key = new.public_key.to_pem(),
         key_path = new.key_path,
@@ -363,9 +400,10 @@ mod tests {
 
     fn policy() -> String {
         let log = ed25519_dalek::SigningKey::from_bytes(&[3; 32]);
+        let log = crate::cosignature::LogSigner::new("log.example", log).unwrap();
         let key = PrivateKey::generate(KeyAlgorithm::P256).unwrap();
         render(&NewPolicy {
-            log_key: &NoteKey::new("log.example", log.verifying_key()).unwrap(),
+            trust: &log.trust_by_all_keys(),
             identity: "release",
             public_key: &key.public(),
             key_path: "keys/signing.key.pem",
@@ -387,7 +425,8 @@ mod tests {
         let lines: Vec<&str> = text.lines().collect();
         let needed = lines.iter().position(|line| *line == "[signing]").unwrap();
         for (number, line) in lines[..needed].iter().enumerate() {
-            if line.trim().is_empty() || line.starts_with('#') {
+            // Each of the log's keys is enough: without one, fewer checkpoints pass, not more.
+            if line.trim().is_empty() || line.starts_with('#') || line.starts_with("log ") {
                 continue;
             }
             let mut without = lines.clone();

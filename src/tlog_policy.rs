@@ -91,9 +91,10 @@ impl TlogPolicy {
         }
     }
 
-    /// The key of the first log.
+    /// The key by which the log is known: its Ed25519 key, if it has one.
     pub fn log(&self) -> &NoteKey {
-        match self.logs.first() {
+        let ed25519 = |log: &&PolicyLog| matches!(log.key.material(), KeyMaterial::Ed25519(_));
+        match self.logs.iter().find(ed25519).or(self.logs.first()) {
             Some(log) => &log.key,
             None => unreachable!("a policy without a log is not made"),
         }
@@ -107,6 +108,12 @@ impl TlogPolicy {
     /// All witnesses.
     pub fn witnesses(&self) -> &[PolicyWitness] {
         &self.witnesses
+    }
+
+    /// How many logs there are; a log may have several keys.
+    pub fn origins(&self) -> usize {
+        let names: HashSet<&str> = self.logs.iter().map(|log| log.key.name()).collect();
+        names.len()
     }
 
     /// Does a checkpoint need cosignatures?
@@ -161,6 +168,17 @@ impl TlogPolicy {
             });
         }
         debug_assert_eq!(first.name(), checkpoint.origin);
+        // A log that is listed with an Ed25519 and an ML-DSA-44 key signs with both: else breaking
+        // one algorithm would be enough. Of several keys of one kind, as in a rotation, one will do.
+        let kind = |key: &NoteKey| std::mem::discriminant(key.material());
+        for trusted in &self.logs {
+            let key = &trusted.key;
+            let same = key.name() == checkpoint.origin;
+            if same && !log.iter().any(|(signed, _)| kind(signed) == kind(key)) {
+                let what = format!("{} ({})", key.name(), key.material().name());
+                return Err(NoteError::NoSignature(what).into());
+            }
+        }
         let mut witnesses = Vec::new();
         let mut signed = HashSet::new();
         for (place, witness) in self.witnesses.iter().enumerate() {
@@ -314,6 +332,19 @@ impl fmt::Display for TlogPolicy {
 }
 
 impl LogSigner {
+    /// Trusts the log by both of its keys: what to give to others.
+    pub fn trust_by_all_keys(&self) -> TlogPolicy {
+        let keys = [self.verifier(), self.ml_dsa_verifier()];
+        let log = |key: &NoteKey| PolicyLog {
+            key: key.clone(),
+            url: None,
+        };
+        TlogPolicy {
+            logs: keys.into_iter().map(log).collect(),
+            ..self.trust()
+        }
+    }
+
     /// Trusts exactly the checkpoints that this signs.
     pub fn trust(&self) -> TlogPolicy {
         TlogPolicy::of_log(self.verifier().clone())

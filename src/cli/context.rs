@@ -15,6 +15,7 @@ use crate::gate::{Reading, read_artifact};
 use crate::policy::{MAX_POLICY, Policy};
 use crate::report::document::PolicySummary;
 use crate::time::Timestamp;
+use crate::tlog_policy::{MAX_TLOG_POLICY, TlogPolicy};
 use crate::verify::{ArtifactEvidence, fault_finding, obstacle_finding};
 
 /// The time of this machine.
@@ -32,6 +33,7 @@ pub(super) struct Config {
     pub(super) path: PathBuf,
     pub(super) sha256: Sha256,
     pub(super) policy: Policy,
+    trust_sha256: Option<Sha256>,
 }
 
 impl Config {
@@ -45,7 +47,14 @@ impl Config {
         };
         let text = std::str::from_utf8(&bytes)
             .map_err(|error| Failure::because(path.display(), &error))?;
-        let policy = Policy::parse(text).map_err(|error| {
+        let mut trust_sha256 = None;
+        let policy = Policy::parse_with(text, |name| {
+            let (trust, sha256) =
+                trust_policy(&beside(path, name)).map_err(|failure| failure.text())?;
+            trust_sha256 = Some(sha256);
+            Ok(trust)
+        })
+        .map_err(|error| {
             Failure::error(format!(
                 "{}: {}",
                 path.display(),
@@ -57,6 +66,7 @@ impl Config {
             path: path.clone(),
             sha256: Sha256::of(&bytes),
             policy,
+            trust_sha256,
         }))
     }
 
@@ -73,10 +83,7 @@ impl Config {
 
     /// A path that the policy names, which is relative to the policy file.
     pub(super) fn resolve(&self, path: &str) -> PathBuf {
-        match self.path.parent() {
-            Some(parent) if !parent.as_os_str().is_empty() => parent.join(path),
-            _ => PathBuf::from(path),
-        }
+        beside(&self.path, path)
     }
 
     /// The ledger.
@@ -88,6 +95,7 @@ impl Config {
         PolicySummary {
             path: self.path.display().to_string(),
             sha256: self.sha256,
+            trust_sha256: self.trust_sha256,
         }
     }
 
@@ -95,6 +103,8 @@ impl Config {
     /// the keys.
     pub(super) fn keep_out_of(&self, artifact: &Artifact) -> Result<(), Failure> {
         let mut own = vec![self.path.clone(), self.ledger()];
+        let trust = self.policy.log.trust_file.iter();
+        own.extend(trust.map(|trust| self.resolve(trust)));
         if let Some(signing) = &self.policy.signing {
             own.push(self.resolve(&signing.key));
             own.extend(signing.log_key.iter().map(|key| self.resolve(key)));
@@ -118,6 +128,22 @@ impl Config {
         }
         Ok(())
     }
+}
+
+/// `path`, relative to the directory of `file`.
+fn beside(file: &Path, path: &str) -> PathBuf {
+    match file.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent.join(path),
+        _ => PathBuf::from(path),
+    }
+}
+
+/// Reads a trust policy (C2SP tlog-policy), and its digest.
+pub(super) fn trust_policy(path: &Path) -> Result<(TlogPolicy, Sha256), Failure> {
+    let bytes = disk::read(path, MAX_TLOG_POLICY as u64)?;
+    let policy = TlogPolicy::parse(&bytes)
+        .map_err(|error| Failure::error(format!("{}: {error}", path.display())))?;
+    Ok((policy, Sha256::of(&bytes)))
 }
 
 /// How an artifact is read for signing and recording.

@@ -51,6 +51,11 @@ impl Failure {
         self
     }
 
+    /// The words alone.
+    pub(super) fn text(self) -> String {
+        self.lines.join("; ")
+    }
+
     pub(super) fn exit_code(&self) -> u8 {
         match self.kind {
             FailureKind::Refused => 1,

@@ -53,6 +53,8 @@ pub struct PolicySummary {
     pub path: String,
     /// SHA-256 of the policy file.
     pub sha256: Sha256,
+    /// SHA-256 of the trust policy that it names, if it names one.
+    pub trust_sha256: Option<Sha256>,
 }
 
 /// A record.

@@ -50,7 +50,10 @@ pub fn render(document: &ReportDocument) -> String {
     }
     if let Some(policy) = &document.policy {
         let path = crate::path::display(&policy.path);
-        _ = writeln!(out, "  policy: {path} (sha256 {})", policy.sha256);
+        let trust = policy
+            .trust_sha256
+            .map_or(String::new(), |trust| format!(", trust {trust}"));
+        _ = writeln!(out, "  policy: {path} (sha256 {}{trust})", policy.sha256);
     }
     if !document.not_checked.is_empty() {
         _ = writeln!(out, "  not checked: {}", document.not_checked.join("; "));

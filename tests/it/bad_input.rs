@@ -426,7 +426,7 @@ fn policies_that_say_too_little_or_too_much_are_errors() {
         ),
         ("[gate]", "[gate]\nunknown = 1", "unknown field"),
         ("version = 1", "", "missing field `version`"),
-        ("path = \"ledger\"", "path = 1", "line 8"),
+        ("path = \"ledger\"", "path = 1", "line 7"),
         (
             "roles = [\"developer\"]",
             "roles = [\"developper\"]",

@@ -194,7 +194,7 @@ fn tlogcheck(workspace: &Workspace) {
     let policy = String::from_utf8(workspace.read("weighbridge.toml")).unwrap();
     let vkey = policy
         .lines()
-        .find_map(|line| line.strip_prefix("key = \"weighbridge.local"));
+        .find_map(|line| line.strip_prefix("log weighbridge.local"));
     let vkey = format!("weighbridge.local{}", vkey.unwrap().trim_end_matches('"'));
     let mut command = std::process::Command::new(program);
     command

@@ -38,9 +38,12 @@ pub(super) struct LedgerArgs {
     /// The ledger; unless given, the one that the policy names
     #[arg(long, global = true, value_name = "DIR")]
     dir: Option<PathBuf>,
-    /// The log's key, as origin+id+key; unless given, the one that the policy trusts
+    /// The log's key, as origin+id+key; unless given, what the policy trusts
     #[arg(long, global = true, value_name = "VKEY")]
     log_key: Option<String>,
+    /// A trust policy (C2SP tlog-policy): the log's keys, its witnesses and their quorum
+    #[arg(long, global = true, value_name = "FILE", conflicts_with = "log_key")]
+    trust: Option<PathBuf>,
     #[command(subcommand)]
     verb: LedgerVerb,
 }
@@ -66,6 +69,8 @@ enum LedgerVerb {
     },
     /// Print the signed checkpoint
     Checkpoint,
+    /// Print the trust policy in force (C2SP tlog-policy): what to give to those who verify
+    Policy,
     /// Prove that a record is in the log, or that an older log is a prefix of this one
     Prove {
         /// The record's index
@@ -99,7 +104,7 @@ enum LedgerVerb {
 
 pub(super) fn run(args: &LedgerArgs, global: &Global, output: &Output) -> Outcome {
     let writing = matches!(args.verb, LedgerVerb::Append(_) | LedgerVerb::Publish(_));
-    if writing && (args.dir.is_some() || args.log_key.is_some()) {
+    if writing && (args.dir.is_some() || args.log_key.is_some() || args.trust.is_some()) {
         return Err(Failure::error(
             "what is written goes to the ledger of the policy; --dir and --log-key do not apply",
         ));
@@ -136,6 +141,10 @@ pub(super) fn run(args: &LedgerArgs, global: &Global, output: &Output) -> Outcom
             }
             Ok(0)
         }
+        LedgerVerb::Policy => {
+            output.data(&trust.to_string())?;
+            Ok(0)
+        }
         LedgerVerb::Prove {
             index,
             consistency,
@@ -164,8 +173,9 @@ pub(super) fn run(args: &LedgerArgs, global: &Global, output: &Output) -> Outcom
 
 /// Where the ledger is and whose key it must be signed by.
 fn place(args: &LedgerArgs, global: &Global) -> Result<(DirectoryStore, TlogPolicy), Failure> {
-    let config = match (&args.dir, &args.log_key) {
-        (Some(_), Some(_)) => None,
+    let trusts = args.log_key.is_some() || args.trust.is_some();
+    let config = match &args.dir {
+        Some(_) if trusts => None,
         _ => Some(Config::load(global)?),
     };
     let directory = args
@@ -173,13 +183,14 @@ fn place(args: &LedgerArgs, global: &Global) -> Result<(DirectoryStore, TlogPoli
         .clone()
         .or_else(|| config.as_ref().map(Config::ledger));
     let directory = directory.ok_or_else(|| Failure::error("no ledger was given"))?;
-    let trust = match (&args.log_key, &config) {
-        (Some(text), _) => {
+    let trust = match (&args.log_key, &args.trust, &config) {
+        (None, Some(path), _) => context::trust_policy(path)?.0,
+        (Some(text), _, _) => {
             let key = NoteKey::parse(text);
             TlogPolicy::of_log(key.map_err(|error| Failure::because("--log-key", &error))?)
         }
-        (None, Some(config)) => config.policy.log.trust.clone(),
-        (None, None) => return Err(Failure::error("no log key was given")),
+        (None, None, Some(config)) => config.policy.log.trust.clone(),
+        (None, None, None) => return Err(Failure::error("no log key was given")),
     };
     Ok((DirectoryStore::new(&directory), trust))
 }
