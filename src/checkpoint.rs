@@ -27,6 +27,25 @@ pub enum CheckpointError {
     Malformed(&'static str),
     #[error("checkpoint is of log {found:?}, not {expected:?}")]
     Origin { found: String, expected: String },
+    #[error(
+        "checkpoint has too few cosignatures: needed {needed}; signed: {}; missing: {}",
+        list(signed),
+        list(missing)
+    )]
+    Quorum {
+        /// As the policy has it: `2 of w1, w2, w3`.
+        needed: String,
+        signed: Vec<String>,
+        missing: Vec<String>,
+    },
+}
+
+fn list(names: &[String]) -> String {
+    if names.is_empty() {
+        "none".into()
+    } else {
+        names.join(", ")
+    }
 }
 
 impl Checkpoint {

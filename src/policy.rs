@@ -14,7 +14,7 @@ use crate::key::{KeyError, PublicKey};
 use crate::note::{NoteError, NoteKey};
 use crate::statement::{Kind, Role, Text, TextError};
 use crate::time::Timestamp;
-use crate::tlog_policy::TlogPolicy;
+use crate::tlog_policy::{TlogPolicy, TlogPolicyError};
 
 /// A valid policy.
 #[derive(Clone, Debug)]
@@ -32,6 +32,8 @@ pub struct LogTrust {
     pub trust: TlogPolicy,
     /// Where the ledger is, relative to the policy file.
     pub path: String,
+    /// The tlog-policy that `trust` was read from, relative to the policy file.
+    pub trust_file: Option<String>,
 }
 
 /// A key and what it may speak for.
@@ -82,6 +84,12 @@ pub enum PolicyError {
     Version(i64),
     #[error("log.key {0}")]
     LogKey(#[from] NoteError),
+    #[error("log.trust names a file, which was not given")]
+    TrustFile,
+    #[error("log.trust: {0}")]
+    Trust(#[from] TlogPolicyError),
+    #[error("log.trust: the file does not list the key that log.key names")]
+    TrustKey,
     #[error("identity {name:?}: its public key {source}")]
     Key { name: String, source: KeyError },
     #[error("identity {name:?}: its name {source}")]
@@ -126,6 +134,7 @@ struct RawPolicy {
 struct RawLog {
     key: String,
     path: String,
+    trust: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -170,15 +179,35 @@ struct RawSigning {
 pub const MAX_POLICY: u64 = 1 << 20;
 
 impl Policy {
-    /// Reads a policy.
+    /// The trust file that the policy names in `log.trust`, relative to the policy file. Its content
+    /// goes to [`Policy::parse_with_trust`].
+    pub fn trust_file(text: &str) -> Result<Option<String>, PolicyError> {
+        Ok(toml::from_str::<RawPolicy>(text)?.log.trust)
+    }
+
+    /// Reads a policy that names no trust file. One that does is an error: without that file it
+    /// would ask for fewer signatures than it says.
     pub fn parse(text: &str) -> Result<Policy, PolicyError> {
+        Policy::parse_with_trust(text, None)
+    }
+
+    /// Reads a policy; `trust` is the content of the tlog-policy that it names.
+    pub fn parse_with_trust(text: &str, trust: Option<&[u8]>) -> Result<Policy, PolicyError> {
         let raw: RawPolicy = toml::from_str(text)?;
         if raw.version != 1 {
             return Err(PolicyError::Version(raw.version));
         }
+        let key = NoteKey::parse(&raw.log.key)?;
         let log = LogTrust {
-            trust: TlogPolicy::of_log(NoteKey::parse(&raw.log.key)?),
+            trust: match (&raw.log.trust, trust) {
+                (None, _) => TlogPolicy::of_log(key),
+                (Some(_), None) => return Err(PolicyError::TrustFile),
+                (Some(_), Some(trust)) => TlogPolicy::parse(trust)?
+                    .for_log(&key)
+                    .ok_or(PolicyError::TrustKey)?,
+            },
             path: raw.log.path,
+            trust_file: raw.log.trust,
         };
         let identities = identities(raw.identity)?;
         let gate = gate(raw.gate, &identities)?;

@@ -12,9 +12,10 @@ use crate::digest::{Algorithm, Sha256};
 use crate::disk;
 use crate::finding::{Finding, Severity};
 use crate::gate::{Reading, read_artifact};
-use crate::policy::{MAX_POLICY, Policy};
+use crate::policy::{MAX_POLICY, Policy, PolicyError};
 use crate::report::document::PolicySummary;
 use crate::time::Timestamp;
+use crate::tlog_policy::MAX_TLOG_POLICY;
 use crate::verify::{ArtifactEvidence, fault_finding, obstacle_finding};
 
 /// The time of this machine.
@@ -45,14 +46,19 @@ impl Config {
         };
         let text = std::str::from_utf8(&bytes)
             .map_err(|error| Failure::because(path.display(), &error))?;
-        let policy = Policy::parse(text).map_err(|error| {
+        let wrong = |error: PolicyError| {
             Failure::error(format!(
                 "{}: {}",
                 path.display(),
                 error.to_string().trim_end()
             ))
             .hint("the policy was not applied; correct it and try again")
-        })?;
+        };
+        let trust = Policy::trust_file(text)
+            .map_err(wrong)?
+            .map(|trust| disk::read(&beside(path, &trust), MAX_TLOG_POLICY as u64))
+            .transpose()?;
+        let policy = Policy::parse_with_trust(text, trust.as_deref()).map_err(wrong)?;
         Ok(Some(Config {
             path: path.clone(),
             sha256: Sha256::of(&bytes),
@@ -73,10 +79,7 @@ impl Config {
 
     /// A path that the policy names, which is relative to the policy file.
     pub(super) fn resolve(&self, path: &str) -> PathBuf {
-        match self.path.parent() {
-            Some(parent) if !parent.as_os_str().is_empty() => parent.join(path),
-            _ => PathBuf::from(path),
-        }
+        beside(&self.path, path)
     }
 
     /// The ledger.
@@ -95,6 +98,13 @@ impl Config {
     /// the keys.
     pub(super) fn keep_out_of(&self, artifact: &Artifact) -> Result<(), Failure> {
         let mut own = vec![self.path.clone(), self.ledger()];
+        own.extend(
+            self.policy
+                .log
+                .trust_file
+                .iter()
+                .map(|file| self.resolve(file)),
+        );
         if let Some(signing) = &self.policy.signing {
             own.push(self.resolve(&signing.key));
             own.extend(signing.log_key.iter().map(|key| self.resolve(key)));
@@ -117,6 +127,14 @@ impl Config {
             return Err(Failure::error(message).hint("name the model, not what vouches for it"));
         }
         Ok(())
+    }
+}
+
+/// `path`, where it is relative to the directory of `file`.
+fn beside(file: &Path, path: &str) -> PathBuf {
+    match file.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent.join(path),
+        _ => PathBuf::from(path),
     }
 }
 

@@ -28,4 +28,5 @@ mod schemas;
 mod support;
 mod tampering;
 mod tidy;
+mod tlog_policy;
 mod tour;

@@ -11,15 +11,16 @@ const LAYERS: &[&[&str]] = &[
     &[
         "note",
         "checkpoint",
-        "tlog_policy",
         "cosignature",
+        "tlog_policy",
+        "witness",
         "envelope",
     ],
     &["statement", "ledger"],
     &["bundle", "oms", "policy"],
     &["verify"],
     &["gate", "report"],
-    &["source"],
+    &["source", "client", "server"],
     &["cli"],
 ];
 

@@ -1,5 +1,12 @@
 //! `ledger`: read, prove and check a transparency log.
 
+mod checkpoint;
+#[cfg(feature = "http")]
+mod cosign;
+mod policy;
+#[cfg(feature = "server")]
+mod witness;
+
 use std::path::PathBuf;
 
 use clap::Subcommand;
@@ -28,6 +35,7 @@ use crate::tlog_policy::TlogPolicy;
   weighbridge ledger log
   weighbridge ledger show 0
   weighbridge ledger prove 0 --out model.tlog-proof
+  weighbridge ledger policy                what others need to trust this log
   weighbridge ledger fsck
   weighbridge ledger --dir ./log --log-key 'origin+id+key' fsck    any C2SP tlog-tiles log")]
 pub(super) struct LedgerArgs {
@@ -37,6 +45,9 @@ pub(super) struct LedgerArgs {
     /// The log's key, as origin+id+key; unless given, the one that the policy trusts
     #[arg(long, global = true, value_name = "VKEY")]
     log_key: Option<String>,
+    /// A tlog-policy: the log's keys, its witnesses and how many must agree
+    #[arg(long, global = true, value_name = "FILE")]
+    trust: Vec<PathBuf>,
     #[command(subcommand)]
     verb: LedgerVerb,
 }
@@ -58,8 +69,17 @@ enum LedgerVerb {
         #[arg(long, conflicts_with = "raw")]
         manifest: bool,
     },
-    /// Print the signed checkpoint
+    /// Print the signed checkpoint, and who signed it
     Checkpoint,
+    /// Print the tlog-policy in force: what one gives to others who shall trust this log
+    Policy,
+    /// Ask the witnesses of the policy to cosign the newest checkpoint, and publish it with what
+    /// they answer
+    #[cfg(feature = "http")]
+    Cosign(cosign::CosignArgs),
+    /// Run a witness: cosign the checkpoints of other logs as long as they only grow
+    #[cfg(feature = "server")]
+    Witness(witness::WitnessArgs),
     /// Prove that a record is in the log, or that an older log is a prefix of this one
     Prove {
         /// The record's index
@@ -92,6 +112,11 @@ enum LedgerVerb {
 }
 
 pub(super) fn run(args: &LedgerArgs, global: &Global, output: &Output) -> Outcome {
+    // A witness has no ledger: its trust files say which logs it knows.
+    #[cfg(feature = "server")]
+    if let LedgerVerb::Witness(own) = &args.verb {
+        return witness::run(own, &args.trust, output);
+    }
     let (store, trust) = place(args, global)?;
     match &args.verb {
         LedgerVerb::Init => init(args, global, output),
@@ -101,21 +126,12 @@ pub(super) fn run(args: &LedgerArgs, global: &Global, output: &Output) -> Outcom
             raw,
             manifest,
         } => show(&store, &trust, *index, (*raw, *manifest), output),
-        LedgerVerb::Checkpoint => {
-            let log = Log::open(&store, &trust)?;
-            if output.json {
-                let checkpoint = log.checkpoint();
-                output.document(&json!({
-                    "origin": checkpoint.origin,
-                    "size": checkpoint.size,
-                    "root": checkpoint.root.to_string(),
-                    "note": String::from_utf8_lossy(log.note()),
-                }))?;
-            } else {
-                output.data(&String::from_utf8_lossy(log.note()))?;
-            }
-            Ok(0)
-        }
+        LedgerVerb::Checkpoint => checkpoint::run(&store, &trust, output),
+        LedgerVerb::Policy => policy::run(&trust, output),
+        #[cfg(feature = "http")]
+        LedgerVerb::Cosign(own) => cosign::run(own, &store, &trust, output),
+        #[cfg(feature = "server")]
+        LedgerVerb::Witness(_) => Ok(2),
         LedgerVerb::Prove {
             index,
             consistency,
@@ -142,10 +158,11 @@ pub(super) fn run(args: &LedgerArgs, global: &Global, output: &Output) -> Outcom
     }
 }
 
-/// Where the ledger is and whose key it must be signed by.
+/// Where the ledger is, and who must have signed its checkpoints.
 fn place(args: &LedgerArgs, global: &Global) -> Result<(DirectoryStore, TlogPolicy), Failure> {
-    let config = match (&args.dir, &args.log_key) {
-        (Some(_), Some(_)) => None,
+    let trusts = args.log_key.is_some() || !args.trust.is_empty();
+    let config = match &args.dir {
+        Some(_) if trusts => None,
         _ => Some(Config::load(global)?),
     };
     let directory = args
@@ -153,22 +170,35 @@ fn place(args: &LedgerArgs, global: &Global) -> Result<(DirectoryStore, TlogPoli
         .clone()
         .or_else(|| config.as_ref().map(Config::ledger));
     let directory = directory.ok_or_else(|| Failure::error("no ledger was given"))?;
-    let trust = match (&args.log_key, &config) {
-        (Some(text), _) => {
-            let key = NoteKey::parse(text);
-            TlogPolicy::of_log(key.map_err(|error| Failure::because("--log-key", &error))?)
+    let key = args.log_key.as_ref().map(|text| NoteKey::parse(text));
+    let key = key
+        .transpose()
+        .map_err(|error| Failure::because("--log-key", &error))?;
+    let trust = match (args.trust.as_slice(), key, &config) {
+        ([], Some(key), _) => TlogPolicy::of_log(key),
+        ([], None, Some(config)) => config.policy.log.trust.clone(),
+        ([], None, None) => return Err(Failure::error("no log key was given")),
+        ([file], key, _) => {
+            let trust = policy::read(file)?;
+            // Of several logs in the file, the first is meant unless --log-key names another.
+            let key = key.unwrap_or_else(|| trust.log().clone());
+            trust.for_log(&key).ok_or_else(|| {
+                Failure::error(format!("{} does not list --log-key", file.display()))
+            })?
         }
-        (None, Some(config)) => config.policy.log.trust.clone(),
-        (None, None) => return Err(Failure::error("no log key was given")),
+        _ => {
+            return Err(Failure::error("--trust was given twice")
+                .hint("only `ledger witness` takes several trust files"));
+        }
     };
     Ok((DirectoryStore::new(&directory), trust))
 }
 
 fn init(args: &LedgerArgs, global: &Global, output: &Output) -> Outcome {
     let config = Config::load(global)?;
-    if args.dir.is_some() || args.log_key.is_some() {
+    if args.dir.is_some() || args.log_key.is_some() || !args.trust.is_empty() {
         return Err(Failure::error(
-            "ledger init makes the ledger of the policy; --dir and --log-key do not apply",
+            "ledger init makes the ledger of the policy; --dir, --log-key and --trust do not apply",
         ));
     }
     let signing = config
