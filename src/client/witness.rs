@@ -2,6 +2,7 @@
 //! size and time; believes no witness without its signature.
 
 use std::io::Read;
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use crate::checkpoint::{Checkpoint, CheckpointError, decimal};
@@ -63,14 +64,28 @@ pub struct Gathered {
 
 const MAX_ANSWER: u64 = 64 << 10;
 
+/// One client for all: witnesses are asked again and again, over connections that stay open.
+fn client() -> Result<reqwest::blocking::Client, reqwest::Error> {
+    static CLIENT: OnceLock<reqwest::blocking::Client> = OnceLock::new();
+    if let Some(client) = CLIENT.get() {
+        return Ok(client.clone());
+    }
+    // Whoever embeds the library may have chosen a provider already; then that one serves.
+    _ = rustls::crypto::ring::default_provider().install_default();
+    // The specification knows no redirect, and a witness that sends us elsewhere is not it.
+    let client = reqwest::blocking::Client::builder()
+        .redirect(reqwest::redirect::Policy::none())
+        .user_agent(concat!("weighbridge/", env!("CARGO_PKG_VERSION")))
+        .build()?;
+    Ok(CLIENT.get_or_init(|| client).clone())
+}
+
 /// Asks the witness at the submission prefix `url`, within `limit`.
 pub fn add_checkpoint(
     url: &str,
     request: &AddCheckpoint,
     limit: Duration,
 ) -> Result<Answer, WitnessError> {
-    // Whoever embeds the library may have chosen a provider already; then that one serves.
-    _ = rustls::crypto::ring::default_provider().install_default();
     let failed = |source: reqwest::Error| {
         if source.is_timeout() {
             WitnessError::TimedOut
@@ -78,15 +93,10 @@ pub fn add_checkpoint(
             WitnessError::Request(source.without_url())
         }
     };
-    // The specification knows no redirect, and a witness that sends us elsewhere is not it.
-    let client = reqwest::blocking::Client::builder()
-        .timeout(limit)
-        .redirect(reqwest::redirect::Policy::none())
-        .user_agent(concat!("weighbridge/", env!("CARGO_PKG_VERSION")))
-        .build()
-        .map_err(failed)?;
+    let client = client().map_err(failed)?;
     let response = client
         .post(format!("{}/add-checkpoint", url.trim_end_matches('/')))
+        .timeout(limit)
         .body(request.encode())
         .send()
         .map_err(failed)?;
