@@ -28,12 +28,13 @@ pub enum CheckpointError {
     #[error("checkpoint is of log {found:?}, not {expected:?}")]
     Origin { found: String, expected: String },
     #[error(
-        "checkpoint lacks the quorum {quorum:?} of the trust policy: signed by {}, not by {}",
+        "checkpoint has too few cosignatures: needed {needed}; signed: {}; missing: {}",
         list(signed),
         list(missing)
     )]
     Quorum {
-        quorum: String,
+        /// As the policy has it: `2 of w1, w2, w3`.
+        needed: String,
         signed: Vec<String>,
         missing: Vec<String>,
     },
@@ -41,7 +42,7 @@ pub enum CheckpointError {
 
 fn list(names: &[String]) -> String {
     if names.is_empty() {
-        "nobody".into()
+        "none".into()
     } else {
         names.join(", ")
     }

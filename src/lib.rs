@@ -8,6 +8,8 @@ pub mod bundle;
 pub mod checkpoint;
 #[cfg(feature = "cli")]
 pub mod cli;
+#[cfg(feature = "http")]
+pub mod client;
 pub mod cosignature;
 pub mod digest;
 pub mod disk;
@@ -23,8 +25,11 @@ pub mod oms;
 pub mod path;
 pub mod policy;
 pub mod report;
+#[cfg(feature = "server")]
+pub mod server;
 pub mod source;
 pub mod statement;
 pub mod time;
 pub mod tlog_policy;
 pub mod verify;
+pub mod witness;

@@ -1,7 +1,9 @@
 //! Signed notes and their keys (C2SP signed-note v1.0.0). Bytes in, bytes out.
-//! Does not know what the text says: signatures that depend on it are `cosignature`'s.
+//! Knows the types of keys that sign checkpoints, and not what the text says: what a cosignature
+//! signs is `cosignature`'s business.
 
 use std::fmt;
+use std::sync::Arc;
 
 use data_encoding::{BASE64, HEXLOWER};
 use ed25519_dalek::{Signer, SigningKey, VerifyingKey};
@@ -20,95 +22,105 @@ pub enum NoteError {
     NoSignature(String),
     #[error("has a wrong signature by {0}")]
     BadSignature(String),
+    #[error("cannot be cosigned: {0}")]
+    Cosign(&'static str),
+}
+
+/// What a key signs, and how: the signature types of signed-note that checkpoints use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SignatureType {
+    /// 0x01: Ed25519 over the text of the note.
+    Ed25519,
+    /// 0x04: Ed25519 over time and text (tlog-cosignature).
+    CosignatureV1,
+    /// 0x06: ML-DSA-44 over name, time, origin, size and root (tlog-cosignature).
+    MlDsa44,
+}
+
+impl SignatureType {
+    /// The byte that stands for it in key ids and verifier keys.
+    pub fn identifier(self) -> u8 {
+        match self {
+            SignatureType::Ed25519 => 0x01,
+            SignatureType::CosignatureV1 => 0x04,
+            SignatureType::MlDsa44 => 0x06,
+        }
+    }
+
+    /// Its name in reports.
+    pub fn name(self) -> &'static str {
+        match self {
+            SignatureType::Ed25519 => "ed25519",
+            SignatureType::CosignatureV1 => "cosignature/v1",
+            SignatureType::MlDsa44 => "ml-dsa-44",
+        }
+    }
 }
 
 /// A key that signs notes under a name: a "verifier key", or vkey.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone)]
 pub struct NoteKey {
     name: String,
     id: u32,
-    key: KeyMaterial,
+    signature_type: SignatureType,
+    public: Vec<u8>,
+    verifier: Verifier,
 }
 
-/// What kind of signature a key makes (C2SP signed-note, signature types).
-#[derive(Clone, Debug, PartialEq)]
-pub enum KeyMaterial {
-    /// 0x01: Ed25519 over the text.
+#[derive(Clone)]
+enum Verifier {
     Ed25519(VerifyingKey),
-    /// 0x04: Ed25519 over text and time (C2SP tlog-cosignature).
-    CosignatureV1(VerifyingKey),
-    /// 0x06: ML-DSA-44 over size, root and time (C2SP tlog-cosignature).
-    MlDsa44(Box<ml_dsa::VerifyingKey<MlDsa44>>),
+    /// With its expanded matrix: 30 KiB.
+    MlDsa44(Arc<ml_dsa::VerifyingKey<MlDsa44>>),
 }
 
-const ED25519: u8 = 0x01;
-const COSIGNATURE_V1: u8 = 0x04;
-const ML_DSA_44: u8 = 0x06;
 /// The largest note that is read: a checkpoint with dozens of post-quantum cosignatures.
 pub const MAX_NOTE: usize = 1 << 20;
-const MAX_SIGNATURES: usize = 64;
-
-impl KeyMaterial {
-    fn encode(&self) -> Vec<u8> {
-        match self {
-            KeyMaterial::Ed25519(key) => [&[ED25519], key.as_bytes().as_slice()].concat(),
-            KeyMaterial::CosignatureV1(key) => {
-                [&[COSIGNATURE_V1], key.as_bytes().as_slice()].concat()
-            }
-            KeyMaterial::MlDsa44(key) => [&[ML_DSA_44], key.encode().as_slice()].concat(),
-        }
-    }
-
-    fn parse(bytes: &[u8]) -> Result<KeyMaterial, NoteError> {
-        let ed25519 = |bytes: &[u8]| {
-            <[u8; 32]>::try_from(bytes)
-                .ok()
-                .and_then(|key| VerifyingKey::from_bytes(&key).ok())
-                .filter(|key| !key.is_weak())
-                .ok_or(NoteError::Key("not an Ed25519 public key"))
-        };
-        match bytes.split_first() {
-            Some((&ED25519, key)) => Ok(KeyMaterial::Ed25519(ed25519(key)?)),
-            Some((&COSIGNATURE_V1, key)) => Ok(KeyMaterial::CosignatureV1(ed25519(key)?)),
-            Some((&ML_DSA_44, key)) => {
-                let key = ml_dsa::EncodedVerifyingKey::<MlDsa44>::try_from(key)
-                    .map_err(|_| NoteError::Key("not an ML-DSA-44 public key of 1312 bytes"))?;
-                let key = ml_dsa::VerifyingKey::decode(&key);
-                Ok(KeyMaterial::MlDsa44(Box::new(key)))
-            }
-            _ => Err(NoteError::Key(
-                "the type is none of Ed25519 (0x01), cosignature/v1 (0x04) and ML-DSA-44 (0x06)",
-            )),
-        }
-    }
-
-    /// The type in words.
-    pub fn name(&self) -> &'static str {
-        match self {
-            KeyMaterial::Ed25519(_) => "Ed25519",
-            KeyMaterial::CosignatureV1(_) => "Ed25519 cosignature",
-            KeyMaterial::MlDsa44(_) => "ML-DSA-44",
-        }
-    }
-}
+const MAX_SIGNATURES: usize = 128;
+/// An ML-DSA-44 cosignature has one byte for the length of a name.
+const MAX_NAME: usize = 255;
+/// Bytes of an ML-DSA-44 public key.
+pub const ML_DSA_44_PUBLIC: usize = 1312;
 
 impl NoteKey {
-    /// The Ed25519 key of `name`, which signs whole notes.
+    /// The key of `name` that signs the text of notes (0x01).
     pub fn new(name: &str, key: VerifyingKey) -> Result<NoteKey, NoteError> {
-        NoteKey::of(name, KeyMaterial::Ed25519(key))
+        NoteKey::with_type(name, SignatureType::Ed25519, key.as_bytes())
     }
 
-    /// A key of any kind.
-    pub fn of(name: &str, key: KeyMaterial) -> Result<NoteKey, NoteError> {
+    /// The key of `name` that signs notes in the way of `signature_type`.
+    pub fn with_type(
+        name: &str,
+        signature_type: SignatureType,
+        public: &[u8],
+    ) -> Result<NoteKey, NoteError> {
         if !is_name(name) {
             return Err(NoteError::Key(
                 "the name is empty, or holds white space or a plus sign",
             ));
         }
+        if name.len() > MAX_NAME {
+            return Err(NoteError::Key("the name is longer than 255 bytes"));
+        }
+        let verifier = match signature_type {
+            SignatureType::Ed25519 | SignatureType::CosignatureV1 => <[u8; 32]>::try_from(public)
+                .ok()
+                .and_then(|public| VerifyingKey::from_bytes(&public).ok())
+                .filter(|public| !public.is_weak())
+                .map(Verifier::Ed25519)
+                .ok_or(NoteError::Key("not an Ed25519 public key"))?,
+            SignatureType::MlDsa44 => {
+                let encoded = ml_dsa::EncodedVerifyingKey::<MlDsa44>::try_from(public)
+                    .map_err(|_| NoteError::Key("not an ML-DSA-44 public key"))?;
+                Verifier::MlDsa44(Arc::new(ml_dsa::VerifyingKey::decode(&encoded)))
+            }
+        };
         Ok(NoteKey {
             name: name.into(),
-            id: key_id(name, &key.encode()),
-            key,
+            id: key_id(name, signature_type, public),
+            signature_type,
+            public: public.into(),
+            verifier,
         })
     }
 
@@ -120,7 +132,17 @@ impl NoteKey {
             return Err(NoteError::Key("expected three parts joined by plus signs"));
         };
         let key = crate::digest::decode_base64(key).ok_or(NoteError::Key("not base64"))?;
-        let parsed = NoteKey::of(name, KeyMaterial::parse(&key)?)?;
+        let (signature_type, public) = match key.split_first() {
+            Some((0x01, public)) => (SignatureType::Ed25519, public),
+            Some((0x04, public)) => (SignatureType::CosignatureV1, public),
+            Some((0x06, public)) => (SignatureType::MlDsa44, public),
+            _ => {
+                return Err(NoteError::Key(
+                    "only Ed25519 (0x01, 0x04) and ML-DSA-44 (0x06) keys are supported",
+                ));
+            }
+        };
+        let parsed = NoteKey::with_type(name, signature_type, public)?;
         if id != HEXLOWER.encode(&parsed.id.to_be_bytes()) {
             return Err(NoteError::Key("the key id does not belong to name and key"));
         }
@@ -132,32 +154,54 @@ impl NoteKey {
         &self.name
     }
 
-    /// The key itself.
-    pub fn material(&self) -> &KeyMaterial {
-        &self.key
+    /// How it signs.
+    pub fn signature_type(&self) -> SignatureType {
+        self.signature_type
     }
 
-    /// Do both wrap the same public key, whatever their names and types?
-    pub fn is_same_key(&self, other: &NoteKey) -> bool {
-        self.key.encode().get(1..) == other.key.encode().get(1..)
+    /// The public key, without name and type.
+    pub fn public(&self) -> &[u8] {
+        &self.public
     }
 
-    /// The line of a signature by this key.
-    pub(crate) fn signature_line(&self, signature: &[u8]) -> String {
-        let line = BASE64.encode(&[self.id.to_be_bytes().as_slice(), signature].concat());
-        format!("\u{2014} {} {line}\n", self.name)
+    /// Is `signature` this key's over `message`?
+    pub(crate) fn signed(&self, message: &[u8], signature: &[u8]) -> bool {
+        match &self.verifier {
+            Verifier::Ed25519(key) => ed25519_dalek::Signature::from_slice(signature)
+                .is_ok_and(|signature| key.verify_strict(message, &signature).is_ok()),
+            Verifier::MlDsa44(key) => ml_dsa::Signature::<MlDsa44>::try_from(signature)
+                .is_ok_and(|signature| key.verify_with_context(message, &[], &signature)),
+        }
+    }
+
+    /// The line that carries `signature` by this key.
+    pub(crate) fn line(&self, signature: &[u8]) -> String {
+        let base64 = BASE64.encode(&[self.id.to_be_bytes().as_slice(), signature].concat());
+        format!("\u{2014} {} {base64}\n", self.name)
+    }
+}
+
+/// Name, type and public key are what a key is.
+impl PartialEq for NoteKey {
+    fn eq(&self, other: &NoteKey) -> bool {
+        (&self.name, self.signature_type, &self.public)
+            == (&other.name, other.signature_type, &other.public)
+    }
+}
+
+impl Eq for NoteKey {}
+
+impl fmt::Debug for NoteKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "NoteKey({self})")
     }
 }
 
 impl fmt::Display for NoteKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let key = [&[self.signature_type.identifier()], self.public.as_slice()].concat();
         let id = HEXLOWER.encode(&self.id.to_be_bytes());
-        write!(
-            f,
-            "{}+{id}+{}",
-            self.name,
-            BASE64.encode(&self.key.encode())
-        )
+        write!(f, "{}+{id}+{}", self.name, BASE64.encode(&key))
     }
 }
 
@@ -165,11 +209,10 @@ fn is_name(name: &str) -> bool {
     !name.is_empty() && !name.contains(|c: char| c == '+' || c.is_whitespace() || c.is_control())
 }
 
-/// `key` begins with its type.
-fn key_id(name: &str, key: &[u8]) -> u32 {
+fn key_id(name: &str, signature_type: SignatureType, key: &[u8]) -> u32 {
     let mut hasher = Sha256::new();
     hasher.update(name);
-    hasher.update(b"\n");
+    hasher.update([b'\n', signature_type.identifier()]);
     hasher.update(key);
     let digest: [u8; 32] = hasher.finalize().into();
     let [a, b, c, d, ..] = digest;
@@ -185,10 +228,13 @@ pub struct Note<'a> {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct NoteSignature<'a> {
+pub(crate) struct NoteSignature<'a> {
     name: &'a str,
     id: u32,
-    bytes: Vec<u8>,
+    /// What follows the key id.
+    pub(crate) bytes: Vec<u8>,
+    /// The line it was read from, without its line break.
+    pub(crate) line: &'a str,
 }
 
 impl<'a> Note<'a> {
@@ -212,24 +258,22 @@ impl<'a> Note<'a> {
         let mut signatures = Vec::new();
         for line in lines.split('\n') {
             if signatures.len() == MAX_SIGNATURES {
-                return Err(NoteError::Malformed("more than 64 signatures"));
+                return Err(NoteError::Malformed("more than 128 signatures"));
             }
             signatures.push(signature(line).ok_or(NoteError::Malformed("bad signature line"))?);
         }
         Ok(Note { text, signatures })
     }
 
-    /// Does the Ed25519 key `key` sign this note? Signatures by other keys are ignored; a wrong one
-    /// by this key spoils the note.
+    /// Does `key`, which signs the text of notes (0x01), sign this one? Signatures by other keys
+    /// are ignored; a wrong one by this key spoils the note.
     pub fn verify(&self, key: &NoteKey) -> Result<(), NoteError> {
-        let KeyMaterial::Ed25519(public) = &key.key else {
-            return Err(NoteError::NoSignature(key.name.clone()));
-        };
+        if key.signature_type != SignatureType::Ed25519 {
+            return Err(NoteError::Key("it signs checkpoints, not notes"));
+        }
         let mut signed = false;
         for signature in self.signatures_by(key) {
-            let good = ed25519_dalek::Signature::from_slice(signature)
-                .is_ok_and(|bytes| public.verify_strict(self.text.as_bytes(), &bytes).is_ok());
-            if !good {
+            if !key.signed(self.text.as_bytes(), &signature.bytes) {
                 return Err(NoteError::BadSignature(key.name.clone()));
             }
             signed = true;
@@ -241,15 +285,26 @@ impl<'a> Note<'a> {
         }
     }
 
-    /// The signatures that name and id say are by `key`; none is verified.
-    pub(crate) fn signatures_by<'b>(
-        &'b self,
-        key: &'b NoteKey,
-    ) -> impl Iterator<Item = &'b [u8]> + 'b {
+    /// The signatures that name and key id say are by `key`.
+    pub(crate) fn signatures_by(&self, key: &NoteKey) -> impl Iterator<Item = &NoteSignature<'a>> {
         self.signatures
             .iter()
             .filter(|signature| signature.name == key.name && signature.id == key.id)
-            .map(|signature| signature.bytes.as_slice())
+    }
+
+    /// This note with those of its signature lines that are by `keys`, in their order, followed by
+    /// `more` lines.
+    pub fn with_signatures(&self, keys: &[&NoteKey], more: &str) -> String {
+        let mut note = format!("{}\n", self.text);
+        for signature in &self.signatures {
+            let by = |key: &&NoteKey| signature.name == key.name && signature.id == key.id;
+            if keys.iter().any(by) {
+                note.push_str(signature.line);
+                note.push('\n');
+            }
+        }
+        note.push_str(more);
+        note
     }
 }
 
@@ -262,6 +317,7 @@ fn signature(line: &str) -> Option<NoteSignature<'_>> {
         name,
         id,
         bytes: bytes.into(),
+        line,
     })
 }
 
@@ -270,9 +326,8 @@ pub fn sign(text: &str, name: &str, key: &SigningKey) -> Result<String, NoteErro
     if !text.ends_with('\n') {
         return Err(NoteError::Malformed("does not end in a line break"));
     }
-    let verifier = NoteKey::new(name, key.verifying_key())?;
-    let signature = key.sign(text.as_bytes()).to_bytes();
-    Ok(format!("{text}\n{}", verifier.signature_line(&signature)))
+    let line = NoteKey::new(name, key.verifying_key())?.line(&key.sign(text.as_bytes()).to_bytes());
+    Ok(format!("{text}\n{line}"))
 }
 
 #[cfg(test)]
@@ -349,7 +404,7 @@ mod tests {
             good.replace('\u{2014}', "-"),
             good.replace("a\n", "a\r\n"),
             good.clone() + "x\n",
-            good.clone() + &"\u{2014} s AAAAAAAA\n".repeat(64),
+            good.clone() + &"\u{2014} s AAAAAAAA\n".repeat(128),
         ] {
             assert!(Note::parse(bad.as_bytes()).is_err(), "{bad:?}");
         }

@@ -207,7 +207,7 @@ impl Policy {
             (None, None, Some(name)) => read(name).map_err(PolicyError::Trust)?,
             _ => return Err(PolicyError::TrustTwice),
         };
-        if trust.origins() != 1 {
+        if trust.logs().any(|key| key.name() != trust.log().name()) {
             return Err(PolicyError::Origins);
         }
         let log = LogTrust {
@@ -403,7 +403,7 @@ mod tests {
         let log = crate::cosignature::LogSigner::new("log.example", log).unwrap();
         let key = PrivateKey::generate(KeyAlgorithm::P256).unwrap();
         render(&NewPolicy {
-            trust: &log.trust_by_all_keys(),
+            trust: &log.trust_in_both_keys(),
             identity: "release",
             public_key: &key.public(),
             key_path: "keys/signing.key.pem",

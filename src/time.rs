@@ -27,6 +27,17 @@ impl Timestamp {
     pub fn millis(self) -> i64 {
         self.0.timestamp_millis()
     }
+
+    /// Whole seconds since 1970-01-01T00:00:00Z; out of range gives `None`.
+    pub fn from_seconds(seconds: u64) -> Option<Timestamp> {
+        let seconds = i64::try_from(seconds).ok()?;
+        DateTime::from_timestamp(seconds, 0).map(Timestamp)
+    }
+
+    /// Whole seconds since 1970-01-01T00:00:00Z; 0 for a time before it.
+    pub fn seconds(self) -> u64 {
+        u64::try_from(self.0.timestamp()).unwrap_or_default()
+    }
 }
 
 impl fmt::Display for Timestamp {

@@ -1,488 +1,588 @@
-//! What is trusted about logs (C2SP tlog-policy): their keys, their witnesses, and how many of these
-//! must agree. Text in, decision out; opens no file and knows no clock.
+//! What is trusted about logs (C2SP tlog-policy): their keys, their witnesses, and how many of them
+//! must agree. Bytes in, decision out; opens no file and knows no clock.
 
-use std::collections::{HashMap, HashSet};
 use std::fmt;
 
 use crate::checkpoint::{Checkpoint, CheckpointError, decimal};
-use crate::cosignature::{self, LogSigner, SignedAt};
-use crate::note::{KeyMaterial, Note, NoteError, NoteKey};
+use crate::cosignature::{self, LogSigner, Signed};
+use crate::note::{Note, NoteError, NoteKey, SignatureType};
 
 /// The logs that are trusted, and what a checkpoint of theirs must carry.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TlogPolicy {
-    logs: Vec<PolicyLog>,
-    witnesses: Vec<PolicyWitness>,
+    /// At least one.
+    first: TrustedLog,
+    more: Vec<TrustedLog>,
+    witnesses: Vec<Witness>,
     groups: Vec<Group>,
-    quorum: Quorum,
+    /// `None`: no cosignature is asked for.
+    quorum: Option<Member>,
 }
 
-/// A log that is trusted.
-#[derive(Clone, Debug, PartialEq)]
-pub struct PolicyLog {
+/// A key of a log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TrustedLog {
     pub key: NoteKey,
-    pub url: Option<String>,
+    /// Where the log is; opaque bytes.
+    url: Option<Vec<u8>>,
 }
 
-/// A witness that is known.
-#[derive(Clone, Debug, PartialEq)]
-pub struct PolicyWitness {
-    /// How the policy calls it.
-    pub name: String,
+/// A key of a witness.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Witness {
+    /// Its name in this policy: opaque bytes.
+    name: Vec<u8>,
     pub key: NoteKey,
-    /// The prefix to submit to (C2SP tlog-witness).
-    pub url: Option<String>,
+    /// Its submission prefix; opaque bytes.
+    url: Option<Vec<u8>>,
 }
 
-#[derive(Clone, Debug, PartialEq)]
+impl Witness {
+    /// Its name in this policy, for messages.
+    pub fn name(&self) -> String {
+        String::from_utf8_lossy(&self.name).into_owned()
+    }
+
+    /// Where it takes checkpoints (tlog-witness: the submission prefix).
+    pub fn url(&self) -> Option<&str> {
+        self.url
+            .as_deref()
+            .and_then(|url| std::str::from_utf8(url).ok())
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
 struct Group {
-    name: String,
-    /// How many members must agree.
-    threshold: usize,
+    name: Vec<u8>,
+    threshold: Threshold,
     members: Vec<Member>,
 }
 
-/// A place in the lists.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Threshold {
+    All,
+    Any,
+    Count(usize),
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Member {
     Witness(usize),
     Group(usize),
 }
 
-/// Who must have cosigned.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Quorum {
-    Nobody,
-    Of(Member),
-}
-
-/// Why a policy is refused.
+/// Why a policy is refused, and in which line.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("line {line}: {what}")]
+#[error("line {line}: {problem}")]
 pub struct TlogPolicyError {
-    /// Counted from 1; 0 is the whole file.
     pub line: usize,
-    pub what: String,
+    pub problem: TlogPolicyProblem,
 }
 
-/// A checkpoint that a policy accepts.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Accepted {
-    pub checkpoint: Checkpoint,
-    /// The keys of the log that signed it, and when, where that is said.
-    pub log: Vec<(NoteKey, SignedAt)>,
-    /// The witnesses that cosigned it, by their name in the policy, and when.
-    pub witnesses: Vec<(String, SignedAt)>,
+/// What is wrong with a policy.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum TlogPolicyProblem {
+    #[error("the file is larger than 1 MiB")]
+    TooLarge,
+    #[error("the file does not end in a line break")]
+    NoLineBreak,
+    #[error("it holds a control character")]
+    Control,
+    #[error("it does not begin with log, witness, group or quorum")]
+    Keyword,
+    #[error("expected `{0}`")]
+    Form(&'static str),
+    #[error("the key {0}")]
+    Key(#[from] NoteError),
+    #[error("the key is of a type that {0} do not sign with")]
+    KeyType(&'static str),
+    #[error("the key is that of another {0}")]
+    DuplicateKey(&'static str),
+    #[error("the name {0:?} is taken, or reserved")]
+    NameTaken(String),
+    #[error("{0:?} is not defined before")]
+    Undefined(String),
+    #[error("{0:?} is a member of a group already")]
+    MemberTwice(String),
+    #[error("the threshold must be all, any, or a number from 1 to the number of members")]
+    Threshold,
+    #[error("there is more than one quorum")]
+    QuorumTwice,
+    #[error("there is no quorum; `quorum none` asks for no witness")]
+    NoQuorum,
+    #[error("there is no log")]
+    NoLog,
+    #[error("there are more than 64 of this kind")]
+    TooMany,
 }
 
-/// The largest policy.
+/// The largest policy that is read.
 pub const MAX_TLOG_POLICY: usize = 1 << 20;
-/// The most logs, witnesses and groups, each. The specification asks for 32 at least.
-const MAX_NAMED: usize = 256;
+/// Of logs, witnesses and groups each; the specification asks for 32.
+const MAX_OF_A_KIND: usize = 64;
+
+/// Who signed a checkpoint.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Opened<'a> {
+    pub checkpoint: Checkpoint,
+    /// The keys of its log that signed it: at least one.
+    pub logs: Vec<(&'a NoteKey, Signed)>,
+    /// The witnesses that cosigned it, with their time.
+    pub witnesses: Vec<(&'a Witness, u64)>,
+    /// The witnesses that did not.
+    pub missing: Vec<&'a Witness>,
+    /// The newest time at which a quorum of witnesses vouched for this as the largest tree.
+    /// `None` without a quorum. The log's own clock never counts.
+    pub vouched: Option<u64>,
+}
 
 impl TlogPolicy {
     /// Trusts the log of `key`, without witnesses.
     pub fn of_log(key: NoteKey) -> TlogPolicy {
         TlogPolicy {
-            logs: vec![PolicyLog { key, url: None }],
+            first: TrustedLog { key, url: None },
+            more: Vec::new(),
             witnesses: Vec::new(),
             groups: Vec::new(),
-            quorum: Quorum::Nobody,
+            quorum: None,
         }
     }
 
-    /// The key by which the log is known: its Ed25519 key, if it has one.
+    /// The key of the log: the first that is listed.
     pub fn log(&self) -> &NoteKey {
-        let ed25519 = |log: &&PolicyLog| matches!(log.key.material(), KeyMaterial::Ed25519(_));
-        match self.logs.iter().find(ed25519).or(self.logs.first()) {
-            Some(log) => &log.key,
-            None => unreachable!("a policy without a log is not made"),
-        }
+        &self.first.key
     }
 
-    /// All logs.
-    pub fn logs(&self) -> &[PolicyLog] {
-        &self.logs
+    /// The keys of all logs that are trusted.
+    pub fn logs(&self) -> impl Iterator<Item = &NoteKey> {
+        std::iter::once(&self.first)
+            .chain(&self.more)
+            .map(|log| &log.key)
     }
 
-    /// All witnesses.
-    pub fn witnesses(&self) -> &[PolicyWitness] {
+    /// The witnesses, in the order of the file.
+    pub fn witnesses(&self) -> &[Witness] {
         &self.witnesses
     }
 
-    /// How many logs there are; a log may have several keys.
-    pub fn origins(&self) -> usize {
-        let names: HashSet<&str> = self.logs.iter().map(|log| log.key.name()).collect();
-        names.len()
-    }
-
-    /// Does a checkpoint need cosignatures?
+    /// Does it ask for cosignatures?
     pub fn asks_for_witnesses(&self) -> bool {
-        self.quorum != Quorum::Nobody
+        self.quorum.is_some()
     }
 
-    /// The same logs, and no witness asked for.
+    /// This policy for the one log whose key is `key`, which it must list: that key first, and the
+    /// other keys of the same origin. `None` if it does not list it.
+    pub fn for_log(&self, key: &NoteKey) -> Option<TlogPolicy> {
+        let all = || std::iter::once(&self.first).chain(&self.more);
+        let first = all().find(|log| log.key == *key)?.clone();
+        let more = all().filter(|log| log.key != *key && log.key.name() == key.name());
+        Some(TlogPolicy {
+            more: more.cloned().collect(),
+            first,
+            ..self.clone()
+        })
+    }
+
+    /// This policy with no quorum. What it opens may be a view that the log shows to nobody else:
+    /// for those who ask witnesses for cosignatures, never for those who rely on the log.
     #[must_use]
-    pub fn without_witnesses(&self) -> TlogPolicy {
+    pub fn without_quorum(&self) -> TlogPolicy {
         TlogPolicy {
-            logs: self.logs.clone(),
-            witnesses: Vec::new(),
-            groups: Vec::new(),
-            quorum: Quorum::Nobody,
+            quorum: None,
+            ..self.clone()
         }
     }
 
     /// Opens a checkpoint, which must carry every signature that this policy asks for.
     pub fn open(&self, note: &[u8]) -> Result<Checkpoint, CheckpointError> {
-        Ok(self.accept(note)?.checkpoint)
+        Ok(self.examine(note)?.checkpoint)
     }
 
-    /// The same, with everything that was found on it. A wrong signature by a key that the policy
-    /// knows spoils the note.
-    pub fn accept(&self, bytes: &[u8]) -> Result<Accepted, CheckpointError> {
-        let note = Note::parse(bytes)?;
-        let checkpoint = Checkpoint::parse(note.text);
-        if let Err(error) = checkpoint {
-            // Whose it is matters more than what is wrong with it.
-            for log in &self.logs {
-                note.verify(&log.key)?;
-            }
-            return Err(error);
-        }
-        let checkpoint = checkpoint?;
-        let mut log = Vec::new();
-        for trusted in &self.logs {
-            match cosignature::verify(&note, &checkpoint, &trusted.key) {
-                Ok(at) => log.push((trusted.key.clone(), at)),
-                Err(NoteError::NoSignature(_)) => {}
-                Err(error) => return Err(error.into()),
-            }
-        }
-        let Some((first, _)) = log.first() else {
-            return Err(NoteError::NoSignature(self.log().name().into()).into());
-        };
-        if let Some((other, _)) = log.iter().find(|(key, _)| key.name() != checkpoint.origin) {
+    /// The same, and says who signed it.
+    pub fn examine(&self, note: &[u8]) -> Result<Opened<'_>, CheckpointError> {
+        let note = Note::parse(note)?;
+        let checkpoint = Checkpoint::parse(note.text)?;
+        if self.logs().all(|log| log.name() != checkpoint.origin) {
             return Err(CheckpointError::Origin {
                 found: checkpoint.origin,
-                expected: other.name().into(),
+                expected: self.log().name().into(),
             });
         }
-        debug_assert_eq!(first.name(), checkpoint.origin);
-        // A log that is listed with an Ed25519 and an ML-DSA-44 key signs with both: else breaking
-        // one algorithm would be enough. Of several keys of one kind, as in a rotation, one will do.
-        let kind = |key: &NoteKey| std::mem::discriminant(key.material());
-        for trusted in &self.logs {
-            let key = &trusted.key;
-            let same = key.name() == checkpoint.origin;
-            if same && !log.iter().any(|(signed, _)| kind(signed) == kind(key)) {
-                let what = format!("{} ({})", key.name(), key.material().name());
-                return Err(NoteError::NoSignature(what).into());
+        let mut logs = Vec::new();
+        for key in self.logs().filter(|log| log.name() == checkpoint.origin) {
+            match cosignature::verify(&note, &checkpoint, key)? {
+                Signed::Not => {}
+                signed => logs.push((key, signed)),
             }
         }
-        let mut witnesses = Vec::new();
-        let mut signed = HashSet::new();
-        for (place, witness) in self.witnesses.iter().enumerate() {
-            match cosignature::verify(&note, &checkpoint, &witness.key) {
-                // A witness says when: without a time it says nothing about other trees.
-                Ok(None) => return Err(NoteError::BadSignature(witness.name.clone()).into()),
-                Ok(at) => {
-                    witnesses.push((witness.name.clone(), at));
-                    signed.insert(place);
-                }
-                Err(NoteError::NoSignature(_)) => {}
-                Err(error) => return Err(error.into()),
-            }
+        if logs.is_empty() {
+            return Err(NoteError::NoSignature(checkpoint.origin).into());
         }
-        if let Quorum::Of(quorum) = self.quorum
-            && !self.agrees(quorum, &signed)
-        {
-            return Err(CheckpointError::Quorum {
-                quorum: self.name(quorum).into(),
-                signed: witnesses.into_iter().map(|(name, _)| name).collect(),
-                missing: self
-                    .witnesses
-                    .iter()
-                    .enumerate()
-                    .filter(|(place, _)| !signed.contains(place))
-                    .map(|(_, witness)| witness.name.clone())
-                    .collect(),
-            });
-        }
-        Ok(Accepted {
-            checkpoint,
-            log,
-            witnesses,
-        })
-    }
-
-    /// The newest time at which the quorum vouches that `accepted` was the largest tree: what it says
-    /// about freshness. `None` if the policy asks for no witness.
-    pub fn fresh_at(&self, accepted: &Accepted) -> Option<u64> {
-        let Quorum::Of(quorum) = self.quorum else {
-            return None;
-        };
-        let mut times: Vec<u64> = accepted
-            .witnesses
-            .iter()
-            .filter_map(|(_, at)| *at)
-            .collect();
-        times.sort_unstable();
-        times.dedup();
-        times.into_iter().rev().find(|time| {
-            let named = |name: &str| {
-                accepted
-                    .witnesses
-                    .iter()
-                    .any(|(witness, at)| witness == name && at.is_some_and(|at| at >= *time))
-            };
-            let signed = self.witnesses.iter().enumerate();
-            let signed = signed.filter(|(_, witness)| named(&witness.name));
-            self.agrees(quorum, &signed.map(|(place, _)| place).collect())
-        })
-    }
-
-    /// Groups name only what stands before them: this ends.
-    fn agrees(&self, member: Member, signed: &HashSet<usize>) -> bool {
-        match member {
-            Member::Witness(place) => signed.contains(&place),
-            Member::Group(place) => self.groups.get(place).is_some_and(|group| {
-                let members = group.members.iter();
-                let agreeing = members.filter(|member| self.agrees(**member, signed));
-                agreeing.count() >= group.threshold
-            }),
-        }
-    }
-
-    fn name(&self, member: Member) -> &str {
-        let name = match member {
-            Member::Witness(place) => self.witnesses.get(place).map(|witness| &witness.name),
-            Member::Group(place) => self.groups.get(place).map(|group| &group.name),
-        };
-        name.map_or("none", String::as_str)
-    }
-
-    /// Reads a policy. Names and addresses must be UTF-8; what else the specification allows is read.
-    pub fn parse(bytes: &[u8]) -> Result<TlogPolicy, TlogPolicyError> {
-        let whole = |what: &str| TlogPolicyError {
-            line: 0,
-            what: what.into(),
-        };
-        if bytes.len() > MAX_TLOG_POLICY {
-            return Err(whole("larger than 1 MiB"));
-        }
-        let text = std::str::from_utf8(bytes).map_err(|_| whole("not UTF-8"))?;
-        let body = match text.strip_suffix('\n') {
-            Some(body) => body,
-            None if text.is_empty() => text,
-            None => return Err(whole("the last line does not end in a line break")),
-        };
-        let mut parser = Parser::default();
-        for (number, line) in (1..).zip(body.split('\n')) {
-            parser
-                .line(line)
-                .map_err(|what| TlogPolicyError { line: number, what })?;
-        }
-        let Some(quorum) = parser.quorum else {
-            return Err(whole(
-                "there is no quorum line; `quorum none` asks for no witness",
-            ));
-        };
-        if parser.logs.is_empty() {
-            return Err(whole(
-                "there is no log line: nothing could ever be accepted",
-            ));
-        }
-        Ok(TlogPolicy {
-            logs: parser.logs,
-            witnesses: parser.witnesses,
-            groups: parser.groups,
-            quorum,
-        })
-    }
-}
-
-impl fmt::Display for TlogPolicy {
-    /// The file.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let url =
-            |url: &Option<String>| url.as_ref().map_or(String::new(), |url| format!(" {url}"));
-        for log in &self.logs {
-            writeln!(f, "log {}{}", log.key, url(&log.url))?;
-        }
+        let (mut witnesses, mut missing, mut times) = (Vec::new(), Vec::new(), Vec::new());
+        let mut vouching = Vec::new();
         for witness in &self.witnesses {
-            let PolicyWitness { name, key, url: at } = witness;
-            writeln!(f, "witness {name} {key}{}", url(at))?;
+            let time = match cosignature::verify(&note, &checkpoint, &witness.key)? {
+                Signed::At(time) => Some(time),
+                Signed::Not | Signed::Untimed => None,
+            };
+            match time {
+                Some(time) => witnesses.push((witness, time)),
+                None => missing.push(witness),
+            }
+            times.push(time);
+            // A policy may ask for a second key of the log by listing it as a witness; it is right
+            // about the tree, and its clock is still the log's.
+            let own = witness.key.name() == checkpoint.origin;
+            vouching.push(time.map(|time| if own { u64::MAX } else { time }));
         }
+        let mut vouched = None;
+        if let Some(quorum) = self.quorum {
+            if self.met(quorum, &times).is_none() {
+                return Err(CheckpointError::Quorum {
+                    needed: self.describe(quorum),
+                    signed: names(witnesses.iter().map(|(witness, _)| *witness)),
+                    missing: names(missing.iter().copied()),
+                });
+            }
+            vouched = self.met(quorum, &vouching).filter(|time| *time != u64::MAX);
+        }
+        Ok(Opened {
+            checkpoint,
+            logs,
+            witnesses,
+            missing,
+            vouched,
+        })
+    }
+
+    /// The newest time that `member` as a whole vouches for: of a group that asks for k, the k-th
+    /// newest of its members' times.
+    fn met(&self, member: Member, times: &[Option<u64>]) -> Option<u64> {
+        // Groups name only what stands before them: one pass suffices, however deep they nest.
+        let mut groups: Vec<Option<u64>> = Vec::new();
         for group in &self.groups {
-            write!(f, "group {} {}", group.name, group.threshold)?;
-            for member in &group.members {
-                write!(f, " {}", self.name(*member))?;
-            }
-            writeln!(f)?;
+            let mut met: Vec<u64> = group
+                .members
+                .iter()
+                .filter_map(|member| time_of(*member, times, &groups))
+                .collect();
+            met.sort_unstable_by(|a, b| b.cmp(a));
+            groups.push(met.get(group.needed().saturating_sub(1)).copied());
         }
-        writeln!(
-            f,
-            "quorum {}",
-            match self.quorum {
-                Quorum::Nobody => "none",
-                Quorum::Of(quorum) => self.name(quorum),
-            }
-        )
+        time_of(member, times, &groups)
+    }
+
+    fn name(&self, member: Member) -> &[u8] {
+        let name = match member {
+            Member::Witness(index) => self.witnesses.get(index).map(|witness| &witness.name),
+            Member::Group(index) => self.groups.get(index).map(|group| &group.name),
+        };
+        name.map_or(&[], Vec::as_slice)
+    }
+
+    /// What a member asks for, one level deep.
+    fn describe(&self, member: Member) -> String {
+        let name = |member| String::from_utf8_lossy(self.name(member)).into_owned();
+        match member {
+            Member::Group(index) => self.groups.get(index).map_or_else(String::new, |group| {
+                let members: Vec<String> = group.members.iter().map(|one| name(*one)).collect();
+                format!("{} of {}", group.needed(), members.join(", "))
+            }),
+            Member::Witness(_) => name(member),
+        }
     }
 }
 
 impl LogSigner {
-    /// Trusts the log by both of its keys: what to give to others.
-    pub fn trust_by_all_keys(&self) -> TlogPolicy {
-        let keys = [self.verifier(), self.ml_dsa_verifier()];
-        let log = |key: &NoteKey| PolicyLog {
-            key: key.clone(),
-            url: None,
-        };
+    /// Trusts the checkpoints that this signs with its Ed25519 key.
+    pub fn trust(&self) -> TlogPolicy {
+        TlogPolicy::of_log(self.keys()[0].clone())
+    }
+
+    /// Trusts the checkpoints that this signs with both of its keys. By the specification, any listed
+    /// log key is enough; so the second one stands as a witness, and makes the quorum.
+    pub fn trust_in_both_keys(&self) -> TlogPolicy {
         TlogPolicy {
-            logs: keys.into_iter().map(log).collect(),
+            witnesses: vec![Witness {
+                name: OWN.into(),
+                key: self.keys()[1].clone(),
+                url: None,
+            }],
+            quorum: Some(Member::Witness(0)),
             ..self.trust()
         }
     }
+}
 
-    /// Trusts exactly the checkpoints that this signs.
-    pub fn trust(&self) -> TlogPolicy {
-        TlogPolicy::of_log(self.verifier().clone())
+/// How a log's ML-DSA-44 key is called among the witnesses.
+const OWN: &str = "log-ml-dsa-44";
+
+impl Group {
+    fn needed(&self) -> usize {
+        match self.threshold {
+            Threshold::All => self.members.len(),
+            Threshold::Any => 1,
+            Threshold::Count(count) => count,
+        }
     }
 }
 
+fn time_of(member: Member, witnesses: &[Option<u64>], groups: &[Option<u64>]) -> Option<u64> {
+    match member {
+        Member::Witness(index) => witnesses.get(index).copied().flatten(),
+        Member::Group(index) => groups.get(index).copied().flatten(),
+    }
+}
+
+fn names<'a>(witnesses: impl Iterator<Item = &'a Witness>) -> Vec<String> {
+    witnesses.map(Witness::name).collect()
+}
+
+/// What a quorum line says.
+#[derive(Clone, Copy)]
+enum Quorum {
+    None,
+    Of(Member),
+}
+
+/// What was read so far.
 #[derive(Default)]
-struct Parser {
-    logs: Vec<PolicyLog>,
-    witnesses: Vec<PolicyWitness>,
+struct Reading {
+    logs: Vec<TrustedLog>,
+    witnesses: Vec<Witness>,
     groups: Vec<Group>,
-    names: HashMap<String, Member>,
-    used: HashSet<String>,
+    used: Vec<Member>,
     quorum: Option<Quorum>,
 }
 
-impl Parser {
-    fn line(&mut self, line: &str) -> Result<(), String> {
-        if line.contains(|c: char| c.is_ascii_control() && c != '\t') {
-            return Err("holds a control character".into());
+impl TlogPolicy {
+    /// Reads a policy file. It must name a log.
+    pub fn parse(bytes: &[u8]) -> Result<TlogPolicy, TlogPolicyError> {
+        let fail = |line, problem| TlogPolicyError { line, problem };
+        if bytes.len() > MAX_TLOG_POLICY {
+            return Err(fail(1, TlogPolicyProblem::TooLarge));
         }
-        let words: Vec<&str> = line
-            .split([' ', '\t'])
-            .filter(|word| !word.is_empty())
-            .collect();
-        match words.as_slice() {
-            [] => Ok(()),
-            [first, ..] if first.starts_with('#') => Ok(()),
-            ["log", key] => self.log(key, None),
-            ["log", key, url] => self.log(key, Some(url)),
-            ["witness", name, key] => self.witness(name, key, None),
-            ["witness", name, key, url] => self.witness(name, key, Some(url)),
-            ["group", name, threshold, members @ ..] => self.group(name, threshold, members),
-            ["quorum", name] => self.quorum(name),
-            [first, ..] => Err(format!(
-                "is none of `log <vkey> [<url>]`, `witness <name> <vkey> [<url>]`, \
-                 `group <name> all|any|<k> <name>…` and `quorum <name>|none`: it begins with {first:?}"
-            )),
+        let mut reading = Reading::default();
+        let mut number = 0;
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            number += 1;
+            let end = rest.iter().position(|byte| *byte == b'\n');
+            let end = end.ok_or(fail(number, TlogPolicyProblem::NoLineBreak))?;
+            let (line, after) = rest.split_at(end);
+            rest = after.get(1..).unwrap_or_default();
+            reading
+                .line(line)
+                .map_err(|problem| fail(number, problem))?;
         }
+        let quorum = reading
+            .quorum
+            .ok_or(fail(number, TlogPolicyProblem::NoQuorum))?;
+        let mut logs = reading.logs.into_iter();
+        let first = logs.next().ok_or(fail(number, TlogPolicyProblem::NoLog))?;
+        Ok(TlogPolicy {
+            first,
+            more: logs.collect(),
+            witnesses: reading.witnesses,
+            groups: reading.groups,
+            quorum: match quorum {
+                Quorum::None => None,
+                Quorum::Of(member) => Some(member),
+            },
+        })
     }
 
-    fn log(&mut self, key: &str, url: Option<&&str>) -> Result<(), String> {
-        let key = NoteKey::parse(key).map_err(|error| format!("the log's key {error}"))?;
-        if matches!(key.material(), KeyMaterial::CosignatureV1(_)) {
-            return Err("the key is a witness's (0x04), not a log's".into());
-        }
-        if self.logs.iter().any(|log| log.key.is_same_key(&key)) {
-            return Err("two logs have this key".into());
-        }
-        full(&self.logs)?;
-        self.logs.push(PolicyLog {
-            key,
-            url: url.map(|url| (*url).into()),
-        });
-        Ok(())
-    }
-
-    fn witness(&mut self, name: &str, key: &str, url: Option<&&str>) -> Result<(), String> {
-        let key = NoteKey::parse(key).map_err(|error| format!("the witness's key {error}"))?;
-        if matches!(key.material(), KeyMaterial::Ed25519(_)) {
-            return Err("the key signs notes (0x01), and a witness cosigns (0x04 or 0x06)".into());
-        }
-        if self
-            .witnesses
-            .iter()
-            .any(|witness| witness.key.is_same_key(&key))
-        {
-            return Err("two witnesses have this key".into());
-        }
-        full(&self.witnesses)?;
-        self.define(name, Member::Witness(self.witnesses.len()))?;
-        self.witnesses.push(PolicyWitness {
-            name: name.into(),
-            key,
-            url: url.map(|url| (*url).into()),
-        });
-        Ok(())
-    }
-
-    fn group(&mut self, name: &str, threshold: &str, members: &[&str]) -> Result<(), String> {
-        let mut places = Vec::new();
-        for member in members {
-            let place = self.find(member)?;
-            if !self.used.insert((*member).into()) {
-                return Err(format!("{member:?} is a member already"));
-            }
-            places.push(place);
-        }
-        let count = places.len();
-        let threshold = match threshold {
-            "any" => Some(1),
-            "all" => Some(count),
-            number => decimal(number).and_then(|number| usize::try_from(number).ok()),
+    /// The file's text, without comments; [`TlogPolicy::parse`] gives this policy again.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut text = Vec::new();
+        let mut line = |items: &[&[u8]]| {
+            let items: Vec<&[u8]> = items
+                .iter()
+                .copied()
+                .filter(|item| !item.is_empty())
+                .collect();
+            text.extend(items.join(&b' '));
+            text.push(b'\n');
         };
-        let threshold = threshold.filter(|threshold| (1..=count).contains(threshold));
-        let threshold =
-            threshold.ok_or_else(|| format!("expected all, any or a number from 1 to {count}"))?;
-        full(&self.groups)?;
-        self.define(name, Member::Group(self.groups.len()))?;
-        self.groups.push(Group {
-            name: name.into(),
-            threshold,
-            members: places,
-        });
-        Ok(())
-    }
-
-    fn quorum(&mut self, name: &str) -> Result<(), String> {
-        let quorum = match name {
-            "none" => Quorum::Nobody,
-            name => Quorum::Of(self.find(name)?),
-        };
-        match self.quorum.replace(quorum) {
-            None => Ok(()),
-            Some(_) => Err("there is a quorum line already".into()),
+        for log in std::iter::once(&self.first).chain(&self.more) {
+            let url = log.url.as_deref().unwrap_or_default();
+            line(&[b"log", log.key.to_string().as_bytes(), url]);
         }
-    }
-
-    fn find(&self, name: &str) -> Result<Member, String> {
-        let member = self.names.get(name).copied();
-        member.ok_or_else(|| format!("{name:?} is no witness or group that was defined before"))
-    }
-
-    fn define(&mut self, name: &str, member: Member) -> Result<(), String> {
-        if name == "none" {
-            return Err("\"none\" stands for no quorum and cannot be a name".into());
+        for witness in &self.witnesses {
+            let url = witness.url.as_deref().unwrap_or_default();
+            line(&[
+                b"witness",
+                &witness.name,
+                witness.key.to_string().as_bytes(),
+                url,
+            ]);
         }
-        match self.names.insert(name.into(), member) {
-            None => Ok(()),
-            Some(_) => Err(format!("{name:?} is defined already")),
+        for group in &self.groups {
+            let threshold = match group.threshold {
+                Threshold::All => "all".to_owned(),
+                Threshold::Any => "any".to_owned(),
+                Threshold::Count(count) => count.to_string(),
+            };
+            let mut items: Vec<&[u8]> = vec![b"group", &group.name, threshold.as_bytes()];
+            items.extend(group.members.iter().map(|member| self.name(*member)));
+            line(&items);
         }
+        line(&[
+            b"quorum",
+            self.quorum.map_or(b"none", |quorum| self.name(quorum)),
+        ]);
+        text
     }
 }
 
-fn full<T>(list: &[T]) -> Result<(), String> {
-    if list.len() < MAX_NAMED {
+impl fmt::Display for TlogPolicy {
+    /// The file's text; bytes that are not UTF-8 are replaced.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&String::from_utf8_lossy(&self.encode()))
+    }
+}
+
+impl Reading {
+    fn line(&mut self, line: &[u8]) -> Result<(), TlogPolicyProblem> {
+        let forbidden = |byte: &u8| (*byte < b' ' && *byte != b'\t') || *byte == 0x7F;
+        if line.iter().any(forbidden) {
+            return Err(TlogPolicyProblem::Control);
+        }
+        let items: Vec<&[u8]> = line
+            .split(|byte| matches!(byte, b' ' | b'\t'))
+            .filter(|item| !item.is_empty())
+            .collect();
+        match items.as_slice() {
+            [] => Ok(()),
+            [first, ..] if first.starts_with(b"#") => Ok(()),
+            [b"log", rest @ ..] => self.log(rest),
+            [b"witness", rest @ ..] => self.witness(rest),
+            [b"group", rest @ ..] => self.group(rest),
+            [b"quorum", rest @ ..] => self.quorum(rest),
+            _ => Err(TlogPolicyProblem::Keyword),
+        }
+    }
+
+    fn log(&mut self, items: &[&[u8]]) -> Result<(), TlogPolicyProblem> {
+        let (key, url) = match items {
+            [key] => (key, None),
+            [key, url] => (key, Some(url.to_vec())),
+            _ => return Err(TlogPolicyProblem::Form("log <vkey> [<url>]")),
+        };
+        let key = vkey(key)?;
+        if key.signature_type() == SignatureType::CosignatureV1 {
+            return Err(TlogPolicyProblem::KeyType("logs"));
+        }
+        bounded(&self.logs)?;
+        if self.logs.iter().any(|log| log.key.public() == key.public()) {
+            return Err(TlogPolicyProblem::DuplicateKey("log"));
+        }
+        self.logs.push(TrustedLog { key, url });
+        Ok(())
+    }
+
+    fn witness(&mut self, items: &[&[u8]]) -> Result<(), TlogPolicyProblem> {
+        let (name, key, url) = match items {
+            [name, key] => (name, key, None),
+            [name, key, url] => (name, key, Some(url.to_vec())),
+            _ => return Err(TlogPolicyProblem::Form("witness <name> <vkey> [<url>]")),
+        };
+        let key = vkey(key)?;
+        if key.signature_type() == SignatureType::Ed25519 {
+            return Err(TlogPolicyProblem::KeyType("witnesses"));
+        }
+        bounded(&self.witnesses)?;
+        let public = |witness: &Witness| witness.key.public() == key.public();
+        if self.witnesses.iter().any(public) {
+            return Err(TlogPolicyProblem::DuplicateKey("witness"));
+        }
+        let name = self.new_name(name)?;
+        self.witnesses.push(Witness { name, key, url });
+        Ok(())
+    }
+
+    fn group(&mut self, items: &[&[u8]]) -> Result<(), TlogPolicyProblem> {
+        let [name, threshold, names @ ..] = items else {
+            let form = "group <name> all|any|<k> <name>...";
+            return Err(TlogPolicyProblem::Form(form));
+        };
+        bounded(&self.groups)?;
+        let name = self.new_name(name)?;
+        let mut members = Vec::new();
+        for name in names {
+            let member = self.member(name)?;
+            if self.used.contains(&member) {
+                return Err(TlogPolicyProblem::MemberTwice(shown(name)));
+            }
+            self.used.push(member);
+            members.push(member);
+        }
+        let threshold = match *threshold {
+            b"all" => Threshold::All,
+            b"any" => Threshold::Any,
+            number => {
+                let number = std::str::from_utf8(number).ok().and_then(decimal);
+                let number = number.and_then(|number| usize::try_from(number).ok());
+                Threshold::Count(number.ok_or(TlogPolicyProblem::Threshold)?)
+            }
+        };
+        let group = Group {
+            name,
+            threshold,
+            members,
+        };
+        if !(1..=group.members.len()).contains(&group.needed()) {
+            return Err(TlogPolicyProblem::Threshold);
+        }
+        self.groups.push(group);
+        Ok(())
+    }
+
+    fn quorum(&mut self, items: &[&[u8]]) -> Result<(), TlogPolicyProblem> {
+        let [name] = items else {
+            return Err(TlogPolicyProblem::Form("quorum <name>|none"));
+        };
+        if self.quorum.is_some() {
+            return Err(TlogPolicyProblem::QuorumTwice);
+        }
+        self.quorum = Some(match *name {
+            b"none" => Quorum::None,
+            name => Quorum::Of(self.member(name)?),
+        });
+        Ok(())
+    }
+
+    fn member(&self, name: &[u8]) -> Result<Member, TlogPolicyProblem> {
+        let witness = self.witnesses.iter().position(|one| one.name == name);
+        let group = self.groups.iter().position(|one| one.name == name);
+        witness
+            .map(Member::Witness)
+            .or(group.map(Member::Group))
+            .ok_or_else(|| TlogPolicyProblem::Undefined(shown(name)))
+    }
+
+    fn new_name(&self, name: &[u8]) -> Result<Vec<u8>, TlogPolicyProblem> {
+        if name == b"none" || self.member(name).is_ok() {
+            return Err(TlogPolicyProblem::NameTaken(shown(name)));
+        }
+        Ok(name.into())
+    }
+}
+
+fn vkey(text: &[u8]) -> Result<NoteKey, TlogPolicyProblem> {
+    let text = std::str::from_utf8(text).map_err(|_| NoteError::Key("not UTF-8"))?;
+    Ok(NoteKey::parse(text)?)
+}
+
+fn bounded<T>(of_a_kind: &[T]) -> Result<(), TlogPolicyProblem> {
+    if of_a_kind.len() < MAX_OF_A_KIND {
         Ok(())
     } else {
-        Err(format!("more than {MAX_NAMED} of a kind"))
+        Err(TlogPolicyProblem::TooMany)
     }
+}
+
+fn shown(name: &[u8]) -> String {
+    String::from_utf8_lossy(name).chars().take(80).collect()
 }

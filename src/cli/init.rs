@@ -90,7 +90,7 @@ pub(super) fn run(args: &InitArgs, global: &Global, output: &Output) -> Outcome 
     let log_signer = LogSigner::new(&origin, *log)
         .map_err(|error| Failure::because(format!("--origin {origin}"), &error))?;
     let text = render(&NewPolicy {
-        trust: &log_signer.trust_by_all_keys(),
+        trust: &log_signer.trust_in_both_keys(),
         identity: identity.as_str(),
         public_key: &signing.public(),
         key_path: SIGNING_KEY,

@@ -108,7 +108,7 @@ fn signer(
     let key = reader.log(&config.resolve(path), output)?;
     let signer = LogSigner::new(trusted.name(), *key)
         .map_err(|error| Failure::because("the log's origin", &error))?;
-    if signer.verifier() != trusted {
+    if signer.keys().into_iter().all(|key| key != trusted) {
         return Err(Failure::error(
             "the log key is not the one that the policy trusts",
         ));

@@ -14,6 +14,7 @@ use super::Global;
 use super::failure::{Failure, FailureKind};
 
 /// Where results and remarks go.
+#[derive(Clone)]
 pub(super) struct Output {
     pub(super) json: bool,
     quiet: bool,

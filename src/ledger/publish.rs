@@ -95,7 +95,10 @@ fn publish_with(
         size: edge.size(),
         root: edge.root()?,
     };
-    let mut note = publisher.signer.sign(&checkpoint, (publisher.clock)())?;
+    // A clock that was set back does not make the log contradict itself.
+    let previous = store.read(CHECKPOINT, MAX_NOTE as u64)?.unwrap_or_default();
+    let now = (publisher.clock)();
+    let mut note = publisher.signer.sign_after(&previous, &checkpoint, now)?;
     if let Some(cosigners) = publisher.cosigners {
         let log = Log::at(store, checkpoint.clone(), note.clone().into_bytes());
         note = cosigners.cosign(&note, &|old| Ok(log.consistency(old)?.0))?;

@@ -51,7 +51,7 @@ impl<'a> Writer<'a> {
     ) -> Writer<'a> {
         Writer {
             store,
-            trust: trust.without_witnesses(),
+            trust: trust.without_quorum(),
             asked: trust,
             publisher,
             index: None,

@@ -31,3 +31,4 @@ mod tampering;
 mod tidy;
 mod tlog_policy;
 mod tour;
+mod witness;

@@ -13,13 +13,14 @@ const LAYERS: &[&[&str]] = &[
         "checkpoint",
         "cosignature",
         "tlog_policy",
+        "witness",
         "envelope",
     ],
     &["statement", "ledger"],
     &["bundle", "oms", "policy"],
     &["verify"],
     &["gate", "report"],
-    &["source"],
+    &["source", "client", "server"],
     &["cli"],
 ];
 

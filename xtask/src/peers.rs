@@ -13,6 +13,8 @@ pub(crate) struct Peers {
     pub(crate) directory: PathBuf,
     /// No sources beside the project, so no binary: its tests cannot run.
     pub(crate) without_tlogcheck: bool,
+    /// Peers in Go that could not be built here; their tests are skipped.
+    pub(crate) without: Vec<&'static str>,
 }
 
 /// Installs what is missing. What it cannot install it names; the tests that need it then fail.
@@ -28,9 +30,11 @@ pub(crate) fn ensure(root: &Path) -> Result<Peers, Failure> {
     } else {
         build_tlogcheck(&tlogcheck, &directory)?;
     }
+    let without = go_peers(root, &directory, without_tlogcheck)?;
     Ok(Peers {
         directory,
         without_tlogcheck,
+        without,
     })
 }
 
@@ -151,11 +155,63 @@ fn build_tlogcheck(sources: &Path, directory: &Path) -> Result<(), Failure> {
     .map_err(|failure| failure.hint("needs the Debian package golang-golang-x-mod-dev"))
 }
 
+/// Witnesses and verifiers in Go. ML-DSA-44 came with Go 1.27, which lies in the venv; modules come
+/// from Go's proxy, checked against its checksum database.
+fn go_peers(
+    root: &Path,
+    directory: &Path,
+    without_tlogcheck: bool,
+) -> Result<Vec<&'static str>, Failure> {
+    let directory = fs::canonicalize(directory).map_err(|error| cannot_write(directory, &error))?;
+    let find = "import sysconfig; print(sysconfig.get_paths()['purelib'] + '/go/bin/go')";
+    let go = process::capture(Command::new(python(&directory)).args(["-c", find]))?;
+    let go = String::from_utf8_lossy(&go).trim().to_owned();
+    let go = || {
+        let mut go = Command::new(&go);
+        go.env("GOTOOLCHAIN", "local").env("GOBIN", &directory);
+        go
+    };
+    let mut omniwitness = go();
+    omniwitness.args(["install", OMNIWITNESS]);
+    let mut client = go();
+    client
+        .args(["build", "-mod=readonly", "-o"])
+        .arg(directory.join("witness-client"))
+        .arg(".")
+        .current_dir(root.join("tests/peers/witness-client"));
+    let mut tlogcheck = go();
+    tlogcheck
+        .args(["build", "-o"])
+        .arg(directory.join("tlogcheck-mldsa"))
+        .arg(".")
+        .current_dir(if without_tlogcheck {
+            root.to_path_buf()
+        } else {
+            root.join(TLOGCHECK_SOURCES)
+        })
+        .env("GO111MODULE", "off")
+        .env("GOPATH", "/usr/share/gocode");
+    let mut without = Vec::new();
+    for (name, mut build) in [
+        ("omniwitness", omniwitness),
+        ("witness-client", client),
+        ("tlogcheck-mldsa", tlogcheck),
+    ] {
+        if let Err(failure) = process::run(&mut build) {
+            eprintln!("{failure}\npeers: no {name}: the tests that need it are skipped");
+            without.push(name);
+        }
+    }
+    Ok(without)
+}
+
 fn cannot_write(path: &Path, error: &std::io::Error) -> Failure {
     Failure::new(format!("cannot write {}: {error}", path.display()))
 }
 
 const REQUIREMENTS: &str = "tests/peers/requirements.txt";
+const OMNIWITNESS: &str =
+    "github.com/transparency-dev/witness/cmd/omniwitness@v0.0.0-20260720115447-2e1c6971d19e";
 const TLOGCHECK_SOURCES: &str = "../shared/tools/tlogcheck";
 
 const PACKAGES: &[Package] = &[

@@ -1,7 +1,13 @@
 //! `ledger`: read, prove and check a transparency log.
 
 mod append;
+mod checkpoint;
+#[cfg(feature = "http")]
+mod cosign;
+mod policy;
 mod publish;
+#[cfg(feature = "server")]
+mod witness;
 
 use std::path::PathBuf;
 
@@ -32,18 +38,19 @@ use crate::tlog_policy::TlogPolicy;
   weighbridge ledger show 0
   weighbridge ledger prove 0 --out model.tlog-proof
   weighbridge ledger append record.dsse
+  weighbridge ledger policy                what others need to trust this log
   weighbridge ledger fsck
   weighbridge ledger --dir ./log --log-key 'origin+id+key' fsck    any C2SP tlog-tiles log")]
 pub(super) struct LedgerArgs {
     /// The ledger; unless given, the one that the policy names
     #[arg(long, global = true, value_name = "DIR")]
     dir: Option<PathBuf>,
-    /// The log's key, as origin+id+key; unless given, what the policy trusts
+    /// The log's key, as origin+id+key; unless given, the one that the policy trusts
     #[arg(long, global = true, value_name = "VKEY")]
     log_key: Option<String>,
-    /// A trust policy (C2SP tlog-policy): the log's keys, its witnesses and their quorum
-    #[arg(long, global = true, value_name = "FILE", conflicts_with = "log_key")]
-    trust: Option<PathBuf>,
+    /// A tlog-policy: the log's keys, its witnesses and how many must agree
+    #[arg(long, global = true, value_name = "FILE")]
+    trust: Vec<PathBuf>,
     #[command(subcommand)]
     verb: LedgerVerb,
 }
@@ -67,10 +74,17 @@ enum LedgerVerb {
         #[arg(long, conflicts_with = "raw")]
         manifest: bool,
     },
-    /// Print the signed checkpoint
+    /// Print the signed checkpoint, and who signed it
     Checkpoint,
-    /// Print the trust policy in force (C2SP tlog-policy): what to give to those who verify
+    /// Print the tlog-policy in force: what one gives to others who shall trust this log
     Policy,
+    /// Ask the witnesses of the policy to cosign the newest checkpoint, and publish it with what
+    /// they answer
+    #[cfg(feature = "http")]
+    Cosign(cosign::CosignArgs),
+    /// Run a witness: cosign the checkpoints of other logs as long as they only grow
+    #[cfg(feature = "server")]
+    Witness(witness::WitnessArgs),
     /// Prove that a record is in the log, or that an older log is a prefix of this one
     Prove {
         /// The record's index
@@ -103,22 +117,24 @@ enum LedgerVerb {
 }
 
 pub(super) fn run(args: &LedgerArgs, global: &Global, output: &Output) -> Outcome {
-    let writing = matches!(args.verb, LedgerVerb::Append(_) | LedgerVerb::Publish(_));
-    if writing && (args.dir.is_some() || args.log_key.is_some() || args.trust.is_some()) {
-        return Err(Failure::error(
-            "what is written goes to the ledger of the policy; --dir and --log-key do not apply",
-        ));
-    }
+    let elsewhere = args.dir.is_some() || args.log_key.is_some() || !args.trust.is_empty();
     match &args.verb {
-        LedgerVerb::Append(append) => return append::run(append, &Config::load(global)?, output),
-        LedgerVerb::Publish(publish) => {
-            return publish::run(publish, &Config::load(global)?, output);
+        LedgerVerb::Append(_) | LedgerVerb::Publish(_) if elsewhere => {
+            return Err(Failure::error(
+                "what is written goes to the ledger of the policy; --dir, --log-key and --trust do not apply",
+            ));
         }
+        LedgerVerb::Append(own) => return append::run(own, &Config::load(global)?, output),
+        LedgerVerb::Publish(own) => return publish::run(own, &Config::load(global)?, output),
         _ => {}
+    }
+    // A witness has no ledger: its trust files say which logs it knows.
+    #[cfg(feature = "server")]
+    if let LedgerVerb::Witness(own) = &args.verb {
+        return witness::run(own, &args.trust, output);
     }
     let (store, trust) = place(args, global)?;
     match &args.verb {
-        LedgerVerb::Append(_) | LedgerVerb::Publish(_) => Ok(2),
         LedgerVerb::Init => init(args, global, output),
         LedgerVerb::Log => list(&Log::open(&store, &trust)?, output),
         LedgerVerb::Show {
@@ -126,25 +142,13 @@ pub(super) fn run(args: &LedgerArgs, global: &Global, output: &Output) -> Outcom
             raw,
             manifest,
         } => show(&store, &trust, *index, (*raw, *manifest), output),
-        LedgerVerb::Checkpoint => {
-            let log = Log::open(&store, &trust)?;
-            if output.json {
-                let checkpoint = log.checkpoint();
-                output.document(&json!({
-                    "origin": checkpoint.origin,
-                    "size": checkpoint.size,
-                    "root": checkpoint.root.to_string(),
-                    "note": String::from_utf8_lossy(log.note()),
-                }))?;
-            } else {
-                output.data(&String::from_utf8_lossy(log.note()))?;
-            }
-            Ok(0)
-        }
-        LedgerVerb::Policy => {
-            output.data(&trust.to_string())?;
-            Ok(0)
-        }
+        LedgerVerb::Checkpoint => checkpoint::run(&store, &trust, output),
+        LedgerVerb::Policy => policy::run(&trust, output),
+        #[cfg(feature = "http")]
+        LedgerVerb::Cosign(own) => cosign::run(own, &store, &trust, output),
+        #[cfg(feature = "server")]
+        LedgerVerb::Witness(_) => Ok(2),
+        LedgerVerb::Append(_) | LedgerVerb::Publish(_) => Ok(2),
         LedgerVerb::Prove {
             index,
             consistency,
@@ -171,9 +175,9 @@ pub(super) fn run(args: &LedgerArgs, global: &Global, output: &Output) -> Outcom
     }
 }
 
-/// Where the ledger is and whose key it must be signed by.
+/// Where the ledger is, and who must have signed its checkpoints.
 fn place(args: &LedgerArgs, global: &Global) -> Result<(DirectoryStore, TlogPolicy), Failure> {
-    let trusts = args.log_key.is_some() || args.trust.is_some();
+    let trusts = args.log_key.is_some() || !args.trust.is_empty();
     let config = match &args.dir {
         Some(_) if trusts => None,
         _ => Some(Config::load(global)?),
@@ -183,23 +187,35 @@ fn place(args: &LedgerArgs, global: &Global) -> Result<(DirectoryStore, TlogPoli
         .clone()
         .or_else(|| config.as_ref().map(Config::ledger));
     let directory = directory.ok_or_else(|| Failure::error("no ledger was given"))?;
-    let trust = match (&args.log_key, &args.trust, &config) {
-        (None, Some(path), _) => context::trust_policy(path)?.0,
-        (Some(text), _, _) => {
-            let key = NoteKey::parse(text);
-            TlogPolicy::of_log(key.map_err(|error| Failure::because("--log-key", &error))?)
+    let key = args.log_key.as_ref().map(|text| NoteKey::parse(text));
+    let key = key
+        .transpose()
+        .map_err(|error| Failure::because("--log-key", &error))?;
+    let trust = match (args.trust.as_slice(), key, &config) {
+        ([], Some(key), _) => TlogPolicy::of_log(key),
+        ([], None, Some(config)) => config.policy.log.trust.clone(),
+        ([], None, None) => return Err(Failure::error("no log key was given")),
+        ([file], key, _) => {
+            let trust = policy::read(file)?;
+            // Of several logs in the file, the first is meant unless --log-key names another.
+            let key = key.unwrap_or_else(|| trust.log().clone());
+            trust.for_log(&key).ok_or_else(|| {
+                Failure::error(format!("{} does not list --log-key", file.display()))
+            })?
         }
-        (None, None, Some(config)) => config.policy.log.trust.clone(),
-        (None, None, None) => return Err(Failure::error("no log key was given")),
+        _ => {
+            return Err(Failure::error("--trust was given twice")
+                .hint("only `ledger witness` takes several trust files"));
+        }
     };
     Ok((DirectoryStore::new(&directory), trust))
 }
 
 fn init(args: &LedgerArgs, global: &Global, output: &Output) -> Outcome {
     let config = Config::load(global)?;
-    if args.dir.is_some() || args.log_key.is_some() {
+    if args.dir.is_some() || args.log_key.is_some() || !args.trust.is_empty() {
         return Err(Failure::error(
-            "ledger init makes the ledger of the policy; --dir and --log-key do not apply",
+            "ledger init makes the ledger of the policy; --dir, --log-key and --trust do not apply",
         ));
     }
     let signing = config

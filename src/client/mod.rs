@@ -1,0 +1,4 @@
+//! Talking to servers of the ledger's world: one file per protocol. Opens a connection only where
+//! the caller asks for one.
+
+pub mod witness;

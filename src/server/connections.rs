@@ -1,0 +1,134 @@
+//! Connections of a public server: bounded in number, in silence and in life, so that clients that
+//! send nothing, or a byte at a time, do not keep others out. Knows no protocol.
+
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::{Instant, Sleep};
+
+/// A listening socket whose connections are bounded.
+#[derive(Debug)]
+pub struct Connections {
+    listener: TcpListener,
+    open: Arc<AtomicUsize>,
+}
+
+/// One connection.
+#[derive(Debug)]
+pub struct Connection {
+    stream: TcpStream,
+    silence: Pin<Box<Sleep>>,
+    end: Instant,
+    open: Arc<AtomicUsize>,
+}
+
+const MAX_CONNECTIONS: usize = 512;
+/// Without a byte.
+const SILENCE: Duration = Duration::from_secs(15);
+/// However busy.
+const LIFE: Duration = Duration::from_secs(600);
+
+impl Connections {
+    /// Of this socket.
+    pub fn new(listener: TcpListener) -> Connections {
+        Connections {
+            listener,
+            open: Arc::default(),
+        }
+    }
+}
+
+impl axum::serve::Listener for Connections {
+    type Io = Connection;
+    type Addr = SocketAddr;
+
+    async fn accept(&mut self) -> (Connection, SocketAddr) {
+        loop {
+            let Ok((stream, address)) = self.listener.accept().await else {
+                // Out of file descriptors, mostly: they come back as connections end.
+                tokio::time::sleep(Duration::from_millis(50)).await;
+                continue;
+            };
+            if self.open.load(Ordering::Relaxed) >= MAX_CONNECTIONS {
+                drop(stream);
+                continue;
+            }
+            self.open.fetch_add(1, Ordering::Relaxed);
+            _ = stream.set_nodelay(true);
+            let now = Instant::now();
+            let connection = Connection {
+                stream,
+                silence: Box::pin(tokio::time::sleep_until(now + SILENCE)),
+                end: now + LIFE,
+                open: Arc::clone(&self.open),
+            };
+            return (connection, address);
+        }
+    }
+
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.open.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Connection {
+    /// Something moved, or the time for that is up.
+    fn watch<T>(
+        &mut self,
+        context: &mut Context<'_>,
+        progress: Poll<io::Result<T>>,
+    ) -> Poll<io::Result<T>> {
+        if progress.is_ready() {
+            let deadline = (Instant::now() + SILENCE).min(self.end);
+            self.silence.as_mut().reset(deadline);
+            return progress;
+        }
+        match self.silence.as_mut().poll(context) {
+            Poll::Ready(()) => Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
+            Poll::Pending => Poll::Pending,
+        }
+    }
+}
+
+impl AsyncRead for Connection {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let progress = Pin::new(&mut self.stream).poll_read(context, buffer);
+        self.watch(context, progress)
+    }
+}
+
+impl AsyncWrite for Connection {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let progress = Pin::new(&mut self.stream).poll_write(context, bytes);
+        self.watch(context, progress)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}
