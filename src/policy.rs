@@ -11,6 +11,7 @@ use serde::Deserialize;
 
 use crate::digest::Sha256;
 use crate::key::{KeyError, PublicKey};
+use crate::ledger::{Location, StoreError};
 use crate::note::{NoteError, NoteKey};
 use crate::statement::{Kind, Role, Text, TextError};
 use crate::time::Timestamp;
@@ -30,8 +31,10 @@ pub struct Policy {
 pub struct LogTrust {
     /// Its key, whose name is the log's origin, and its witnesses.
     pub trust: TlogPolicy,
-    /// Where the ledger is, relative to the policy file.
-    pub path: String,
+    /// Where the ledger is; a path is relative to the policy file.
+    pub path: Location,
+    /// The database that holds its slots, if not the ledger itself.
+    pub slots: Option<String>,
 }
 
 /// A key and what it may speak for.
@@ -80,6 +83,8 @@ pub enum PolicyError {
     Toml(#[from] toml::de::Error),
     #[error("version {0} is not known; this program reads version 1")]
     Version(i64),
+    #[error("log.path {0}")]
+    LogPath(#[from] StoreError),
     #[error("log.key {0}")]
     LogKey(#[from] NoteError),
     #[error("identity {name:?}: its public key {source}")]
@@ -126,6 +131,7 @@ struct RawPolicy {
 struct RawLog {
     key: String,
     path: String,
+    slots: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -178,7 +184,8 @@ impl Policy {
         }
         let log = LogTrust {
             trust: TlogPolicy::of_log(NoteKey::parse(&raw.log.key)?),
-            path: raw.log.path,
+            path: Location::parse(&raw.log.path)?,
+            slots: raw.log.slots,
         };
         let identities = identities(raw.identity)?;
         let gate = gate(raw.gate, &identities)?;

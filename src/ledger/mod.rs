@@ -28,7 +28,7 @@ use crate::note::NoteError;
 pub use proof::{ProofFileError, TlogProof};
 pub use reader::Log;
 pub use sequencer::{Appended, append, create};
-pub use store::{Created, DirectoryStore, Store, StoreError};
+pub use store::{Created, DirectoryStore, Location, Store, StoreError};
 
 /// Why a ledger cannot be read or written.
 #[derive(Debug, thiserror::Error)]

@@ -14,6 +14,7 @@ const VERBS: &[&[&str]] = &[
     &["record", "release"],
     &["gate"],
     &["ledger"],
+    &["ledger", "probe"],
     &["oms"],
     &["completions"],
 ];

@@ -1,5 +1,7 @@
 //! `ledger`: read, prove and check a transparency log.
 
+mod probe;
+
 use std::path::PathBuf;
 
 use clap::Subcommand;
@@ -17,7 +19,7 @@ use crate::gate;
 use crate::ledger::fsck::{FsckReport, Problem, Slots, fsck};
 use crate::ledger::proof::MAX_PROOF;
 use crate::ledger::tile::MAX_ENTRY;
-use crate::ledger::{self, DirectoryStore, Log, Store, TlogProof};
+use crate::ledger::{self, Location, Log, Store, TlogProof};
 use crate::note::NoteKey;
 use crate::statement::{Record, Statement, Text};
 use crate::tlog_policy::TlogPolicy;
@@ -29,11 +31,16 @@ use crate::tlog_policy::TlogPolicy;
   weighbridge ledger show 0
   weighbridge ledger prove 0 --out model.tlog-proof
   weighbridge ledger fsck
-  weighbridge ledger --dir ./log --log-key 'origin+id+key' fsck    any C2SP tlog-tiles log")]
+  weighbridge ledger --ledger ./log --log-key 'origin+id+key' fsck    any C2SP tlog-tiles log")]
 pub(super) struct LedgerArgs {
-    /// The ledger; unless given, the one that the policy names
-    #[arg(long, global = true, value_name = "DIR")]
-    dir: Option<PathBuf>,
+    /// The ledger: a directory, s3://…, gs://…, az://… or https://… (to read); unless given, the
+    /// one that the policy names
+    #[arg(long, alias = "dir", global = true, value_name = "LOCATION")]
+    ledger: Option<String>,
+    /// The database that holds the ledger's slots; unless given, the one that the policy names, if
+    /// any
+    #[arg(long, global = true, value_name = "postgres://…")]
+    slots: Option<String>,
     /// The log's key, as origin+id+key; unless given, the one that the policy trusts
     #[arg(long, global = true, value_name = "VKEY")]
     log_key: Option<String>,
@@ -83,6 +90,7 @@ enum LedgerVerb {
         #[arg(long, value_name = "FILE")]
         entry: Option<PathBuf>,
     },
+    Probe(probe::ProbeArgs),
     /// Recompute everything from the entries, and name what is wrong
     Fsck {
         /// The ledger is a copy for reading, or of another program: it has no commit slots
@@ -92,17 +100,24 @@ enum LedgerVerb {
 }
 
 pub(super) fn run(args: &LedgerArgs, global: &Global, output: &Output) -> Outcome {
-    let (store, trust) = place(args, global)?;
     match &args.verb {
-        LedgerVerb::Init => init(args, global, output),
-        LedgerVerb::Log => list(&Log::open(&store, &trust)?, output),
+        LedgerVerb::Init => return init(args, global, output),
+        LedgerVerb::Probe(probe) => return probe::run(probe, args, global, output),
+        _ => {}
+    }
+    let (store, trust) = place(args, global)?;
+    let store = &*store;
+    match &args.verb {
+        // Done above: they need no ledger that is there.
+        LedgerVerb::Init | LedgerVerb::Probe(_) => Ok(0),
+        LedgerVerb::Log => list(&Log::open(store, &trust)?, output),
         LedgerVerb::Show {
             index,
             raw,
             manifest,
-        } => show(&store, &trust, *index, (*raw, *manifest), output),
+        } => show(store, &trust, *index, (*raw, *manifest), output),
         LedgerVerb::Checkpoint => {
-            let log = Log::open(&store, &trust)?;
+            let log = Log::open(store, &trust)?;
             if output.json {
                 let checkpoint = log.checkpoint();
                 output.document(&json!({
@@ -121,8 +136,8 @@ pub(super) fn run(args: &LedgerArgs, global: &Global, output: &Output) -> Outcom
             consistency,
             out,
         } => match (index, consistency) {
-            (_, Some(old)) => prove_consistency(&store, &trust, *old, output),
-            (Some(index), None) => prove(&store, &trust, *index, out.as_ref(), output),
+            (_, Some(old)) => prove_consistency(store, &trust, *old, output),
+            (Some(index), None) => prove(store, &trust, *index, out.as_ref(), output),
             (None, None) => Err(Failure::error("name a record, or --consistency SIZE")),
         },
         LedgerVerb::Verify { receipt, entry } => {
@@ -137,22 +152,17 @@ pub(super) fn run(args: &LedgerArgs, global: &Global, output: &Output) -> Outcom
             } else {
                 Slots::Required
             };
-            check(&store, &trust, slots, output)
+            check(store, &trust, slots, output)
         }
     }
 }
 
-/// Where the ledger is and whose key it must be signed by.
-fn place(args: &LedgerArgs, global: &Global) -> Result<(DirectoryStore, TlogPolicy), Failure> {
-    let config = match (&args.dir, &args.log_key) {
+/// The ledger, and whose key it must be signed by.
+fn place(args: &LedgerArgs, global: &Global) -> Result<(Box<dyn Store>, TlogPolicy), Failure> {
+    let config = match (&args.ledger, &args.log_key) {
         (Some(_), Some(_)) => None,
         _ => Some(Config::load(global)?),
     };
-    let directory = args
-        .dir
-        .clone()
-        .or_else(|| config.as_ref().map(Config::ledger));
-    let directory = directory.ok_or_else(|| Failure::error("no ledger was given"))?;
     let trust = match (&args.log_key, &config) {
         (Some(text), _) => {
             let key = NoteKey::parse(text);
@@ -161,14 +171,39 @@ fn place(args: &LedgerArgs, global: &Global) -> Result<(DirectoryStore, TlogPoli
         (None, Some(config)) => config.policy.log.trust.clone(),
         (None, None) => return Err(Failure::error("no log key was given")),
     };
-    Ok((DirectoryStore::new(&directory), trust))
+    let store = store(
+        args.ledger.as_deref(),
+        args,
+        config.as_ref(),
+        trust.log().name(),
+    )?;
+    Ok((store, trust))
+}
+
+/// The ledger at the location that was typed, or else the policy's.
+fn store(
+    typed: Option<&str>,
+    args: &LedgerArgs,
+    config: Option<&Config>,
+    origin: &str,
+) -> Result<Box<dyn Store>, Failure> {
+    let location = match (typed, config) {
+        (Some(text), _) => Location::parse(text).map_err(context::store_failure)?,
+        (None, Some(config)) => config.location(),
+        (None, None) => return Err(Failure::error("no ledger was given")),
+    };
+    // Slots of the policy belong to the policy's ledger.
+    let of_policy = config.filter(|_| typed.is_none());
+    let of_policy = of_policy.and_then(|config| config.policy.log.slots.clone());
+    let slots = args.slots.clone().or(of_policy);
+    context::open(&location, slots.as_deref(), origin)
 }
 
 fn init(args: &LedgerArgs, global: &Global, output: &Output) -> Outcome {
     let config = Config::load(global)?;
-    if args.dir.is_some() || args.log_key.is_some() {
+    if args.ledger.is_some() || args.log_key.is_some() || args.slots.is_some() {
         return Err(Failure::error(
-            "ledger init makes the ledger of the policy; --dir and --log-key do not apply",
+            "ledger init makes the ledger of the policy; --ledger, --slots and --log-key do not apply",
         ));
     }
     let signing = config
@@ -180,17 +215,20 @@ fn init(args: &LedgerArgs, global: &Global, output: &Output) -> Outcome {
     let path = crate::cli::keys::required(path, "log key", "name it as log_key in [signing]")?;
     let passphrase = crate::cli::keys::PassphraseArgs::default();
     let key = passphrase.reader().log(&path, output)?;
-    let store = DirectoryStore::new(&config.ledger());
+    let store = context::new_store(&config)?;
     let created = {
         let signer = LogSigner::new(config.policy.log.trust.log().name(), *key);
         let signer = signer.map_err(|error| Failure::because(path.display(), &error))?;
-        ledger::create(&store, &signer, context::now())?
+        let directory = store
+            .directory()
+            .ok_or_else(|| Failure::error(format!("{} cannot be written to yet", store.place())))?;
+        ledger::create(directory, &signer, context::now())?
     };
     let what = match created {
         ledger::Created::New => "made",
         ledger::Created::Exists => "is there already:",
     };
-    output.say(format!("{what} {}", store.root().display()));
+    output.say(format!("{what} {}", store.place()));
     Ok(0)
 }
 
