@@ -387,6 +387,9 @@ impl Checker<'_> {
                     self.note(key, "is left over from a writer that was killed");
                 }
                 _ if key.starts_with("_commit/") => {}
+                _ if key.starts_with("_probe/") => {
+                    self.note(key, "is left of a probe of the store, and can be removed");
+                }
                 _ if key.starts_with("blob/") => self.blob(&key),
                 _ if key.starts_with("tile/") => self.other_tile(&key),
                 _ => self.problem(key, "does not belong into a ledger"),

@@ -2,13 +2,17 @@
 //! are overloaded or late. A real server stands behind the proxy that does the harm.
 
 use std::io::{Read, Write};
-use std::net::TcpListener;
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use weighbridge::ledger::{Created, Store, StoreError};
+use weighbridge::ledger::store::postgres::SlotsInPostgres;
+use weighbridge::ledger::{Created, DirectoryStore, Store, StoreError};
 
 use crate::ledger_stores::{at, fresh};
 use crate::servers::{self, Fault, FaultProxy, Options};
+use crate::support::Workspace;
 
 use Fault::{AnswerLost, Delay, DoneButStatus, RequestLost, Status};
 
@@ -110,6 +114,82 @@ fn a_server_that_is_down_is_an_error_and_a_refusal_is_one_at_once() {
     proxy.all_happened();
     // None of it was done.
     assert_eq!(store.create("_commit/0", b"mine").unwrap(), Created::New);
+}
+
+/// A proxy in front of a database that passes everything on, until a message with the bytes it waits
+/// for has been answered: then the answer is lost, and the connection.
+fn cutting(server: u16) -> (u16, Arc<Mutex<Option<Vec<u8>>>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let trigger = Arc::new(Mutex::new(None));
+    let shared = trigger.clone();
+    std::thread::spawn(move || {
+        for client in listener.incoming() {
+            let client = client.unwrap();
+            let server = TcpStream::connect(("127.0.0.1", server)).unwrap();
+            let cut = Arc::new(AtomicBool::new(false));
+            let (to_server, to_client) = (server.try_clone().unwrap(), client.try_clone().unwrap());
+            let (trigger, seen) = (shared.clone(), cut.clone());
+            std::thread::spawn(move || {
+                pump(client, to_server, |bytes| {
+                    let mut waiting = trigger.lock().unwrap();
+                    let wanted = waiting.as_ref();
+                    let here = wanted.is_some_and(|wanted: &Vec<u8>| {
+                        bytes.windows(wanted.len()).any(|part| part == wanted)
+                    });
+                    if here {
+                        *waiting = None;
+                        seen.store(true, Ordering::SeqCst);
+                    }
+                    true
+                });
+            });
+            std::thread::spawn(move || {
+                pump(server, to_client, |_| !cut.load(Ordering::SeqCst));
+            });
+        }
+    });
+    (port, trigger)
+}
+
+/// Passes bytes on until `goes_on` says no; then both ends are closed.
+fn pump(mut from: TcpStream, mut to: TcpStream, mut goes_on: impl FnMut(&[u8]) -> bool) {
+    let mut buffer = [0; 1 << 16];
+    while let Ok(read @ 1..) = from.read(&mut buffer) {
+        if !goes_on(&buffer[..read]) || to.write_all(&buffer[..read]).is_err() {
+            break;
+        }
+    }
+    _ = from.shutdown(Shutdown::Both);
+    _ = to.shutdown(Shutdown::Both);
+}
+
+#[test]
+fn a_slot_in_a_database_whose_answer_is_lost_is_ones_own() {
+    let Some(server) = servers::postgres() else {
+        return;
+    };
+    let (port, trigger) = cutting(server.port);
+    let workspace = Workspace::new();
+    let rest = Box::new(DirectoryStore::new(workspace.root()));
+    let url = format!("postgres://tester:tester-secret@127.0.0.1:{port}/postgres");
+    let store = SlotsInPostgres::new(rest, &url, "faults.example", &[]).unwrap();
+    store.create_table().unwrap();
+    for number in 0..5 {
+        let key = format!("_commit/{number:020}");
+        let mine = format!("the bytes of writer {number}");
+        *trigger.lock().unwrap() = Some(mine.clone().into_bytes());
+        assert_eq!(store.create(&key, mine.as_bytes()).unwrap(), Created::New);
+        assert!(trigger.lock().unwrap().is_none(), "nothing was cut");
+        let other = format!("what writer {number} is too late with");
+        *trigger.lock().unwrap() = Some(other.clone().into_bytes());
+        assert_eq!(
+            store.create(&key, other.as_bytes()).unwrap(),
+            Created::Exists
+        );
+        assert!(trigger.lock().unwrap().is_none(), "nothing was cut");
+        assert_eq!(store.read(&key, 100).unwrap().unwrap(), mine.as_bytes());
+    }
 }
 
 /// A web server that gives one answer after the other, and then none.
