@@ -15,7 +15,7 @@ fuzz_target!(|data: &[u8]| {
         return;
     };
     assert!(text.contains("closed_world"));
-    assert!(text.contains(&policy.log.key.to_string()) || text.contains('\\'));
+    assert!(text.contains(&policy.log.trust.log().to_string()) || text.contains('\\'));
 
     let roles_are_held = |roles: &[Role]| {
         let held = |role: &Role| {

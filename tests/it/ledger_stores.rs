@@ -417,6 +417,79 @@ fn a_ledger_in_a_bucket_is_read() {
 }
 
 #[test]
+fn a_ledger_with_its_slots_in_a_database_is_checked() {
+    let Some(server) = servers::postgres() else {
+        return;
+    };
+    let workspace = Workspace::released();
+    let policy = String::from_utf8(workspace.read("weighbridge.toml")).unwrap();
+    let (_, rest) = policy.split_once("key = \"").unwrap();
+    let (origin, _) = rest.split_once('+').unwrap();
+    let url = format!("postgres://tester@127.0.0.1:{}/postgres", server.port);
+    let store = slots(
+        server,
+        directory(&workspace, "ledger"),
+        "127.0.0.1",
+        "",
+        origin,
+    )
+    .unwrap();
+    store.create_table().unwrap();
+    let files = DirectoryStore::new(&workspace.path("ledger"));
+    for key in files.list("_commit/").unwrap() {
+        let bytes = files.read(&key, 1 << 20).unwrap().unwrap();
+        assert_eq!(store.create(&key, &bytes).unwrap(), Created::New);
+    }
+    std::fs::remove_dir_all(workspace.path("ledger/_commit")).unwrap();
+    let run = |args: &[&str]| -> Run {
+        let mut command = workspace.command(args);
+        command
+            .env("PGPASSWORD", "tester-secret")
+            .output()
+            .unwrap()
+            .into()
+    };
+    run(&["ledger", "fsck"]).exits(1);
+    run(&["ledger", "--slots", &url, "fsck"])
+        .exits(0)
+        .says("is sound");
+    let slots = format!("[log]\nslots = \"{url}\"");
+    workspace.write("weighbridge.toml", policy.replace("[log]", &slots));
+    run(&["ledger", "fsck"]).exits(0).says("is sound");
+    run(&["gate", "model"]).exits(0);
+    let probe = run(&["ledger", "probe"]).exits(0);
+    assert_eq!(probe.stdout.matches("holds").count(), 18, "{probe:?}");
+    // The slots are asked for where the policy says that they are.
+    psql(
+        server,
+        &format!("DELETE FROM weighbridge_slots WHERE log = '{origin}'"),
+    );
+    run(&["ledger", "fsck"]).exits(1);
+}
+
+/// Where removing is forbidden a probe leaves its keys, which are no damage.
+#[test]
+fn what_a_probe_leaves_is_no_damage() {
+    let workspace = Workspace::released();
+    workspace.write("ledger/_probe/0123/one", "the first writer");
+    workspace
+        .run(["ledger", "fsck"])
+        .exits(0)
+        .says("left of a probe");
+}
+
+#[test]
+fn a_bucket_that_is_not_there_is_no_place_for_a_ledger() {
+    let Some(server) = servers::ceph() else {
+        return;
+    };
+    let store = at("s3://no-such-bucket/a", &servers::s3(server.port));
+    let error = probe::require(&*store).unwrap_err();
+    assert!(matches!(error, StoreError::NotWritable { .. }), "{error}");
+    assert!(error.to_string().contains("NoSuchBucket"), "{error}");
+}
+
+#[test]
 fn a_ledger_behind_a_web_server_is_read_and_not_written() {
     let workspace = Workspace::released();
     let Some(server) = servers::files(workspace.root()) else {

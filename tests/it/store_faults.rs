@@ -154,7 +154,7 @@ fn cutting(server: u16) -> (u16, Arc<Mutex<Option<Vec<u8>>>>) {
 
 /// Passes bytes on until `goes_on` says no; then both ends are closed.
 fn pump(mut from: TcpStream, mut to: TcpStream, mut goes_on: impl FnMut(&[u8]) -> bool) {
-    let mut buffer = [0; 1 << 16];
+    let mut buffer = [0; 1 << 14];
     while let Ok(read @ 1..) = from.read(&mut buffer) {
         if !goes_on(&buffer[..read]) || to.write_all(&buffer[..read]).is_err() {
             break;

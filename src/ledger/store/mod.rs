@@ -97,7 +97,7 @@ pub enum StoreError {
     Runtime(String),
 }
 
-#[cfg(any(feature = "http", feature = "postgres"))]
+#[cfg(feature = "http")]
 impl StoreError {
     fn remote(store: &dyn Store, operation: &'static str, key: &str, why: String) -> StoreError {
         StoreError::Remote {
