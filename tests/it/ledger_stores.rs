@@ -526,6 +526,49 @@ fn a_ledger_behind_a_web_server_is_read_and_not_written() {
     workspace.run(["ledger", "probe", &place]).exits(2);
 }
 
+/// Over TLS, by the roots of the system: with the authority among them, and without.
+#[test]
+fn the_certificate_of_a_server_is_verified() {
+    let workspace = Workspace::released();
+    let Some(server) = servers::files_over_tls(workspace.root()) else {
+        return;
+    };
+    let key = String::from_utf8(workspace.read("weighbridge.toml")).unwrap();
+    let key = key
+        .split_once("key = \"")
+        .unwrap()
+        .1
+        .split_once('"')
+        .unwrap()
+        .0;
+    let root = server.directory.join("root.crt");
+    let port = server.port;
+    for (place, host) in [
+        (format!("https://localhost:{port}/ledger"), "localhost"),
+        ("s3://ledger".to_owned(), "localhost"),
+        (format!("https://127.0.0.1:{port}/ledger"), "127.0.0.1"),
+        ("s3://ledger".to_owned(), "127.0.0.1"),
+    ] {
+        let run = |roots: Option<&Path>| -> Run {
+            let args = ["ledger", "--ledger", &place, "--log-key", key, "checkpoint"];
+            let mut command = workspace.command(args);
+            command.envs(servers::s3(port));
+            command.env("AWS_ENDPOINT_URL", format!("https://{host}:{port}"));
+            command.envs(roots.map(|roots| ("SSL_CERT_FILE", roots)));
+            command.output().unwrap().into()
+        };
+        // The certificate is for the name and not for the number.
+        if host == "localhost" {
+            run(Some(&root))
+                .exits(0)
+                .says(key.split('+').next().unwrap());
+        } else {
+            run(Some(&root)).exits(2).says("certificate");
+        }
+        run(None).exits(2).says("certificate");
+    }
+}
+
 #[test]
 fn no_message_shows_a_credential() {
     let Some(server) = servers::ceph() else {

@@ -288,6 +288,38 @@ pub(crate) fn files(directory: &Path) -> Option<Server> {
     tool("python3").then(|| serve(port, &[&["python3"], &options[..]].concat()))
 }
 
+/// The same over TLS, with a certificate for `localhost` by the authority in `root.crt`.
+pub(crate) fn files_over_tls(directory: &Path) -> Option<Server> {
+    if !tool("python3") || !tool("openssl") {
+        return None;
+    }
+    let port = free_port();
+    let (text, directory) = (port.to_string(), directory.to_str().unwrap());
+    Some(serve(
+        port,
+        &["bash", "-euc", TLS_FILES, "sh", &text, directory],
+    ))
+}
+
+const TLS_FILES: &str = r#"
+openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 \
+    -subj /CN=tests -keyout root.key -out root.crt
+openssl req -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -subj /CN=localhost \
+    -keyout server.key -out server.csr
+printf 'subjectAltName=DNS:localhost\n' >san
+openssl x509 -req -in server.csr -CA root.crt -CAkey root.key -CAcreateserial -days 2 \
+    -extfile san -out server.crt
+exec python3 -c '
+import functools, http.server, ssl, sys
+files = functools.partial(http.server.SimpleHTTPRequestHandler, directory=sys.argv[2])
+server = http.server.ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), files)
+context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+context.load_cert_chain("server.crt", "server.key")
+server.socket = context.wrap_socket(server.socket, server_side=True)
+server.serve_forever()
+' "$1" "$2"
+"#;
+
 /// What happens to one request on its way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fault {

@@ -88,7 +88,11 @@ async fn ask(client: &Client, method: Method, url: &str) -> Result<Response, Str
             .send();
         let (error, again) = match tokio::time::timeout(limit(0), request).await {
             Err(_) => ("the server does not answer".to_owned(), true),
-            Ok(Err(error)) => (chain(&error.without_url()), true),
+            Ok(Err(error)) => {
+                let why = chain(&error.without_url());
+                let again = !is_distrust(&why);
+                (why, again)
+            }
             Ok(Ok(response)) => {
                 let status = response.status();
                 if !status.is_server_error()
@@ -249,6 +253,11 @@ pub(super) fn without_secrets(text: &str) -> String {
         (Some((scheme, _)), Some((_, rest))) => format!("{scheme}://{rest}"),
         _ => text.into(),
     }
+}
+
+/// Does rustls say so of the server's certificate? Asking again does not help.
+pub(super) fn is_distrust(why: &str) -> bool {
+    why.contains("invalid peer certificate")
 }
 
 /// An error with its sources, in one line.

@@ -18,7 +18,7 @@ use object_store::{
     ClientOptions, Error, ObjectStore, ObjectStoreExt, PutMode, PutPayload, RetryConfig,
 };
 
-use super::http::{chain, is_loopback, without_secrets};
+use super::http::{chain, is_distrust, is_loopback, without_secrets};
 use super::runtime::{CONNECT, Patience, limit, wait};
 use super::{Created, Store, StoreError};
 
@@ -228,6 +228,7 @@ fn effect(error: &Trouble) -> Effect {
     while let Some(error) = next {
         if let Some(error) = error.downcast_ref::<HttpError>() {
             return match error.kind() {
+                HttpErrorKind::Connect if is_distrust(&chain(error)) => Effect::Refused,
                 HttpErrorKind::Connect => Effect::None,
                 _ => Effect::Unknown,
             };
