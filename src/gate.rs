@@ -13,7 +13,7 @@ use crate::finding::Rule;
 use crate::json::JsonError;
 use crate::ledger::proof::MAX_PROOF;
 use crate::ledger::tile::MAX_ENTRY;
-use crate::ledger::{self, DirectoryStore, LedgerError, Log, TlogProof};
+use crate::ledger::{self, LedgerError, Log, Store, TlogProof};
 use crate::oms::{OmsBundle, OmsError};
 use crate::statement::{Record, Statement};
 use crate::tlog_policy::TlogPolicy;
@@ -114,13 +114,12 @@ pub fn algorithms(signature: &SignatureEvidence) -> Vec<Algorithm> {
 
 /// Scans the ledger for entries about `artifact`.
 pub fn read_ledger(
-    path: &Path,
+    store: &dyn Store,
     trust: &TlogPolicy,
     artifact: Option<ArtifactDigest>,
     signature: &SignatureEvidence,
 ) -> LedgerEvidence {
-    let store = DirectoryStore::new(path);
-    match scan(&store, trust, artifact, signature) {
+    match scan(store, trust, artifact, signature) {
         Ok(evidence) => evidence,
         Err(error) => {
             let rule = match &error {
@@ -130,7 +129,7 @@ pub fn read_ledger(
             };
             let why = format!(
                 "the ledger {} cannot be used: {}",
-                path.display(),
+                store.place(),
                 cause(&error)
             );
             LedgerEvidence::Unusable { rule, why }
@@ -139,7 +138,7 @@ pub fn read_ledger(
 }
 
 fn scan(
-    store: &dyn ledger::Store,
+    store: &dyn Store,
     trust: &TlogPolicy,
     artifact: Option<ArtifactDigest>,
     signature: &SignatureEvidence,

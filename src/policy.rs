@@ -11,6 +11,7 @@ use serde::Deserialize;
 
 use crate::digest::Sha256;
 use crate::key::{KeyError, PublicKey};
+use crate::ledger::{Location, StoreError};
 use crate::note::{NoteError, NoteKey};
 use crate::statement::{Kind, Role, Text, TextError};
 use crate::time::Timestamp;
@@ -32,8 +33,10 @@ pub struct LogTrust {
     pub trust: TlogPolicy,
     /// The file that this was read from, if it was one of its own.
     pub trust_file: Option<String>,
-    /// Where the ledger is, relative to the policy file.
-    pub path: String,
+    /// Where the ledger is; a path is relative to the policy file.
+    pub path: Location,
+    /// The database that holds its slots, if not the ledger itself: a URL without a password.
+    pub slots: Option<String>,
 }
 
 /// A key and what it may speak for.
@@ -82,6 +85,12 @@ pub enum PolicyError {
     Toml(#[from] toml::de::Error),
     #[error("version {0} is not known; this program reads version 1")]
     Version(i64),
+    #[error("log.path {0}")]
+    LogPath(#[from] StoreError),
+    #[error(
+        "log.slots holds a password, and this file is no place for one; set PGPASSWORD instead"
+    )]
+    SlotsPassword,
     #[error("log.key {0}")]
     LogKey(#[from] NoteError),
     #[error("the trust policy of the log: {0}")]
@@ -136,6 +145,7 @@ struct RawLog {
     trust: Option<String>,
     trust_file: Option<String>,
     path: String,
+    slots: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -199,6 +209,7 @@ impl Policy {
             trust,
             trust_file,
             path,
+            slots,
         } = raw.log;
         let trust = match (key, trust, &trust_file) {
             (Some(key), None, None) => TlogPolicy::of_log(NoteKey::parse(&key)?),
@@ -213,7 +224,8 @@ impl Policy {
         let log = LogTrust {
             trust,
             trust_file,
-            path,
+            path: Location::parse(&path)?,
+            slots: self::slots(slots)?,
         };
         let identities = identities(raw.identity)?;
         let gate = gate(raw.gate, &identities)?;
@@ -331,6 +343,19 @@ fn satisfiable(rule: &str, roles: &[Role], identities: &[Identity]) -> Result<()
             role,
         }),
         None => Ok(()),
+    }
+}
+
+/// A policy is committed and shown; a URL in it must not be a secret.
+fn slots(url: Option<String>) -> Result<Option<String>, PolicyError> {
+    let holds_password = |url: &String| {
+        let address = url.split_once("://").map_or(url.as_str(), |(_, rest)| rest);
+        let user = address.rsplit_once('@').map_or("", |(user, _)| user);
+        user.contains(':') || url.contains("password=")
+    };
+    match url {
+        Some(url) if holds_password(&url) => Err(PolicyError::SlotsPassword),
+        url => Ok(url),
     }
 }
 
@@ -493,6 +518,33 @@ mod tests {
         ] {
             let error = Policy::parse(&change).unwrap_err().to_string();
             assert!(error.contains(message), "{message:?} not in {error:?}");
+        }
+    }
+
+    #[test]
+    fn places_are_places_and_hold_no_password() {
+        let with = |old: &str, new: &str| Policy::parse(&policy().replace(old, new));
+        let path = "path = \"ledger\"";
+        let bucket = with(path, "path = \"s3://bucket/ledger\"").unwrap();
+        assert_eq!(bucket.log.path.to_string(), "s3://bucket/ledger");
+        for wrong in ["", "ftp://host/a", "s3://", "postgres://host/a"] {
+            let error = with(path, &format!("path = \"{wrong}\"")).unwrap_err();
+            assert!(matches!(error, PolicyError::LogPath(_)), "{error}");
+        }
+        for (slots, good) in [
+            (
+                "postgres://weighbridge@db.example:5432/ledgers?sslmode=verify-full",
+                true,
+            ),
+            ("postgres://me:hunter2@db.example/ledgers", false),
+            (
+                "postgres://db.example/ledgers?user=me&password=hunter2",
+                false,
+            ),
+        ] {
+            let parsed = with(path, &format!("{path}\nslots = \"{slots}\""));
+            assert_eq!(parsed.is_ok(), good, "{slots}");
+            assert!(!format!("{parsed:?}").contains("hunter2"));
         }
     }
 }

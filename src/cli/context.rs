@@ -12,6 +12,10 @@ use crate::digest::{Algorithm, Sha256};
 use crate::disk;
 use crate::finding::{Finding, Severity};
 use crate::gate::{Reading, read_artifact};
+#[cfg(feature = "postgres")]
+use crate::ledger::store::postgres::SlotsInPostgres;
+use crate::ledger::store::{location, probe};
+use crate::ledger::{Location, Store, StoreError};
 use crate::policy::{MAX_POLICY, Policy};
 use crate::report::document::PolicySummary;
 use crate::time::Timestamp;
@@ -86,9 +90,10 @@ impl Config {
         beside(&self.path, path)
     }
 
-    /// The ledger.
-    pub(super) fn ledger(&self) -> PathBuf {
-        self.resolve(&self.policy.log.path)
+    /// Where the ledger is.
+    pub(super) fn location(&self) -> Location {
+        let path = self.policy.log.path.clone();
+        path.relative_to(self.path.parent())
     }
 
     pub(super) fn summary(&self) -> PolicySummary {
@@ -102,7 +107,8 @@ impl Config {
     /// An artifact that holds the ledger or the keys would change with every record, and publish
     /// the keys.
     pub(super) fn keep_out_of(&self, artifact: &Artifact) -> Result<(), Failure> {
-        let mut own = vec![self.path.clone(), self.ledger()];
+        let mut own = vec![self.path.clone()];
+        own.extend(self.location().directory().map(Path::to_path_buf));
         let trust = self.policy.log.trust_file.iter();
         own.extend(trust.map(|trust| self.resolve(trust)));
         if let Some(signing) = &self.policy.signing {
@@ -144,6 +150,94 @@ pub(super) fn trust_policy(path: &Path) -> Result<(TlogPolicy, Sha256), Failure>
     let policy = TlogPolicy::parse(&bytes)
         .map_err(|error| Failure::error(format!("{}: {error}", path.display())))?;
     Ok((policy, Sha256::of(&bytes)))
+}
+
+/// The ledger that the policy names.
+pub(super) fn store(config: &Config) -> Result<Box<dyn Store>, Failure> {
+    let log = &config.policy.log;
+    open(
+        &config.location(),
+        log.slots.as_deref(),
+        log.trust.log().name(),
+    )
+}
+
+/// The ledger at `location`, with its slots in the database at `slots` if it has them there.
+pub(super) fn open(
+    location: &Location,
+    slots: Option<&str>,
+    origin: &str,
+) -> Result<Box<dyn Store>, Failure> {
+    let store = location::open(location, options()).map_err(store_failure)?;
+    match slots {
+        None => Ok(store),
+        Some(slots) => with_slots(store, slots, origin),
+    }
+}
+
+#[cfg(feature = "postgres")]
+fn with_slots(store: Box<dyn Store>, slots: &str, origin: &str) -> Result<Box<dyn Store>, Failure> {
+    Ok(Box::new(slots_in_postgres(store, slots, origin)?))
+}
+
+/// The composite itself, for making its table.
+#[cfg(feature = "postgres")]
+fn slots_in_postgres(
+    store: Box<dyn Store>,
+    slots: &str,
+    origin: &str,
+) -> Result<SlotsInPostgres, Failure> {
+    let options: Vec<_> = options().collect();
+    SlotsInPostgres::new(store, slots, origin, &options).map_err(store_failure)
+}
+
+#[cfg(not(feature = "postgres"))]
+fn with_slots(_: Box<dyn Store>, _: &str, _: &str) -> Result<Box<dyn Store>, Failure> {
+    Err(Failure::error(
+        "slots in a database: this program was built without the feature postgres",
+    ))
+}
+
+/// The ledger that the policy names, made ready for its first checkpoint: a database gets its
+/// table, and what is no directory is put to the test.
+pub(super) fn new_store(config: &Config) -> Result<Box<dyn Store>, Failure> {
+    let store = store(config)?;
+    #[cfg(feature = "postgres")]
+    if let Some(slots) = &config.policy.log.slots {
+        let rest = location::open(&config.location(), options()).map_err(store_failure)?;
+        let origin = config.policy.log.trust.log().name();
+        slots_in_postgres(rest, slots, origin)?.create_table()?;
+    }
+    if store.directory().is_none() {
+        probe::require(&*store).map_err(store_failure)?;
+    }
+    Ok(store)
+}
+
+/// What stores are told of the environment: credentials, endpoints and regions by the names that
+/// each service's own tools use.
+fn options() -> impl Iterator<Item = (String, String)> {
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+}
+
+/// An error of a store, with what to do about it.
+pub(super) fn store_failure(error: StoreError) -> Failure {
+    let hint = match &error {
+        StoreError::Location { .. } => {
+            "a ledger is a path, s3://bucket/prefix, gs://…, az://… or https://…; \
+             credentials come from AWS_…, GOOGLE_…, AZURE_… in the environment"
+        }
+        StoreError::Unsound { .. } => {
+            "use another store, or keep the slots in a database (log.slots); \
+             `weighbridge ledger probe` shows all that was asked"
+        }
+        StoreError::NotWritable { .. } => {
+            "check bucket, endpoint and credentials: AWS_…, GOOGLE_…, AZURE_… in the environment"
+        }
+        _ => return error.into(),
+    };
+    Failure::from(error).hint(hint)
 }
 
 /// How an artifact is read for signing and recording.

@@ -47,7 +47,8 @@ pub(super) fn run(args: &GateArgs, global: &Global, output: &Output) -> Outcome 
         gate::read_receipt(receipt)
     } else {
         let key = &config.policy.log.trust;
-        gate::read_ledger(&config.ledger(), key, evidence.digest(), &signature)
+        let store = context::store(&config)?;
+        gate::read_ledger(&*store, key, evidence.digest(), &signature)
     };
     let now = context::now();
     let report = verify(&evidence, &signature, &ledger, &config.policy, now);

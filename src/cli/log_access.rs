@@ -7,7 +7,8 @@ use super::keys::KeyReader;
 use super::output::Output;
 use super::values;
 use crate::cosignature::LogSigner;
-use crate::ledger::{DirectoryStore, Level, Publisher, Recovery, Store, Writer};
+use crate::ledger::store::probe;
+use crate::ledger::{self, Created, LedgerError, Level, Publisher, Recovery, Store, Writer};
 use crate::report::text::count;
 use crate::time::Timestamp;
 
@@ -68,12 +69,42 @@ impl<'a> LogAccess<'a> {
                 ));
             }
         };
+        let store = context::store(config)?;
+        if store.directory().is_none() {
+            // Where two writers could both win a slot, the log would fork.
+            probe::require(&*store).map_err(context::store_failure)?;
+        }
         Ok(LogAccess {
             config,
-            store: Box::new(DirectoryStore::new(&config.ledger())),
+            store,
             signer,
             level,
         })
+    }
+
+    /// The same for a ledger that is to be made.
+    pub(super) fn new(
+        config: &'a Config,
+        reader: &mut KeyReader<'_>,
+        output: &Output,
+    ) -> Result<LogAccess<'a>, Failure> {
+        let signing = config.policy.signing.as_ref();
+        let path = signing.and_then(|signing| signing.log_key.as_ref());
+        let path = path.ok_or_else(|| {
+            Failure::error("no log key was given").hint("name it as log_key in [signing]")
+        })?;
+        Ok(LogAccess {
+            config,
+            signer: Some(signer(config, path, reader, output)?),
+            store: context::new_store(config)?,
+            level: Level::Published,
+        })
+    }
+
+    /// Makes the ledger, if it is not there.
+    pub(super) fn create(&self) -> Result<Created, Failure> {
+        let signer = self.signer.as_ref().ok_or(LedgerError::NoSigner)?;
+        Ok(ledger::create(&*self.store, signer, context::now())?)
     }
 
     /// Where the log is.

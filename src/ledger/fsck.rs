@@ -394,6 +394,9 @@ impl Checker<'_> {
                 _ if key.starts_with("_inbox/") => {
                     self.note(key, "waits to be appended; nobody acknowledged it");
                 }
+                _ if key.starts_with("_probe/") => {
+                    self.note(key, "is left of a probe of the store, and can be removed");
+                }
                 _ if key.starts_with("blob/") => self.blob(&key),
                 _ if key.starts_with("tile/") => self.other_tile(&key),
                 _ => self.problem(key, "does not belong into a ledger"),

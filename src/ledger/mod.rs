@@ -43,7 +43,7 @@ pub use reader::Log;
 pub use rebuild::rebuild;
 pub use recent::LeafIndex;
 pub use sequencer::Sequencer;
-pub use store::{Created, DirectoryStore, Store, StoreError};
+pub use store::{Created, DirectoryStore, Location, Store, StoreError};
 pub use writer::Writer;
 
 /// Why a ledger cannot be read or written.

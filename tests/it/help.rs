@@ -16,6 +16,7 @@ const VERBS: &[&[&str]] = &[
     &["ledger"],
     &["ledger", "append"],
     &["ledger", "publish"],
+    &["ledger", "probe"],
     &["oms"],
     &["completions"],
 ];

@@ -180,7 +180,6 @@ pub(crate) fn copy_tree(from: &Path, to: &Path) {
 /// Where `cargo xtask test` put the peers; `None` skips the test, with its reason, unless that
 /// command runs it.
 pub(crate) fn peer(name: &str, path: &str) -> Option<PathBuf> {
-    let without = std::env::var("WEIGHBRIDGE_WITHOUT").unwrap_or_default();
     let peers = std::env::var_os("WEIGHBRIDGE_PEERS").map(PathBuf::from);
     if let Some(peer) = peers
         .map(|peers| peers.join(path))
@@ -188,13 +187,16 @@ pub(crate) fn peer(name: &str, path: &str) -> Option<PathBuf> {
     {
         return Some(peer);
     }
-    let required = std::env::var_os("WEIGHBRIDGE_REQUIRE_PEERS").is_some();
-    assert!(
-        !required || without.split(',').any(|one| one == name),
-        "{name} is not installed"
-    );
+    assert!(!is_required(name), "{name} is not installed");
     eprintln!("skipped: needs {name}, which `cargo xtask test` installs");
     None
+}
+
+/// Must this peer be there? `cargo xtask test` says which it could not install.
+pub(crate) fn is_required(name: &str) -> bool {
+    let without = std::env::var("WEIGHBRIDGE_WITHOUT").unwrap_or_default();
+    let required = std::env::var_os("WEIGHBRIDGE_REQUIRE_PEERS").is_some();
+    required && !without.split(',').any(|one| one == name)
 }
 
 /// A tool of the system, likewise.

@@ -1,5 +1,6 @@
-//! The peers that tests compare with: `model_signing` in a Python venv, OpenSSL, `tlogcheck` and
-//! a few Debian tools. Everything that is not Debian's lies under `target/peers`.
+//! The peers that tests compare with: `model_signing` in a Python venv, OpenSSL, `tlogcheck`, servers
+//! that ledgers lie in, and a few Debian tools. Everything that is not Debian's lies under
+//! `target/peers`.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,9 +12,7 @@ use crate::process;
 /// What `ensure` left behind.
 pub(crate) struct Peers {
     pub(crate) directory: PathBuf,
-    /// No sources beside the project, so no binary: its tests cannot run.
-    pub(crate) without_tlogcheck: bool,
-    /// Peers in Go that could not be built here; their tests are skipped.
+    /// Those that this machine cannot have: their tests are skipped.
     pub(crate) without: Vec<&'static str>,
 }
 
@@ -24,18 +23,33 @@ pub(crate) fn ensure(root: &Path) -> Result<Peers, Failure> {
     let without_tlogcheck = !tlogcheck.is_dir();
     debian(without_tlogcheck);
     fs::create_dir_all(&directory).map_err(|error| cannot_write(&directory, &error))?;
-    venv(root, &directory.join("venv"))?;
+    venv(root, REQUIREMENTS, &directory.join("venv"))?;
+    venv(root, STORE_REQUIREMENTS, &directory.join("stores"))?;
+    let mut without = Vec::new();
     if without_tlogcheck {
         eprintln!("peers: no {TLOGCHECK_SOURCES}: the tests that need tlogcheck are skipped");
+        without.push("tlogcheck");
     } else {
         build_tlogcheck(&tlogcheck, &directory)?;
     }
-    let without = go_peers(root, &directory, without_tlogcheck)?;
-    Ok(Peers {
-        directory,
-        without_tlogcheck,
-        without,
-    })
+    if process::on_path("npm").is_some() {
+        npm(root, &directory.join("npm"))?;
+    } else {
+        eprintln!("peers: no npm: the tests that need Azurite or s3rver are skipped");
+        without.extend(["azurite", "s3rver"]);
+    }
+    for server in SERVERS {
+        if server
+            .packages
+            .iter()
+            .any(|package| !is_present(&package.probe))
+        {
+            eprintln!("peers: the tests that need {} are skipped", server.name);
+            without.push(server.name);
+        }
+    }
+    without.extend(go_peers(root, &directory, without_tlogcheck)?);
+    Ok(Peers { directory, without })
 }
 
 /// The venv's Python, with pip in it.
@@ -50,9 +64,18 @@ struct Package {
     only_for_tlogcheck: bool,
 }
 
+/// A server that is large, and that not every machine can have.
+struct LargeServer {
+    /// As the tests call it.
+    name: &'static str,
+    packages: &'static [Package],
+}
+
 enum Probe {
     Command(&'static str),
     Directory(&'static str),
+    /// Debian keeps its programs off PATH, by version.
+    PostgresServer,
     /// Debian's Python comes without the module that puts pip into a venv.
     PythonModule(&'static str),
 }
@@ -60,6 +83,7 @@ enum Probe {
 fn debian(without_tlogcheck: bool) {
     let missing: Vec<&str> = PACKAGES
         .iter()
+        .chain(SERVERS.iter().flat_map(|server| server.packages))
         .filter(|package| !(without_tlogcheck && package.only_for_tlogcheck))
         .filter(|package| !is_present(&package.probe))
         .map(|package| package.name)
@@ -87,6 +111,11 @@ fn debian(without_tlogcheck: bool) {
 fn is_present(probe: &Probe) -> bool {
     match probe {
         Probe::Command(name) => process::on_path(name).is_some(),
+        Probe::PostgresServer => fs::read_dir("/usr/lib/postgresql").is_ok_and(|versions| {
+            versions
+                .flatten()
+                .any(|version| version.path().join("bin/postgres").exists())
+        }),
         Probe::Directory(path) => Path::new(path).is_dir(),
         Probe::PythonModule(name) => {
             process::succeeds(Command::new("python3").args(["-c", &format!("import {name}")]))
@@ -108,15 +137,18 @@ fn apt(arguments: &[&str]) -> Result<(), Failure> {
 }
 
 /// The stamp is the requirements file itself, copied last: half an installation has none.
-fn venv(root: &Path, venv: &Path) -> Result<(), Failure> {
-    let requirements = root.join(REQUIREMENTS);
+fn venv(root: &Path, requirements_path: &str, venv: &Path) -> Result<(), Failure> {
+    let requirements = root.join(requirements_path);
     let wanted = fs::read(&requirements)
-        .map_err(|error| Failure::new(format!("cannot read {REQUIREMENTS}: {error}")))?;
+        .map_err(|error| Failure::new(format!("cannot read {requirements_path}: {error}")))?;
     let stamp = venv.join("requirements.txt");
     if fs::read(&stamp).is_ok_and(|present| present == wanted) {
         return Ok(());
     }
-    eprintln!("peers: installing {REQUIREMENTS} into {}", venv.display());
+    eprintln!(
+        "peers: installing {requirements_path} into {}",
+        venv.display()
+    );
     if venv.exists() {
         fs::remove_dir_all(venv).map_err(|error| cannot_write(venv, &error))?;
     }
@@ -132,6 +164,38 @@ fn venv(root: &Path, venv: &Path) -> Result<(), Failure> {
                 "-r",
             ])
             .arg(&requirements),
+    )?;
+    fs::write(&stamp, wanted).map_err(|error| cannot_write(&stamp, &error))
+}
+
+/// The stamp is a copy of package.json, as for a venv.
+fn npm(root: &Path, directory: &Path) -> Result<(), Failure> {
+    let wanted = fs::read(root.join(NPM_PACKAGES))
+        .map_err(|error| Failure::new(format!("cannot read {NPM_PACKAGES}: {error}")))?;
+    let stamp = directory.join("installed.json");
+    if fs::read(&stamp).is_ok_and(|present| present == wanted) {
+        return Ok(());
+    }
+    eprintln!(
+        "peers: installing {NPM_PACKAGES} into {}",
+        directory.display()
+    );
+    if directory.exists() {
+        fs::remove_dir_all(directory).map_err(|error| cannot_write(directory, &error))?;
+    }
+    fs::create_dir_all(directory).map_err(|error| cannot_write(directory, &error))?;
+    let own = directory.join("package.json");
+    fs::write(&own, &wanted).map_err(|error| cannot_write(&own, &error))?;
+    process::run(
+        Command::new("npm")
+            .args([
+                "install",
+                "--silent",
+                "--no-audit",
+                "--no-fund",
+                "--ignore-scripts",
+            ])
+            .current_dir(directory),
     )?;
     fs::write(&stamp, wanted).map_err(|error| cannot_write(&stamp, &error))
 }
@@ -212,9 +276,16 @@ fn cannot_write(path: &Path, error: &std::io::Error) -> Failure {
 const REQUIREMENTS: &str = "tests/peers/requirements.txt";
 const OMNIWITNESS: &str =
     "github.com/transparency-dev/witness/cmd/omniwitness@v0.0.0-20260720115447-2e1c6971d19e";
+const STORE_REQUIREMENTS: &str = "tests/peers/stores.txt";
+const NPM_PACKAGES: &str = "tests/peers/package.json";
 const TLOGCHECK_SOURCES: &str = "../shared/tools/tlogcheck";
 
 const PACKAGES: &[Package] = &[
+    Package {
+        name: "curl",
+        probe: Probe::Command("curl"),
+        only_for_tlogcheck: false,
+    },
     Package {
         name: "openssl",
         probe: Probe::Command("openssl"),
@@ -254,5 +325,48 @@ const PACKAGES: &[Package] = &[
         name: "golang-golang-x-mod-dev",
         probe: Probe::Directory("/usr/share/gocode/src/golang.org/x/mod"),
         only_for_tlogcheck: true,
+    },
+];
+
+const SERVERS: &[LargeServer] = &[
+    LargeServer {
+        name: "ceph",
+        packages: &[
+            Package {
+                name: "ceph-mon",
+                probe: Probe::Command("ceph-mon"),
+                only_for_tlogcheck: false,
+            },
+            Package {
+                name: "ceph-osd",
+                probe: Probe::Command("ceph-osd"),
+                only_for_tlogcheck: false,
+            },
+            Package {
+                name: "ceph-common",
+                probe: Probe::Command("ceph"),
+                only_for_tlogcheck: false,
+            },
+            Package {
+                name: "radosgw",
+                probe: Probe::Command("radosgw"),
+                only_for_tlogcheck: false,
+            },
+        ],
+    },
+    LargeServer {
+        name: "postgresql",
+        packages: &[
+            Package {
+                name: "postgresql",
+                probe: Probe::PostgresServer,
+                only_for_tlogcheck: false,
+            },
+            Package {
+                name: "postgresql-client",
+                probe: Probe::Command("psql"),
+                only_for_tlogcheck: false,
+            },
+        ],
     },
 ];

@@ -25,11 +25,7 @@ pub(crate) fn run(root: &Path, arguments: &[String]) -> Result<(), Failure> {
         .env("WEIGHBRIDGE_PEERS", &peers.directory)
         // A peer that is missing fails its tests instead of skipping them.
         .env("WEIGHBRIDGE_REQUIRE_PEERS", "1");
-    let mut without = peers.without.clone();
-    if peers.without_tlogcheck {
-        without.push("tlogcheck");
-    }
-    test.env("WEIGHBRIDGE_WITHOUT", without.join(","));
+    test.env("WEIGHBRIDGE_WITHOUT", peers.without.join(","));
     process::run(&mut test)?;
     if with_real_model {
         real_model::run(root, &peers.directory)

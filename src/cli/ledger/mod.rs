@@ -5,6 +5,7 @@ mod checkpoint;
 #[cfg(feature = "http")]
 mod cosign;
 mod policy;
+mod probe;
 mod publish;
 #[cfg(feature = "server")]
 mod witness;
@@ -16,9 +17,10 @@ use serde_json::json;
 
 use crate::cli::context::{self, Config};
 use crate::cli::failure::Failure;
+use crate::cli::keys::PassphraseArgs;
+use crate::cli::log_access::LogAccess;
 use crate::cli::output::Output;
 use crate::cli::{Global, Outcome, receipt};
-use crate::cosignature::LogSigner;
 use crate::digest::Sha256;
 use crate::disk;
 use crate::envelope::Envelope;
@@ -26,7 +28,7 @@ use crate::gate;
 use crate::ledger::fsck::{FsckReport, Problem, Slots, fsck};
 use crate::ledger::proof::MAX_PROOF;
 use crate::ledger::tile::MAX_ENTRY;
-use crate::ledger::{self, DirectoryStore, Log, Store, TlogProof};
+use crate::ledger::{self, Location, Log, Store, TlogProof};
 use crate::note::NoteKey;
 use crate::statement::{Record, Statement, Text};
 use crate::tlog_policy::TlogPolicy;
@@ -40,11 +42,16 @@ use crate::tlog_policy::TlogPolicy;
   weighbridge ledger append record.dsse
   weighbridge ledger policy                what others need to trust this log
   weighbridge ledger fsck
-  weighbridge ledger --dir ./log --log-key 'origin+id+key' fsck    any C2SP tlog-tiles log")]
+  weighbridge ledger --ledger ./log --log-key 'origin+id+key' fsck    any C2SP tlog-tiles log")]
 pub(super) struct LedgerArgs {
-    /// The ledger; unless given, the one that the policy names
-    #[arg(long, global = true, value_name = "DIR")]
-    dir: Option<PathBuf>,
+    /// The ledger: a directory, s3://…, gs://…, az://… or https://… (to read); unless given, the
+    /// one that the policy names
+    #[arg(long, alias = "dir", global = true, value_name = "LOCATION")]
+    ledger: Option<String>,
+    /// The database that holds the ledger's slots; unless given, the one that the policy names, if
+    /// any
+    #[arg(long, global = true, value_name = "postgres://…")]
+    slots: Option<String>,
     /// The log's key, as origin+id+key; unless given, the one that the policy trusts
     #[arg(long, global = true, value_name = "VKEY")]
     log_key: Option<String>,
@@ -108,6 +115,7 @@ enum LedgerVerb {
         #[arg(long, value_name = "FILE")]
         entry: Option<PathBuf>,
     },
+    Probe(probe::ProbeArgs),
     /// Recompute everything from the entries, and name what is wrong
     Fsck {
         /// The ledger is a copy for reading, or of another program: it has no commit slots
@@ -117,45 +125,53 @@ enum LedgerVerb {
 }
 
 pub(super) fn run(args: &LedgerArgs, global: &Global, output: &Output) -> Outcome {
-    let elsewhere = args.dir.is_some() || args.log_key.is_some() || !args.trust.is_empty();
+    let elsewhere = args.ledger.is_some()
+        || args.slots.is_some()
+        || args.log_key.is_some()
+        || !args.trust.is_empty();
     match &args.verb {
-        LedgerVerb::Append(_) | LedgerVerb::Publish(_) if elsewhere => {
+        LedgerVerb::Init | LedgerVerb::Append(_) | LedgerVerb::Publish(_) if elsewhere => {
             return Err(Failure::error(
-                "what is written goes to the ledger of the policy; --dir, --log-key and --trust do not apply",
+                "what is written goes to the ledger of the policy; \
+                 --ledger, --slots, --log-key and --trust do not apply",
             ));
         }
+        LedgerVerb::Init => return init(&Config::load(global)?, output),
         LedgerVerb::Append(own) => return append::run(own, &Config::load(global)?, output),
         LedgerVerb::Publish(own) => return publish::run(own, &Config::load(global)?, output),
+        LedgerVerb::Probe(own) => return probe::run(own, args, global, output),
+        // A witness has no ledger: its trust files say which logs it knows.
+        #[cfg(feature = "server")]
+        LedgerVerb::Witness(own) => return witness::run(own, &args.trust, output),
         _ => {}
     }
-    // A witness has no ledger: its trust files say which logs it knows.
-    #[cfg(feature = "server")]
-    if let LedgerVerb::Witness(own) = &args.verb {
-        return witness::run(own, &args.trust, output);
-    }
     let (store, trust) = place(args, global)?;
+    let store = &*store;
     match &args.verb {
-        LedgerVerb::Init => init(args, global, output),
-        LedgerVerb::Log => list(&Log::open(&store, &trust)?, output),
+        // Done above: they need no ledger that is there.
+        LedgerVerb::Init
+        | LedgerVerb::Probe(_)
+        | LedgerVerb::Append(_)
+        | LedgerVerb::Publish(_) => Ok(2),
+        #[cfg(feature = "server")]
+        LedgerVerb::Witness(_) => Ok(2),
+        LedgerVerb::Log => list(&Log::open(store, &trust)?, output),
         LedgerVerb::Show {
             index,
             raw,
             manifest,
-        } => show(&store, &trust, *index, (*raw, *manifest), output),
-        LedgerVerb::Checkpoint => checkpoint::run(&store, &trust, output),
+        } => show(store, &trust, *index, (*raw, *manifest), output),
+        LedgerVerb::Checkpoint => checkpoint::run(store, &trust, output),
         LedgerVerb::Policy => policy::run(&trust, output),
         #[cfg(feature = "http")]
-        LedgerVerb::Cosign(own) => cosign::run(own, &store, &trust, output),
-        #[cfg(feature = "server")]
-        LedgerVerb::Witness(_) => Ok(2),
-        LedgerVerb::Append(_) | LedgerVerb::Publish(_) => Ok(2),
+        LedgerVerb::Cosign(own) => cosign::run(own, store, &trust, output),
         LedgerVerb::Prove {
             index,
             consistency,
             out,
         } => match (index, consistency) {
-            (_, Some(old)) => prove_consistency(&store, &trust, *old, output),
-            (Some(index), None) => prove(&store, &trust, *index, out.as_ref(), output),
+            (_, Some(old)) => prove_consistency(store, &trust, *old, output),
+            (Some(index), None) => prove(store, &trust, *index, out.as_ref(), output),
             (None, None) => Err(Failure::error("name a record, or --consistency SIZE")),
         },
         LedgerVerb::Verify { receipt, entry } => {
@@ -170,23 +186,18 @@ pub(super) fn run(args: &LedgerArgs, global: &Global, output: &Output) -> Outcom
             } else {
                 Slots::Required
             };
-            check(&store, &trust, slots, output)
+            check(store, &trust, slots, output)
         }
     }
 }
 
-/// Where the ledger is, and who must have signed its checkpoints.
-fn place(args: &LedgerArgs, global: &Global) -> Result<(DirectoryStore, TlogPolicy), Failure> {
+/// The ledger, and who must have signed its checkpoints.
+fn place(args: &LedgerArgs, global: &Global) -> Result<(Box<dyn Store>, TlogPolicy), Failure> {
     let trusts = args.log_key.is_some() || !args.trust.is_empty();
-    let config = match &args.dir {
+    let config = match &args.ledger {
         Some(_) if trusts => None,
         _ => Some(Config::load(global)?),
     };
-    let directory = args
-        .dir
-        .clone()
-        .or_else(|| config.as_ref().map(Config::ledger));
-    let directory = directory.ok_or_else(|| Failure::error("no ledger was given"))?;
     let key = args.log_key.as_ref().map(|text| NoteKey::parse(text));
     let key = key
         .transpose()
@@ -208,36 +219,44 @@ fn place(args: &LedgerArgs, global: &Global) -> Result<(DirectoryStore, TlogPoli
                 .hint("only `ledger witness` takes several trust files"));
         }
     };
-    Ok((DirectoryStore::new(&directory), trust))
+    let store = store(
+        args.ledger.as_deref(),
+        args,
+        config.as_ref(),
+        trust.log().name(),
+    )?;
+    Ok((store, trust))
 }
 
-fn init(args: &LedgerArgs, global: &Global, output: &Output) -> Outcome {
-    let config = Config::load(global)?;
-    if args.dir.is_some() || args.log_key.is_some() || !args.trust.is_empty() {
-        return Err(Failure::error(
-            "ledger init makes the ledger of the policy; --dir, --log-key and --trust do not apply",
-        ));
-    }
-    let signing = config
-        .policy
-        .signing
-        .as_ref()
-        .and_then(|signing| signing.log_key.as_ref());
-    let path = signing.map(|path| config.resolve(path));
-    let path = crate::cli::keys::required(path, "log key", "name it as log_key in [signing]")?;
-    let passphrase = crate::cli::keys::PassphraseArgs::default();
-    let key = passphrase.reader().log(&path, output)?;
-    let store = DirectoryStore::new(&config.ledger());
-    let created = {
-        let signer = LogSigner::new(config.policy.log.trust.log().name(), *key);
-        let signer = signer.map_err(|error| Failure::because(path.display(), &error))?;
-        ledger::create(&store, &signer, context::now())?
+/// The ledger at the location that was typed, or else the policy's.
+fn store(
+    typed: Option<&str>,
+    args: &LedgerArgs,
+    config: Option<&Config>,
+    origin: &str,
+) -> Result<Box<dyn Store>, Failure> {
+    let location = match (typed, config) {
+        (Some(text), _) => Location::parse(text).map_err(context::store_failure)?,
+        (None, Some(config)) => config.location(),
+        (None, None) => return Err(Failure::error("no ledger was given")),
     };
+    // Slots of the policy belong to the policy's ledger.
+    let of_policy = config.filter(|_| typed.is_none());
+    let of_policy = of_policy.and_then(|config| config.policy.log.slots.clone());
+    let slots = args.slots.clone().or(of_policy);
+    context::open(&location, slots.as_deref(), origin)
+}
+
+fn init(config: &Config, output: &Output) -> Outcome {
+    let passphrase = PassphraseArgs::default();
+    let mut reader = passphrase.reader();
+    let access = LogAccess::new(config, &mut reader, output)?;
+    let created = access.create()?;
     let what = match created {
         ledger::Created::New => "made",
         ledger::Created::Exists => "is there already:",
     };
-    output.say(format!("{what} {}", store.root().display()));
+    output.say(format!("{what} {}", access.store().place()));
     Ok(0)
 }
 

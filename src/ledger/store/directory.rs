@@ -137,8 +137,12 @@ impl Store for DirectoryStore {
     }
 
     fn replace(&self, key: &str, bytes: &[u8]) -> Result<(), StoreError> {
+        let path = self.root.join(key);
+        if let Some(parent) = path.parent() {
+            self.make_durable(parent)?;
+        }
         Ok(disk::write(
-            &self.root.join(key),
+            &path,
             bytes,
             Existing::Replace,
             Access::Shared,
