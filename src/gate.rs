@@ -13,7 +13,7 @@ use crate::finding::Rule;
 use crate::json::JsonError;
 use crate::ledger::proof::MAX_PROOF;
 use crate::ledger::tile::MAX_ENTRY;
-use crate::ledger::{self, LedgerError, Log, Store, TlogProof};
+use crate::ledger::{self, LedgerError, Log, MemoryError, Store, TlogProof};
 use crate::oms::{OmsBundle, OmsError};
 use crate::statement::{Record, Statement};
 use crate::tlog_policy::TlogPolicy;
@@ -112,14 +112,37 @@ pub fn algorithms(signature: &SignatureEvidence) -> Vec<Algorithm> {
     algorithms
 }
 
-/// Scans the ledger for entries about `artifact`.
+/// Whether a log goes on from what is known of it.
+pub type History<'a> = dyn Fn(&Log<'_>) -> Result<(), MemoryError> + 'a;
+
+/// Scans the ledger for entries about `artifact`, if it goes on from what is known of it.
 pub fn read_ledger(
     store: &dyn Store,
     trust: &TlogPolicy,
     artifact: Option<ArtifactDigest>,
     signature: &SignatureEvidence,
+    history: &History<'_>,
 ) -> LedgerEvidence {
-    match scan(store, trust, artifact, signature) {
+    let unusable = |rule, why: &dyn std::error::Error| {
+        let why = format!(
+            "the ledger {} cannot be used: {}",
+            store.place(),
+            cause(why)
+        );
+        LedgerEvidence::Unusable { rule, why }
+    };
+    let scanned = match Log::open(store, trust) {
+        Ok(log) => match history(&log) {
+            Ok(()) => scan(store, &log, artifact, signature),
+            Err(error) if error.is_contradiction() => {
+                let why = cause(&error);
+                return LedgerEvidence::Contradicts { why };
+            }
+            Err(error) => return unusable(Rule::LedgerRemembered, &error),
+        },
+        Err(error) => Err(error),
+    };
+    match scanned {
         Ok(evidence) => evidence,
         Err(error) => {
             let rule = match &error {
@@ -127,23 +150,17 @@ pub fn read_ledger(
                 LedgerError::Damaged { .. } => Rule::LedgerConsistent,
                 _ => Rule::LedgerUnreadable,
             };
-            let why = format!(
-                "the ledger {} cannot be used: {}",
-                store.place(),
-                cause(&error)
-            );
-            LedgerEvidence::Unusable { rule, why }
+            unusable(rule, &error)
         }
     }
 }
 
 fn scan(
     store: &dyn Store,
-    trust: &TlogPolicy,
+    log: &Log<'_>,
     artifact: Option<ArtifactDigest>,
     signature: &SignatureEvidence,
 ) -> Result<LedgerEvidence, LedgerError> {
-    let log = Log::open(store, trust)?;
     let signature = match signature {
         SignatureEvidence::Bundle { sha256, .. } => Some(*sha256),
         _ => None,

@@ -297,6 +297,38 @@ impl RootBuilder {
         self.size += 1;
     }
 
+    /// Adds the hash of the next complete subtree of 2^`level` leaves. `false`, and nothing is added,
+    /// if the tree does not have a subtree of that size next.
+    #[must_use]
+    pub fn push_subtree(&mut self, level: u32, subtree: Hash) -> bool {
+        let leaves = 1_u64.checked_shl(level).unwrap_or(0);
+        if leaves == 0 || !self.size.is_multiple_of(leaves) {
+            return false;
+        }
+        let mut hash = subtree;
+        let mut size = self.size >> level;
+        while size & 1 == 1 {
+            if let Some(left) = self.subtrees.pop() {
+                hash = node_hash(&left, &hash);
+            }
+            size >>= 1;
+        }
+        self.subtrees.push(hash);
+        self.size += leaves;
+        true
+    }
+
+    /// The complete subtrees that the tree consists of, largest first.
+    pub fn subtrees(&self) -> &[Hash] {
+        &self.subtrees
+    }
+
+    /// A tree of `size` leaves that consists of `subtrees`, if there are as many as there must be.
+    pub fn from_parts(size: u64, subtrees: Vec<Hash>) -> Option<RootBuilder> {
+        (subtrees.len() as u64 == u64::from(size.count_ones()))
+            .then_some(RootBuilder { size, subtrees })
+    }
+
     /// How many leaves were added.
     pub fn size(&self) -> u64 {
         self.size

@@ -511,10 +511,7 @@ mod tests {
             ),
             (good.replace("BEGIN PUBLIC", "BEGIN PRIVATE"), "public key"),
             (good.clone() + &identity, "two identities"),
-            (
-                good.replace("key = \"log.example", "key = \"log.exomple"),
-                "key id",
-            ),
+            (good.replace("log log.example", "log log.exomple"), "key id"),
         ] {
             let error = Policy::parse(&change).unwrap_err().to_string();
             assert!(error.contains(message), "{message:?} not in {error:?}");

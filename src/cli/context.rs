@@ -53,8 +53,7 @@ impl Config {
             .map_err(|error| Failure::because(path.display(), &error))?;
         let mut trust_sha256 = None;
         let policy = Policy::parse_with(text, |name| {
-            let (trust, sha256) =
-                trust_policy(&beside(path, name)).map_err(|failure| failure.text())?;
+            let (trust, sha256) = trust_policy(&beside(path, name)).map_err(Failure::text)?;
             trust_sha256 = Some(sha256);
             Ok(trust)
         })
@@ -301,4 +300,23 @@ pub(super) fn complete(path: &Path, evidence: &ArtifactEvidence) -> Result<(), F
         lines.push(format!("and {} more", findings.len() - lines.len()));
     }
     Err(Failure { kind, lines, hint })
+}
+
+/// Where programs of this user keep what can be made again (XDG Base Directory Specification).
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the one place that looks for the cache"
+)]
+#[cfg(feature = "index")]
+pub(super) fn cache_directory() -> Option<PathBuf> {
+    let absolute = |path: &PathBuf| path.is_absolute();
+    let cache = std::env::var_os("XDG_CACHE_HOME")
+        .map(PathBuf::from)
+        .filter(absolute);
+    let home = || std::env::var_os("HOME").map(|home| Path::new(&home).join(".cache"));
+    Some(
+        cache
+            .or_else(|| home().filter(absolute))?
+            .join("weighbridge"),
+    )
 }

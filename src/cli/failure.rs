@@ -84,6 +84,9 @@ from_error!(
     crate::note::NoteError
 );
 
+#[cfg(feature = "index")]
+from_error!(crate::ledger::index::IndexError);
+
 impl From<crate::artifact::walk::ArtifactError> for Failure {
     fn from(error: crate::artifact::walk::ArtifactError) -> Failure {
         use crate::artifact::walk::ArtifactError;

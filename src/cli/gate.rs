@@ -3,11 +3,13 @@
 use std::path::PathBuf;
 
 use super::context::{self, Config};
+use super::history::History;
 use super::output::Output;
 use super::target::TargetArgs;
 use super::{Global, Outcome};
 use crate::artifact::Names;
 use crate::gate;
+use crate::ledger::Log;
 use crate::verify::verify;
 
 /// Decide whether an artifact may be used: signature, signer, files, ledger, records
@@ -31,26 +33,34 @@ pub(super) struct GateArgs {
     receipt: Option<PathBuf>,
 }
 
-const NOT_CHECKED: &[&str] = &[
-    "what the files contain",
-    "revocation",
-    "witnesses, and whether the ledger was rolled back",
-];
-
 pub(super) fn run(args: &GateArgs, global: &Global, output: &Output) -> Outcome {
     let config = Config::load(global)?;
     let target = args.target.open()?;
     config.keep_out_of(&target.artifact)?;
     let signature = gate::read_signature(&target.signature);
     let evidence = target.read(&gate::algorithms(&signature), Names::Printable, output)?;
+    let mut not_checked = vec!["what the files contain", "revocation"];
+    let trust = &config.policy.log.trust;
+    let origin = trust.log().name();
+    if trust
+        .witnesses()
+        .iter()
+        .all(|witness| witness.key.name() == origin)
+    {
+        not_checked.push("witnesses: the policy names none");
+    }
+    let history = History::new(global, Some(&config), output);
+    if args.receipt.is_some() || !history.is_known(origin) {
+        not_checked.push("whether the ledger was rolled back: nothing is remembered of it");
+    }
     let ledger = if let Some(receipt) = &args.receipt {
         gate::read_receipt(receipt)
     } else {
-        let key = &config.policy.log.trust;
         let store = context::store(&config)?;
-        gate::read_ledger(&*store, key, evidence.digest(), &signature)
+        let check = |log: &Log<'_>| history.check(log);
+        gate::read_ledger(&*store, trust, evidence.digest(), &signature, &check)
     };
     let now = context::now();
     let report = verify(&evidence, &signature, &ledger, &config.policy, now);
-    target.report("gate", report, Some(&config), NOT_CHECKED, output)
+    target.report("gate", report, Some(&config), &not_checked, output)
 }

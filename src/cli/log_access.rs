@@ -1,14 +1,24 @@
 //! Writing to the log of the policy: its key, if this machine has it, and how far an append has to
 //! come before it is acknowledged.
 
+use super::Global;
 use super::context::{self, Config};
 use super::failure::Failure;
+use super::history::History;
 use super::keys::KeyReader;
 use super::output::Output;
 use super::values;
+#[cfg(feature = "http")]
+use crate::client::witness::gather;
 use crate::cosignature::LogSigner;
+#[cfg(feature = "http")]
+use crate::ledger::Consistency;
+#[cfg(feature = "index")]
+use crate::ledger::index::Index;
 use crate::ledger::store::probe;
-use crate::ledger::{self, Created, LedgerError, Level, Publisher, Recovery, Store, Writer};
+use crate::ledger::{
+    self, Cosigners, Created, LedgerError, Level, Log, Publisher, Recovery, Store, Writer,
+};
 use crate::report::text::count;
 use crate::time::Timestamp;
 
@@ -34,6 +44,8 @@ impl Acknowledgement {
 /// The log that the policy names, open for writing.
 pub(super) struct LogAccess<'a> {
     config: &'a Config,
+    history: History<'a>,
+    output: &'a Output,
     store: Box<dyn Store>,
     signer: Option<LogSigner>,
     pub(super) level: Level,
@@ -42,10 +54,10 @@ pub(super) struct LogAccess<'a> {
 impl<'a> LogAccess<'a> {
     /// Reads the log's key, if it takes one.
     pub(super) fn open(
-        config: &'a Config,
+        (global, config): (&Global, &'a Config),
         acknowledgement: Acknowledgement,
         reader: &mut KeyReader<'_>,
-        output: &Output,
+        output: &'a Output,
     ) -> Result<LogAccess<'a>, Failure> {
         let named = config
             .policy
@@ -74,19 +86,34 @@ impl<'a> LogAccess<'a> {
             // Where two writers could both win a slot, the log would fork.
             probe::require(&*store).map_err(context::store_failure)?;
         }
-        Ok(LogAccess {
+        let access = LogAccess {
             config,
+            history: History::new(global, Some(config), output),
+            output,
             store,
             signer,
             level,
-        })
+        };
+        access.remember()?;
+        Ok(access)
+    }
+
+    /// Makes sure that the log goes on from what is known of it, and remembers it. A ledger that was
+    /// rolled back must not be written to: what is signed then is a fork.
+    pub(super) fn remember(&self) -> Result<(), Failure> {
+        let trust = self.config.policy.log.trust.without_quorum();
+        match Log::open(&*self.store, &trust) {
+            Ok(log) => self.history.demand(&log),
+            // What else is wrong, the writer says.
+            Err(_) => Ok(()),
+        }
     }
 
     /// The same for a ledger that is to be made.
     pub(super) fn new(
-        config: &'a Config,
+        (global, config): (&Global, &'a Config),
         reader: &mut KeyReader<'_>,
-        output: &Output,
+        output: &'a Output,
     ) -> Result<LogAccess<'a>, Failure> {
         let signing = config.policy.signing.as_ref();
         let path = signing.and_then(|signing| signing.log_key.as_ref());
@@ -95,6 +122,8 @@ impl<'a> LogAccess<'a> {
         })?;
         Ok(LogAccess {
             config,
+            history: History::new(global, Some(config), output),
+            output,
             signer: Some(signer(config, path, reader, output)?),
             store: context::new_store(config)?,
             level: Level::Published,
@@ -117,15 +146,82 @@ impl<'a> LogAccess<'a> {
         const CLOCK: &fn() -> Timestamp = &(context::now as fn() -> Timestamp);
         Some(Publisher {
             signer: self.signer.as_ref()?,
-            cosigners: None,
+            cosigners: self.cosigners(),
             clock: CLOCK,
         })
+    }
+
+    /// Who asks the witnesses, if the policy names any but the log itself.
+    #[cfg(feature = "http")]
+    fn cosigners(&self) -> Option<&dyn Cosigners> {
+        let trust = &self.config.policy.log.trust;
+        let log = trust.log().name();
+        let others = trust.witnesses().iter().any(|one| one.key.name() != log);
+        others.then_some(self)
+    }
+
+    #[cfg(not(feature = "http"))]
+    fn cosigners(&self) -> Option<&dyn Cosigners> {
+        None
     }
 
     /// A writer to the log.
     pub(super) fn writer(&self) -> Writer<'_> {
         let trust = self.config.policy.log.trust.clone();
-        Writer::new(&*self.store, trust, self.publisher())
+        let mut writer = Writer::new(&*self.store, trust, self.publisher());
+        #[cfg(feature = "index")]
+        if let Some(index) = self.index() {
+            writer.set_index(Box::new(index));
+        }
+        writer
+    }
+
+    /// The index that finds entries which are in the log already. To build it takes reading the whole
+    /// log: on a bucket, it is used where somebody built it.
+    #[cfg(feature = "index")]
+    fn index(&self) -> Option<Index> {
+        let origin = self.config.policy.log.trust.log().name();
+        let path = super::ledger::find::place(&*self.store, origin).ok()?;
+        if self.store.directory().is_none() && !path.exists() {
+            return None;
+        }
+        match Index::open(&path) {
+            Ok(index) => Some(index),
+            Err(error) => {
+                let error = crate::gate::cause(&error);
+                self.output.warn(format!(
+                    "without it an entry may be appended twice: {error}"
+                ));
+                None
+            }
+        }
+    }
+}
+
+/// How long the witnesses have, all together.
+#[cfg(feature = "http")]
+const WITNESSES: std::time::Duration = std::time::Duration::from_secs(20);
+
+#[cfg(feature = "http")]
+impl Cosigners for LogAccess<'_> {
+    fn cosign(
+        &self,
+        note: &str,
+        previous: u64,
+        consistency: &Consistency<'_>,
+    ) -> Result<String, LedgerError> {
+        let trust = &self.config.policy.log.trust;
+        let gathered = gather(trust, note.as_bytes(), previous, consistency, WITNESSES)?;
+        for (name, error) in &gathered.missing {
+            self.output.warn(format!(
+                "{name} did not cosign: {}",
+                crate::gate::cause(error)
+            ));
+        }
+        // Readers would refuse it, and the one before they accept.
+        trust.open(&gathered.note)?;
+        String::from_utf8(gathered.note)
+            .map_err(|_| LedgerError::Note(crate::note::NoteError::Malformed("not UTF-8")))
     }
 }
 

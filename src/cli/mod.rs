@@ -9,6 +9,7 @@ mod context;
 mod failure;
 mod gate;
 mod hash;
+mod history;
 mod init;
 mod keys;
 mod ledger;
@@ -70,6 +71,12 @@ struct Global {
         default_value = "weighbridge.toml"
     )]
     config: PathBuf,
+    /// Where the newest checkpoints that were seen are remembered
+    #[arg(long, global = true, value_name = "DIR", env = "WEIGHBRIDGE_STATE_DIR")]
+    state_dir: Option<PathBuf>,
+    /// Neither remember checkpoints nor compare with those that were seen before
+    #[arg(long, global = true, conflicts_with = "state_dir")]
+    no_memory: bool,
 }
 
 #[derive(Subcommand)]

@@ -80,7 +80,7 @@ pub(super) fn run(args: &SignArgs, global: &Global, output: &Output) -> Outcome 
     }
     let recorder = match (&config, args.record) {
         (Some(config), true) => Some(Recorder::open(
-            config,
+            (global, config),
             &key,
             None,
             args.acknowledgement,

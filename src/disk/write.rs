@@ -67,6 +67,98 @@ pub fn deposit(path: &Path, bytes: &[u8]) -> Result<(), DiskError> {
     }
 }
 
+/// A file that is written piece by piece, and has its name only when it is whole and durable.
+pub struct Growing {
+    file: io::BufWriter<File>,
+    directory: OwnedFd,
+    temporary: String,
+    path: std::path::PathBuf,
+}
+
+impl Growing {
+    /// Begins a file that will be called `path`, in the place of whatever is there.
+    pub fn create(path: &Path) -> Result<Growing, DiskError> {
+        let error = |source: io::Error| DiskError::Write {
+            path: path.into(),
+            source,
+        };
+        let (directory, _) = open_parent(path)?;
+        let temporary = temporary_name().map_err(error)?;
+        let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
+        let mode = Mode::from_raw_mode(0o666);
+        let fd = rustix::fs::openat(&directory, &temporary, flags, mode)
+            .map_err(|errno| error(errno.into()))?;
+        Ok(Growing {
+            file: io::BufWriter::with_capacity(1 << 20, File::from(fd)),
+            directory,
+            temporary,
+            path: path.into(),
+        })
+    }
+
+    /// Appends `bytes`.
+    pub fn write(&mut self, bytes: &[u8]) -> Result<(), DiskError> {
+        let path = &self.path;
+        self.file
+            .write_all(bytes)
+            .map_err(|source| DiskError::Write {
+                path: path.clone(),
+                source,
+            })
+    }
+
+    /// Makes the file durable, and gives it its name.
+    pub fn finish(mut self) -> Result<(), DiskError> {
+        let error = |source: io::Error| DiskError::Write {
+            path: self.path.clone(),
+            source,
+        };
+        self.file.flush().map_err(error)?;
+        self.file.get_ref().sync_all().map_err(error)?;
+        let (_, name) = open_parent(&self.path)?;
+        rustix::fs::renameat(&self.directory, &self.temporary, &self.directory, name)
+            .and_then(|()| rustix::fs::fsync(&self.directory))
+            .map_err(|errno| error(errno.into()))
+    }
+}
+
+impl Drop for Growing {
+    fn drop(&mut self) {
+        // After `finish` there is nothing of this name.
+        _ = rustix::fs::unlinkat(&self.directory, &self.temporary, AtFlags::empty());
+    }
+}
+
+/// Gives the directory `from` the name `to`, which must be free, durably.
+pub fn rename_directory(from: &Path, to: &Path) -> Result<(), DiskError> {
+    let error = |errno: Errno| DiskError::Write {
+        path: to.into(),
+        source: errno.into(),
+    };
+    let (from_parent, from_name) = open_parent(from)?;
+    let (to_parent, to_name) = open_parent(to)?;
+    let flags = rustix::fs::RenameFlags::NOREPLACE;
+    rustix::fs::renameat_with(&from_parent, from_name, &to_parent, to_name, flags)
+        .and_then(|()| rustix::fs::fsync(&to_parent))
+        .map_err(error)
+}
+
+/// Removes a directory and all that is in it, following no link.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the one place that removes trees"
+)]
+pub fn remove_tree(path: &Path) -> Result<(), DiskError> {
+    match std::fs::remove_dir_all(path) {
+        Ok(()) => Ok(()),
+        Err(source) if source.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(source) => Err(DiskError::Write {
+            path: path.into(),
+            source,
+        }),
+    }
+}
+
 /// A file without a name where the file system can, else one under a temporary name. A process
 /// that is killed leaves the first kind nowhere, and the second to be swept.
 struct Temporary<'a> {

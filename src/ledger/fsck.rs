@@ -3,13 +3,14 @@
 
 use super::chain::{Chain, MAX_STATE, STATE};
 use super::commit::{self, Commit, MAX_COMMIT};
+use super::leaves::{self, Side};
 use super::store::Store;
 use super::tile::{self, MAX_BUNDLE, MAX_TILE, Row, Tile, WIDTH};
 use super::{LedgerError, MAX_BLOB};
 use crate::checkpoint::Checkpoint;
 use crate::digest::Sha256;
 use crate::disk::TEMPORARY_PREFIX;
-use crate::merkle::{Hash, RootBuilder, leaf_hash};
+use crate::merkle::{Hash, RootBuilder};
 use crate::note::{MAX_NOTE, NoteKey};
 use crate::tlog_policy::TlogPolicy;
 
@@ -58,6 +59,19 @@ pub fn fsck(
     Ok(check(store, trust, slots)?.0)
 }
 
+/// The entries beneath a hash.
+fn beneath(row: Row, hash: u64) -> String {
+    let level = match row {
+        Row::Entries => 0,
+        Row::Hashes { level } => 8 * u32::from(level),
+    };
+    let first = hash.checked_shl(level).unwrap_or(u64::MAX);
+    let last = first.saturating_add(1_u64.checked_shl(level).unwrap_or(u64::MAX) - 1);
+    format!("{first} to {last}")
+}
+
+/// How many bundles are read before they are put together: what bounds the memory.
+const WINDOW: usize = 512;
 /// How often a ledger is checked that changes all the time.
 const ATTEMPTS: usize = 4;
 /// After so many problems a ledger needs no further ones.
@@ -128,41 +142,46 @@ impl Checker<'_> {
         }
     }
 
-    /// Rebuilds every tile from the bundles.
+    /// Rebuilds every tile from the bundles: the leaves on all cores, what is above them in order.
     fn tree(&mut self) {
         let size = self.report.checkpoint.size;
         let mut entries = RootBuilder::default();
         let mut tiles = RootBuilder::default();
-        let mut levels: Vec<Vec<Hash>> = Vec::new();
+        let mut levels: Vec<Vec<Hash>> = vec![Vec::new()];
         let mut differences = Vec::new();
-        for index in 0..size.div_ceil(WIDTH) {
+        let bundles = size.div_ceil(WIDTH);
+        let mut gap = false;
+        for first in (0..bundles).step_by(WINDOW) {
             if self.report.problems.len() >= ENOUGH {
                 self.problem("tile", "and more: the rest was not checked");
                 return;
             }
-            let width = Tile::width_in(Row::Entries, index, size);
-            let bundle = Tile {
-                row: Row::Entries,
-                index,
-                width,
-            };
-            let stored = self.lowest_tile(index, width);
-            let hashes = self.bundle(bundle);
-            for hash in &stored {
-                tiles.push(*hash);
-            }
-            let differing = hashes
-                .iter()
-                .zip(&stored)
-                .position(|(ours, theirs)| ours != theirs);
-            differences.extend(differing.map(|at| (bundle, at)));
-            for hash in hashes {
-                entries.push(hash);
-                self.push(&mut levels, 0, hash, entries.size());
+            let end = bundles.min(first + WINDOW as u64);
+            for (index, leaves) in (first..end).zip(leaves::check(self.store, first..end, size)) {
+                self.report.files += 2;
+                self.report.problems.extend(leaves.problems);
+                let bundle = Tile {
+                    row: Row::Entries,
+                    index,
+                    width: Tile::width_in(Row::Entries, index, size),
+                };
+                differences.extend(leaves.difference.map(|at| (bundle, at)));
+                leaves.tile.add_to(&mut tiles);
+                // What is above a damaged bundle is checked by its tile, if that can be read.
+                let above = match (&leaves.entries, &leaves.tile) {
+                    (Side::Full(hash), _) | (Side::Damaged, Side::Full(hash)) => Some(*hash),
+                    _ => None,
+                };
+                match above {
+                    Some(hash) if !gap => self.push(&mut levels, 1, hash, (index + 1) * WIDTH),
+                    None if bundle.width == WIDTH => gap = true,
+                    _ => {}
+                }
+                leaves.entries.add_to(&mut entries);
             }
         }
         for (level, hashes) in (1..).zip(levels.iter().skip(1)) {
-            if !hashes.is_empty() {
+            if !hashes.is_empty() && !gap {
                 let total = size.checked_shr(8 * u32::from(level)).unwrap_or(0);
                 let width = hashes.len() as u64;
                 let tile = Tile {
@@ -181,7 +200,7 @@ impl Checker<'_> {
         let (size, signed) = (self.report.checkpoint.size, self.report.checkpoint.root);
         let tiles_are_right = tiles.size() == size && tiles.root() == signed;
         for (bundle, at) in differences {
-            let first = bundle.index * WIDTH + *at as u64;
+            let first = bundle.index * WIDTH + *at as u64 / 32;
             if tiles_are_right {
                 let what = format!("entry {first} is not the one that was logged");
                 self.problem(bundle.key(), what);
@@ -190,7 +209,7 @@ impl Checker<'_> {
                     row: Row::Hashes { level: 0 },
                     ..*bundle
                 };
-                let what = format!("hash {first} (byte {}) is not that of the entry", at * 32);
+                let what = format!("hash {first} (byte {at}) is not that of entry {first}");
                 self.problem(tile.key(), what);
             }
         }
@@ -200,43 +219,6 @@ impl Checker<'_> {
                 entries.root()
             );
             self.problem("checkpoint", what);
-        }
-    }
-
-    /// The hashes that the lowest tile states; none if it is damaged.
-    fn lowest_tile(&mut self, index: u64, width: u64) -> Vec<Hash> {
-        let key = Tile {
-            row: Row::Hashes { level: 0 },
-            index,
-            width,
-        }
-        .key();
-        let Some(bytes) = self.read(&key, MAX_TILE) else {
-            self.problem(key, "is missing");
-            return Vec::new();
-        };
-        tile::parse_hashes(&bytes, width).unwrap_or_else(|| {
-            self.problem(
-                key,
-                format!("has {} bytes, not {}", bytes.len(), width * 32),
-            );
-            Vec::new()
-        })
-    }
-
-    /// The leaf hashes of a bundle; none if it is damaged.
-    fn bundle(&mut self, tile: Tile) -> Vec<Hash> {
-        let key = tile.key();
-        let Some(bytes) = self.read(&key, MAX_BUNDLE) else {
-            self.problem(key, "is missing");
-            return Vec::new();
-        };
-        match tile::parse_bundle(&bytes, tile.width) {
-            Ok(entries) => entries.into_iter().map(leaf_hash).collect(),
-            Err(error) => {
-                self.problem(key, error.to_string());
-                Vec::new()
-            }
         }
     }
 
@@ -274,9 +256,11 @@ impl Checker<'_> {
             None => self.problem(key, "is missing"),
             Some(bytes) => {
                 if let Some(at) = first_difference(&expected, &bytes) {
-                    let first = tile.index * WIDTH + at as u64 / 32;
-                    let what =
-                        format!("byte {at} is wrong: hash {first} is not that of the entries");
+                    let hash = tile.index * WIDTH + at as u64 / 32;
+                    let what = format!(
+                        "byte {at} is wrong: hash {hash} is not that of entries {}",
+                        beneath(tile.row, hash)
+                    );
                     self.problem(key, what);
                 }
             }
@@ -391,6 +375,8 @@ impl Checker<'_> {
                     self.note(key, "is left over from a writer that was killed");
                 }
                 _ if key.starts_with("_commit/") => {}
+                // An index is disposable, and checks itself against the log.
+                _ if key.starts_with("index.sqlite") => {}
                 _ if key.starts_with("_inbox/") => {
                     self.note(key, "waits to be appended; nobody acknowledged it");
                 }
@@ -478,7 +464,7 @@ fn first_difference(expected: &[u8], found: &[u8]) -> Option<usize> {
     (common < expected.len().max(found.len())).then_some(common)
 }
 
-fn root_cause(error: &dyn std::error::Error) -> String {
+pub(super) fn root_cause(error: &dyn std::error::Error) -> String {
     match error.source() {
         Some(source) => format!("{error}: {source}"),
         None => error.to_string(),

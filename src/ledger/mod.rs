@@ -15,13 +15,20 @@
 //! | `_inbox/<nonce>` | entries that a process leaves to the one that holds the lock |
 
 mod append;
+pub mod archive;
 pub mod chain;
 pub mod commit;
 mod contention;
 mod edge;
+pub mod facts;
 pub mod fsck;
 mod head;
 mod inbox;
+#[cfg(feature = "index")]
+pub mod index;
+mod leaves;
+pub mod memory;
+pub mod mirror;
 pub mod proof;
 mod publish;
 pub mod reader;
@@ -37,6 +44,7 @@ use crate::digest::Sha256;
 use crate::note::NoteError;
 
 pub use append::{Appended, Level, Recovery, append, create};
+pub use memory::{Memory, MemoryError};
 pub use proof::{ProofFileError, TlogProof};
 pub use publish::{Consistency, Cosigners, Publisher};
 pub use reader::Log;
@@ -61,7 +69,9 @@ pub enum LedgerError {
     #[error("the ledger is damaged: {key}: {what}")]
     Damaged { key: String, what: String },
     #[error("entry {index} is outside the ledger of size {size}")]
-    Index { index: u64, size: u64 },
+    Outside { index: u64, size: u64 },
+    #[error("{what}")]
+    Index { what: String },
     #[error("an entry of {size} bytes is outside the limits of 1 to 65535")]
     EntrySize { size: usize },
     #[error("a batch of {count} entries is outside the limits of 1 to {max}", max = commit::MAX_BATCH)]

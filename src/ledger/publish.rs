@@ -22,8 +22,14 @@ pub type Consistency<'a> = dyn Fn(u64) -> Result<Vec<Hash>, LedgerError> + Sync 
 
 /// Asks witnesses to cosign a checkpoint before it is published.
 pub trait Cosigners: Sync {
-    /// `note` with the cosignatures that could be had. An error keeps it from being published.
-    fn cosign(&self, note: &str, consistency: &Consistency<'_>) -> Result<String, LedgerError>;
+    /// `note` with the cosignatures that could be had; `previous` is the size of the checkpoint
+    /// before. An error keeps it from being published.
+    fn cosign(
+        &self,
+        note: &str,
+        previous: u64,
+        consistency: &Consistency<'_>,
+    ) -> Result<String, LedgerError>;
 }
 
 /// Who publishes.
@@ -101,7 +107,9 @@ fn publish_with(
     let mut note = publisher.signer.sign_after(&previous, &checkpoint, now)?;
     if let Some(cosigners) = publisher.cosigners {
         let log = Log::at(store, checkpoint.clone(), note.clone().into_bytes());
-        note = cosigners.cosign(&note, &|old| Ok(log.consistency(old)?.0))?;
+        let before = publisher.signer.trust().open(&previous);
+        let before = before.map_or(0, |checkpoint| checkpoint.size);
+        note = cosigners.cosign(&note, before, &|old| Ok(log.consistency(old)?.0))?;
     }
     let trust = publisher.signer.trust();
     // On a bucket another publisher may be further, and a slower one may put an older checkpoint
@@ -134,13 +142,17 @@ const ATTEMPTS: usize = 5;
 
 /// Creates tiles, or makes sure that those that are there are the same.
 pub(super) fn write_tiles(store: &dyn Store, tiles: &[(Tile, Vec<u8>)]) -> Result<(), LedgerError> {
-    for (tile, bytes) in tiles {
-        let key = tile.key();
-        if store.create(&key, bytes)? == Created::New {
+    let items: Vec<(String, Vec<u8>)> = tiles
+        .iter()
+        .map(|(tile, bytes)| (tile.key(), bytes.clone()))
+        .collect();
+    let created = store.create_all(&items)?;
+    for ((key, bytes), created) in items.into_iter().zip(created) {
+        if created == Created::New {
             continue;
         }
         match store.read(&key, bytes.len() as u64) {
-            Ok(Some(there)) if there == *bytes => {}
+            Ok(Some(there)) if there == bytes => {}
             Ok(_) => {
                 let what = "is not what the committed entries imply: a fork, or damage";
                 return Err(LedgerError::damaged(key, what));
@@ -152,7 +164,7 @@ pub(super) fn write_tiles(store: &dyn Store, tiles: &[(Tile, Vec<u8>)]) -> Resul
 }
 
 /// Removes the partial forms of tiles that are complete (C2SP tlog-tiles: may be deleted).
-fn drop_replaced(store: &dyn Store, complete: &[(Tile, Vec<u8>)]) {
+pub(super) fn drop_replaced(store: &dyn Store, complete: &[(Tile, Vec<u8>)]) {
     for (tile, _) in complete {
         let directory = tile.partial_directory();
         for key in store.list(&format!("{directory}/")).unwrap_or_default() {

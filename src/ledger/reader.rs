@@ -40,6 +40,17 @@ impl<'a> Log<'a> {
         }
     }
 
+    /// The ledger at its newest checkpoint, whoever signed it: for what this program wrote itself.
+    /// `None` if there is none.
+    pub(super) fn open_unverified(store: &'a dyn Store) -> Result<Option<Log<'a>>, LedgerError> {
+        let Some(note) = store.read("checkpoint", MAX_NOTE as u64)? else {
+            return Ok(None);
+        };
+        let text = crate::note::Note::parse(&note)?.text;
+        let checkpoint = Checkpoint::parse(text)?;
+        Ok(Some(Log::at(store, checkpoint, note)))
+    }
+
     /// Size and root.
     pub fn checkpoint(&self) -> &Checkpoint {
         &self.checkpoint
@@ -54,7 +65,7 @@ impl<'a> Log<'a> {
     pub fn entry(&self, index: u64) -> Result<(Vec<u8>, TlogProof), LedgerError> {
         let size = self.checkpoint.size;
         if index >= size {
-            return Err(LedgerError::Index { index, size });
+            return Err(LedgerError::Outside { index, size });
         }
         let (key, entries) = self.bundle(index / WIDTH)?;
         let position = usize::try_from(index % WIDTH).unwrap_or(usize::MAX);
@@ -82,7 +93,7 @@ impl<'a> Log<'a> {
     pub fn consistency(&self, old: u64) -> Result<(Vec<Hash>, Hash), LedgerError> {
         let size = self.checkpoint.size;
         if old > size {
-            return Err(LedgerError::Index { index: old, size });
+            return Err(LedgerError::Outside { index: old, size });
         }
         let root = merkle::range_hash(&mut &*self, 0, old)?;
         let hashes = merkle::consistency_proof(&mut &*self, old, size)?;
@@ -111,6 +122,20 @@ impl<'a> Log<'a> {
             return Err(LedgerError::damaged("tile/entries", what));
         }
         Ok(())
+    }
+
+    /// The entries of a bundle. They are not known to be in the log.
+    pub(super) fn entries(&self, bundle: u64) -> Result<Vec<Vec<u8>>, LedgerError> {
+        Ok(self.bundle(bundle)?.1)
+    }
+
+    /// The bytes of a tile that the checkpoint implies. They are not known to be right.
+    pub(super) fn tile(&self, tile: Tile) -> Result<Vec<u8>, LedgerError> {
+        let (found, mut bytes) = self.read(tile.row, tile.index, tile.width, MAX_TILE)?;
+        if found.width != tile.width {
+            bytes.truncate(usize::try_from(tile.width * 32).unwrap_or(usize::MAX));
+        }
+        Ok(bytes)
     }
 
     /// The key and the entries of a bundle.

@@ -225,6 +225,14 @@ impl Record {
         }
     }
 
+    /// The manifest that it is about.
+    pub fn manifest(&self) -> &acquire::ManifestReference {
+        match self {
+            Record::Acquire(record) => &record.manifest,
+            Record::Release(record) => &record.manifest,
+        }
+    }
+
     /// Who wrote it.
     pub fn actor(&self) -> &Actor {
         match self {

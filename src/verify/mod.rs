@@ -64,6 +64,8 @@ pub enum SignatureEvidence {
 pub enum LedgerEvidence {
     /// It cannot be read, or its checkpoint is not signed by the trusted key.
     Unusable { rule: Rule, why: String },
+    /// It contradicts what it showed before.
+    Contradicts { why: String },
     /// Entries about this artifact digest, each with its proof, and whether they are known to be
     /// all: a full replica was scanned up to the checkpoint.
     Records {

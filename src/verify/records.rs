@@ -26,6 +26,15 @@ pub(super) fn check_ledger(
     now: Timestamp,
 ) {
     let (entries, complete, earlier) = match ledger {
+        LedgerEvidence::Contradicts { why } => {
+            report.add(
+                Finding::new(Rule::LedgerRemembered, Severity::Fail, why.clone()).hint(
+                    "keep both checkpoints as evidence, and ask who runs the log; if an older \
+                     copy was restored on purpose, remove what is remembered of it",
+                ),
+            );
+            return;
+        }
         LedgerEvidence::Unusable { rule, why } => {
             report.add(
                 Finding::new(*rule, Severity::Inconclusive, why.clone()).hint(

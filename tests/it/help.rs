@@ -15,6 +15,11 @@ const VERBS: &[&[&str]] = &[
     &["gate"],
     &["ledger"],
     &["ledger", "append"],
+    &["ledger", "mirror"],
+    &["ledger", "export"],
+    &["ledger", "import"],
+    &["ledger", "find"],
+    &["ledger", "index"],
     &["ledger", "publish"],
     &["ledger", "probe"],
     &["oms"],
@@ -30,6 +35,7 @@ fn stage() -> Workspace {
          weighbridge sign --signature model.sig ./model 2>/dev/null; cp -r model my-model; \
          cp model/weights.bin weights.onnx; weighbridge ledger prove 0 --out model.tlog-proof 2>/dev/null; \
          weighbridge hash model > SHA256SUMS 2>/dev/null; echo secret > FILE; \
+         weighbridge ledger policy > log.policy 2>/dev/null; \
          weighbridge ledger show 0 --raw > record.dsse 2>/dev/null; (cat record.dsse; echo) > records.jsonl",
     ).exits(0);
     workspace

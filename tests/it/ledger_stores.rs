@@ -423,8 +423,8 @@ fn a_ledger_with_its_slots_in_a_database_is_checked() {
     };
     let workspace = Workspace::released();
     let policy = String::from_utf8(workspace.read("weighbridge.toml")).unwrap();
-    let (_, rest) = policy.split_once("key = \"").unwrap();
-    let (origin, _) = rest.split_once('+').unwrap();
+    let key = workspace.log_key();
+    let (origin, _) = key.split_once('+').unwrap();
     let url = format!("postgres://tester@127.0.0.1:{}/postgres", server.port);
     let store = slots(
         server,
@@ -533,14 +533,7 @@ fn the_certificate_of_a_server_is_verified() {
     let Some(server) = servers::files_over_tls(workspace.root()) else {
         return;
     };
-    let key = String::from_utf8(workspace.read("weighbridge.toml")).unwrap();
-    let key = key
-        .split_once("key = \"")
-        .unwrap()
-        .1
-        .split_once('"')
-        .unwrap()
-        .0;
+    let key = workspace.log_key();
     let root = server.directory.join("root.crt");
     let port = server.port;
     for (place, host) in [
@@ -550,7 +543,14 @@ fn the_certificate_of_a_server_is_verified() {
         ("s3://ledger".to_owned(), "127.0.0.1"),
     ] {
         let run = |roots: Option<&Path>| -> Run {
-            let args = ["ledger", "--ledger", &place, "--log-key", key, "checkpoint"];
+            let args = [
+                "ledger",
+                "--ledger",
+                &place,
+                "--log-key",
+                &key,
+                "checkpoint",
+            ];
             let mut command = workspace.command(args);
             command.envs(servers::s3(port));
             command.env("AWS_ENDPOINT_URL", format!("https://{host}:{port}"));

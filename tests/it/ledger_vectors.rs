@@ -132,7 +132,7 @@ const DAMAGED: &[(&str, &str)] = &[
     ("rewritten-partial", "history was rewritten"),
     (
         "tile-bit-flip",
-        "tile/0/000: hash 100 (byte 3200) is not that of the entry",
+        "tile/0/000: hash 100 (byte 3205) is not that of entry 100",
     ),
     ("tile-level1-bit-flip", "tile/1/000.p/1: byte 9 is wrong"),
     ("tile-missing", "tile/0/000: is missing"),
@@ -192,7 +192,7 @@ fn forks_and_rollbacks_contradict_a_kept_checkpoint() {
         let log = Log::open(&store, &key()).unwrap();
         match log.consistency(kept.size) {
             Ok((_, root)) => assert_ne!(root, kept.root, "{name}"),
-            Err(LedgerError::Index { .. }) => assert_eq!(name, "rolled-back"),
+            Err(LedgerError::Outside { .. }) => assert_eq!(name, "rolled-back"),
             Err(error) => panic!("{name}: {error}"),
         }
     }

@@ -16,6 +16,8 @@ mod commands;
 mod hash_list;
 mod help;
 mod invariants;
+mod ledger_append;
+mod ledger_copies;
 mod ledger_damage;
 mod ledger_schedules;
 mod ledger_stores;

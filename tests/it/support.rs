@@ -152,6 +152,13 @@ impl Workspace {
         Run::from(output.unwrap())
     }
 
+    /// The log's Ed25519 key, as the policy lists it.
+    pub(crate) fn log_key(&self) -> String {
+        let policy = String::from_utf8(self.read("weighbridge.toml")).unwrap();
+        let key = policy.lines().find_map(|line| line.strip_prefix("log "));
+        key.unwrap().to_owned()
+    }
+
     pub(crate) fn gate(&self) -> Run {
         self.run(["gate", "model"])
     }

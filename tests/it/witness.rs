@@ -161,7 +161,7 @@ fn a_quorum_is_gathered_demanded_and_shown() {
         "trust.policy",
         format!("log {}\nquorum none\n", other.keys()[0]),
     );
-    workspace.gate().exits(2).says("does not list the key");
+    workspace.gate().exits(2).says("checkpoint is of log");
     workspace.write("trust.policy", "quorum none\n");
     workspace.gate().exits(2).says("line 1: there is no log");
     std::fs::remove_file(workspace.path("trust.policy")).unwrap();

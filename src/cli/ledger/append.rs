@@ -10,7 +10,7 @@ use crate::cli::failure::Failure;
 use crate::cli::keys::PassphraseArgs;
 use crate::cli::log_access::{Acknowledgement, LogAccess, say_recovery};
 use crate::cli::output::Output;
-use crate::cli::{Outcome, values};
+use crate::cli::{Global, Outcome, values};
 use crate::disk;
 use crate::envelope::Envelope;
 use crate::ledger::commit::MAX_BATCH;
@@ -48,9 +48,9 @@ pub(super) struct AppendArgs {
     passphrase: PassphraseArgs,
 }
 
-pub(super) fn run(args: &AppendArgs, config: &Config, output: &Output) -> Outcome {
+pub(super) fn run(args: &AppendArgs, global: &Global, config: &Config, output: &Output) -> Outcome {
     let mut reader = args.passphrase.reader();
-    let log = LogAccess::open(config, args.acknowledgement, &mut reader, output)?;
+    let log = LogAccess::open((global, config), args.acknowledgement, &mut reader, output)?;
     let mut batcher = Batcher {
         args,
         config,
@@ -63,6 +63,7 @@ pub(super) fn run(args: &AppendArgs, config: &Config, output: &Output) -> Outcom
         batcher.file(file, output)?;
     }
     batcher.flush(output)?;
+    log.remember()?;
     if output.json {
         output.document(&json!({
             "indices": batcher.indices,

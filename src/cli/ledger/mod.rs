@@ -4,6 +4,10 @@ mod append;
 mod checkpoint;
 #[cfg(feature = "http")]
 mod cosign;
+#[cfg(feature = "index")]
+pub(in crate::cli) mod find;
+mod mirror;
+mod pin;
 mod policy;
 mod probe;
 mod publish;
@@ -17,6 +21,7 @@ use serde_json::json;
 
 use crate::cli::context::{self, Config};
 use crate::cli::failure::Failure;
+use crate::cli::history::History;
 use crate::cli::keys::PassphraseArgs;
 use crate::cli::log_access::LogAccess;
 use crate::cli::output::Output;
@@ -83,6 +88,15 @@ enum LedgerVerb {
     },
     /// Print the signed checkpoint, and who signed it
     Checkpoint,
+    /// Keep the newest checkpoint beside the policy: no older or other ledger is accepted any more
+    Pin,
+    #[cfg(feature = "index")]
+    Find(find::FindArgs),
+    #[cfg(feature = "index")]
+    Index(find::IndexArgs),
+    Mirror(mirror::MirrorArgs),
+    Export(mirror::ExportArgs),
+    Import(mirror::ImportArgs),
     /// Print the tlog-policy in force: what one gives to others who shall trust this log
     Policy,
     /// Ask the witnesses of the policy to cosign the newest checkpoint, and publish it with what
@@ -136,17 +150,31 @@ pub(super) fn run(args: &LedgerArgs, global: &Global, output: &Output) -> Outcom
                  --ledger, --slots, --log-key and --trust do not apply",
             ));
         }
-        LedgerVerb::Init => return init(&Config::load(global)?, output),
-        LedgerVerb::Append(own) => return append::run(own, &Config::load(global)?, output),
-        LedgerVerb::Publish(own) => return publish::run(own, &Config::load(global)?, output),
+        LedgerVerb::Init => return init(global, &Config::load(global)?, output),
+        LedgerVerb::Append(own) => return append::run(own, global, &Config::load(global)?, output),
+        LedgerVerb::Publish(own) => {
+            return publish::run(own, global, &Config::load(global)?, output);
+        }
         LedgerVerb::Probe(own) => return probe::run(own, args, global, output),
         // A witness has no ledger: its trust files say which logs it knows.
         #[cfg(feature = "server")]
         LedgerVerb::Witness(own) => return witness::run(own, &args.trust, output),
         _ => {}
     }
-    let (store, trust) = place(args, global)?;
+    let (store, trust, config) = place(args, global)?;
     let store = &*store;
+    let history = History::new(global, config.as_ref(), output);
+    let reads = !matches!(
+        args.verb,
+        LedgerVerb::Verify { .. }
+            | LedgerVerb::Policy
+            | LedgerVerb::Import(_)
+            | LedgerVerb::Fsck { .. }
+    );
+    if reads {
+        // Whoever gathers cosignatures reads what has none yet.
+        history.demand(&Log::open(store, &trust.without_quorum())?)?;
+    }
     match &args.verb {
         // Done above: they need no ledger that is there.
         LedgerVerb::Init
@@ -163,6 +191,14 @@ pub(super) fn run(args: &LedgerArgs, global: &Global, output: &Output) -> Outcom
         } => show(store, &trust, *index, (*raw, *manifest), output),
         LedgerVerb::Checkpoint => checkpoint::run(store, &trust, output),
         LedgerVerb::Policy => policy::run(&trust, output),
+        #[cfg(feature = "index")]
+        LedgerVerb::Find(own) => find::find(own, store, &trust, output),
+        #[cfg(feature = "index")]
+        LedgerVerb::Index(own) => find::index(own, store, &trust, output),
+        LedgerVerb::Mirror(own) => mirror::mirror_to(own, store, &trust, output),
+        LedgerVerb::Export(own) => mirror::export(own, store, &trust, output),
+        LedgerVerb::Import(own) => mirror::import(own, &trust, &history, output),
+        LedgerVerb::Pin => pin::run(store, &trust, config.as_ref(), output),
         #[cfg(feature = "http")]
         LedgerVerb::Cosign(own) => cosign::run(own, store, &trust, output),
         LedgerVerb::Prove {
@@ -186,13 +222,18 @@ pub(super) fn run(args: &LedgerArgs, global: &Global, output: &Output) -> Outcom
             } else {
                 Slots::Required
             };
-            check(store, &trust, slots, output)
+            let code = check(store, &trust, slots, output)?;
+            history.demand(&Log::open(store, &trust.without_quorum())?)?;
+            Ok(code)
         }
     }
 }
 
+/// A ledger, what is trusted of it, and the policy, where it is the policy's.
+type Place = (Box<dyn Store>, TlogPolicy, Option<Config>);
+
 /// The ledger, and who must have signed its checkpoints.
-fn place(args: &LedgerArgs, global: &Global) -> Result<(Box<dyn Store>, TlogPolicy), Failure> {
+fn place(args: &LedgerArgs, global: &Global) -> Result<Place, Failure> {
     let trusts = args.log_key.is_some() || !args.trust.is_empty();
     let config = match &args.ledger {
         Some(_) if trusts => None,
@@ -225,7 +266,8 @@ fn place(args: &LedgerArgs, global: &Global) -> Result<(Box<dyn Store>, TlogPoli
         config.as_ref(),
         trust.log().name(),
     )?;
-    Ok((store, trust))
+    // What is pinned beside a policy is about the policy's ledger.
+    Ok((store, trust, config.filter(|_| args.ledger.is_none())))
 }
 
 /// The ledger at the location that was typed, or else the policy's.
@@ -247,10 +289,10 @@ fn store(
     context::open(&location, slots.as_deref(), origin)
 }
 
-fn init(config: &Config, output: &Output) -> Outcome {
+fn init(global: &Global, config: &Config, output: &Output) -> Outcome {
     let passphrase = PassphraseArgs::default();
     let mut reader = passphrase.reader();
-    let access = LogAccess::new(config, &mut reader, output)?;
+    let access = LogAccess::new((global, config), &mut reader, output)?;
     let created = access.create()?;
     let what = match created {
         ledger::Created::New => "made",
@@ -290,6 +332,16 @@ fn summary(bytes: &[u8]) -> serde_json::Value {
 fn list(log: &Log<'_>, output: &Output) -> Outcome {
     let mut lines = Vec::new();
     log.scan(|index, bytes| lines.push((index, summary(bytes))))?;
+    print(lines, output)?;
+    output.say(format!(
+        "{} entries, checked against the signed root",
+        log.checkpoint().size
+    ));
+    Ok(0)
+}
+
+/// Prints records, a line each.
+fn print(lines: Vec<(u64, serde_json::Value)>, output: &Output) -> Result<(), Failure> {
     if output.json {
         let records: Vec<_> = lines
             .into_iter()
@@ -300,8 +352,7 @@ fn list(log: &Log<'_>, output: &Output) -> Outcome {
                 line
             })
             .collect();
-        output.document(&records)?;
-        return Ok(0);
+        return output.document(&records);
     }
     output.lines(lines.into_iter().map(|(index, line)| {
         let field = |name: &str| {
@@ -322,12 +373,7 @@ fn list(log: &Log<'_>, output: &Output) -> Outcome {
         .trim_end()
         .to_owned()
             + "\n"
-    }))?;
-    output.say(format!(
-        "{} entries, checked against the signed root",
-        log.checkpoint().size
-    ));
-    Ok(0)
+    }))
 }
 
 fn show(

@@ -10,7 +10,7 @@ use crate::cli::failure::Failure;
 use crate::cli::keys::PassphraseArgs;
 use crate::cli::log_access::{Acknowledgement, LogAccess, say_recovery};
 use crate::cli::output::Output;
-use crate::cli::{Outcome, values};
+use crate::cli::{Global, Outcome, values};
 use crate::ledger::{self, LedgerError, Recovery};
 
 /// Publish what writers without the log key committed
@@ -32,9 +32,19 @@ pub(super) struct PublishArgs {
     passphrase: PassphraseArgs,
 }
 
-pub(super) fn run(args: &PublishArgs, config: &Config, output: &Output) -> Outcome {
+pub(super) fn run(
+    args: &PublishArgs,
+    global: &Global,
+    config: &Config,
+    output: &Output,
+) -> Outcome {
     let mut reader = args.passphrase.reader();
-    let log = LogAccess::open(config, Acknowledgement::PUBLISHED, &mut reader, output)?;
+    let log = LogAccess::open(
+        (global, config),
+        Acknowledgement::PUBLISHED,
+        &mut reader,
+        output,
+    )?;
     if args.rebuild {
         let publisher = log.publisher().ok_or(LedgerError::NoSigner)?;
         let checkpoint = ledger::rebuild(log.store(), &publisher)?;

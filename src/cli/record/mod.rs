@@ -93,7 +93,7 @@ pub(super) fn run(args: &RecordArgs, global: &Global, output: &Output) -> Outcom
     }
     let key = reader.private(&path, output)?;
     let recorder = Recorder::open(
-        &config,
+        (global, &config),
         &key,
         common.role,
         common.acknowledgement,

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use crate::artifact::Artifact;
+use crate::cli::Global;
 use crate::cli::context::{self, Config};
 use crate::cli::failure::Failure;
 use crate::cli::keys::KeyReader;
@@ -38,12 +39,12 @@ pub(in crate::cli) struct Recorded {
 impl<'a> Recorder<'a> {
     /// Makes sure that the record would count before anything is written.
     pub(in crate::cli) fn open(
-        config: &'a Config,
+        (global, config): (&Global, &'a Config),
         key: &'a PrivateKey,
         role: Option<Role>,
         acknowledgement: Acknowledgement,
         reader: &mut KeyReader<'_>,
-        output: &Output,
+        output: &'a Output,
     ) -> Result<Recorder<'a>, Failure> {
         let policy = &config.policy;
         let identity = policy.identity(&key.public().key_id()).ok_or_else(|| {
@@ -61,7 +62,7 @@ impl<'a> Recorder<'a> {
                 role.name()
             )));
         }
-        let access = LogAccess::open(config, acknowledgement, reader, output)?;
+        let access = LogAccess::open((global, config), acknowledgement, reader, output)?;
         let log = Text::new(policy.log.trust.log().name())
             .map_err(|error| Failure::because("the log's origin", &error))?;
         Ok(Recorder {
@@ -181,6 +182,7 @@ impl<'a> Recorder<'a> {
         let level = self.access.level;
         let appended = self.access.writer().append(&[entry], level)?;
         say_recovery(appended.recovery, output);
+        self.access.remember()?;
         let reached = match level {
             Level::Committed => "durable; readers see it once `weighbridge ledger publish` has run",
             Level::Published => "durable and published",

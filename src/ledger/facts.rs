@@ -1,0 +1,172 @@
+//! What one entry says, for those who look entries up: pure, over the entry's bytes.
+
+use super::tile::MAX_ENTRY;
+use crate::digest::Sha256;
+use crate::envelope::Envelope;
+use crate::statement::{Kind, Record, Role, Statement};
+use crate::time::Timestamp;
+
+/// An entry, understood or not.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Facts {
+    /// What the record says; `None` if the entry is none that this version understands.
+    pub record: Option<RecordFacts>,
+    /// Every digest that the entry names, and in which part.
+    pub mentions: Vec<(Mention, Sha256)>,
+}
+
+/// A record.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RecordFacts {
+    pub kind: Kind,
+    pub role: Role,
+    pub party: Option<String>,
+    /// The key that it names as its signer's. Nothing is verified here.
+    pub key_id: Sha256,
+    pub time: Timestamp,
+    pub name: String,
+    pub source: Option<String>,
+    pub version: Option<String>,
+}
+
+/// In which part of an entry a digest stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Mention {
+    /// The artifact that the record is about.
+    Artifact,
+    /// The root of its OMS signature.
+    OmsRoot,
+    Manifest,
+    /// The signature file that a release names.
+    Signature,
+    /// Anywhere else, or in an entry that is not understood.
+    Other,
+}
+
+impl Mention {
+    /// As it is stored and shown.
+    pub fn name(self) -> &'static str {
+        match self {
+            Mention::Artifact => "artifact",
+            Mention::OmsRoot => "oms-root",
+            Mention::Manifest => "manifest",
+            Mention::Signature => "signature",
+            Mention::Other => "other",
+        }
+    }
+}
+
+/// The most digests that are looked for in an entry.
+const MAX_MENTIONS: usize = 512;
+
+/// What `entry` says. Of one that is not understood, every digest that stands in it in hexadecimal:
+/// it may still say that an artifact must not be used.
+pub fn facts(entry: &[u8]) -> Facts {
+    let envelope = Envelope::parse(entry, MAX_ENTRY).ok();
+    let payload = envelope
+        .as_ref()
+        .map_or(entry, |envelope| envelope.payload.as_slice());
+    let mut mentions = Vec::new();
+    let statement = Statement::parse(payload)
+        .ok()
+        .filter(|_| envelope.is_some());
+    let record = statement.map(|statement| {
+        let [subject] = &statement.subject;
+        let digests = &subject.digest;
+        let artifact = [digests.dir_hash1, digests.sha256];
+        mentions.extend(
+            artifact
+                .into_iter()
+                .flatten()
+                .map(|it| (Mention::Artifact, it)),
+        );
+        mentions.extend(digests.oms_root.map(|root| (Mention::OmsRoot, root)));
+        mentions.push((Mention::Manifest, statement.record.manifest().sha256));
+        let (source, version) = match &statement.record {
+            Record::Acquire(acquire) => (Some(acquire.source_uri.as_str().to_owned()), None),
+            Record::Release(release) => {
+                let signature = release.signature.as_ref();
+                mentions.extend(signature.map(|it| (Mention::Signature, it.sha256)));
+                let version = release.version.as_ref();
+                (None, version.map(|version| version.as_str().to_owned()))
+            }
+        };
+        let actor = statement.record.actor();
+        RecordFacts {
+            kind: statement.record.kind(),
+            role: actor.role,
+            party: actor.party.as_ref().map(|party| party.as_str().to_owned()),
+            key_id: actor.key_id,
+            time: statement.record.time(),
+            name: subject.name.as_str().to_owned(),
+            source,
+            version,
+        }
+    });
+    for digest in hexadecimal(payload) {
+        if mentions.len() >= MAX_MENTIONS {
+            break;
+        }
+        if !mentions.iter().any(|(_, known)| *known == digest) {
+            mentions.push((Mention::Other, digest));
+        }
+    }
+    Facts { record, mentions }
+}
+
+/// Runs of exactly 64 hexadecimal digits, in either case.
+fn hexadecimal(payload: &[u8]) -> impl Iterator<Item = Sha256> + '_ {
+    payload
+        .split(|byte| !byte.is_ascii_hexdigit())
+        .filter(|run| run.len() == 64)
+        .filter_map(|run| {
+            let text = std::str::from_utf8(run).ok()?.to_ascii_lowercase();
+            text.parse().ok()
+        })
+}
+
+/// The host in a source URI, in lower case: `hf:org/name` has none.
+pub fn host(source: &str) -> Option<String> {
+    let (_, rest) = source.split_once("://")?;
+    let authority = rest.split(['/', '?', '#']).next()?;
+    let host = authority.rsplit('@').next()?;
+    let host = match host.strip_prefix('[') {
+        Some(address) => address.split(']').next()?,
+        None => host.split(':').next()?,
+    };
+    (!host.is_empty()).then(|| host.to_ascii_lowercase())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hosts() {
+        for (source, expected) in [
+            ("https://Example.org:443/a", Some("example.org")),
+            ("s3://bucket/key", Some("bucket")),
+            ("https://[::1]:8080/x", Some("::1")),
+            ("hf:org/name", None),
+            ("https:///x", None),
+        ] {
+            assert_eq!(host(source).as_deref(), expected, "{source}");
+        }
+    }
+
+    #[test]
+    fn digests_of_what_is_not_understood_are_found() {
+        let digest = Sha256::of(b"x");
+        let upper = digest.to_string().to_uppercase();
+        for entry in [
+            format!("junk {digest}."),
+            format!("[\"{upper}\"]"),
+            digest.to_string(),
+        ] {
+            let facts = facts(entry.as_bytes());
+            assert_eq!(facts.record, None);
+            assert_eq!(facts.mentions, [(Mention::Other, digest)], "{entry}");
+        }
+        assert!(facts(format!("a{digest}").as_bytes()).mentions.is_empty());
+    }
+}

@@ -1,0 +1,117 @@
+//! Copying a log, verified on the way (any C2SP tlog-tiles log, from any store). Only what the new
+//! checkpoint implies is fetched; tiles are written before the checkpoint, so that an interrupted
+//! copy is an older copy, and goes on where it stopped.
+
+use super::edge::Edge;
+use super::memory::goes_on;
+use super::publish::{CHECKPOINT, drop_replaced, write_tiles};
+use super::reader::Log;
+use super::store::{DirectoryStore, Store};
+use super::tile::WIDTH;
+use super::{LedgerError, MemoryError, blob, blob_key, put_blob};
+use crate::envelope::Envelope;
+use crate::ledger::tile::MAX_ENTRY;
+use crate::statement::Statement;
+use crate::tlog_policy::TlogPolicy;
+
+/// What a copy did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mirrored {
+    /// How many entries there were before.
+    pub from: u64,
+    /// How many there are now.
+    pub to: u64,
+    /// Blobs that records name and the source does not have.
+    pub missing_blobs: u64,
+}
+
+/// Are the manifests copied that records name?
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Blobs {
+    Copied,
+    LeftOut,
+}
+
+/// How many bundles are verified and written at a time.
+const CHUNK: u64 = 16;
+
+/// Brings the copy in `target` to the newest checkpoint of `source`, which `trust` must accept and
+/// which must go on from the copy.
+pub fn mirror(
+    source: &dyn Store,
+    target: &DirectoryStore,
+    trust: &TlogPolicy,
+    blobs: Blobs,
+) -> Result<Mirrored, MemoryError> {
+    let _lock = target.lock().map_err(LedgerError::from)?;
+    let log = Log::open(source, trust)?;
+    let checkpoint = log.checkpoint();
+    // What lies here was verified when it came, under the trust of that time.
+    let kept = Log::open_unverified(target)?;
+    let mut edge = match &kept {
+        Some(kept) => {
+            goes_on(&log, kept.note(), &target.root().join(CHECKPOINT))?;
+            Edge::read(target, kept.checkpoint())?
+        }
+        None => Edge::default(),
+    };
+    let from = edge.size();
+    let mut missing_blobs = 0;
+    let mut replaced = Vec::new();
+    while edge.size() < checkpoint.size {
+        let end = checkpoint.size.min((edge.size() / WIDTH + CHUNK) * WIDTH);
+        let mut entries = Vec::new();
+        for bundle in edge.size() / WIDTH..end.div_ceil(WIDTH) {
+            let skip = edge.size().saturating_sub(bundle * WIDTH);
+            let skip = usize::try_from(skip).unwrap_or(usize::MAX);
+            entries.extend(log.entries(bundle)?.into_iter().skip(skip));
+        }
+        edge.extend(&entries)?;
+        // The log proves that its tree of this size is part of what it signed.
+        let (_, root) = log.consistency(edge.size())?;
+        if edge.size() != end || edge.root()? != root {
+            let what = format!("the entries up to {end} do not lead to the signed root");
+            return Err(LedgerError::damaged("tile/entries", what).into());
+        }
+        if blobs == Blobs::Copied {
+            for entry in &entries {
+                missing_blobs += copy_blob(source, target, entry)?;
+            }
+        }
+        let complete = edge.take_complete();
+        write_tiles(target, &complete)?;
+        replaced.extend(complete.into_iter().map(|(tile, _)| (tile, Vec::new())));
+    }
+    write_tiles(target, &edge.partial())?;
+    target
+        .replace(CHECKPOINT, log.note())
+        .map_err(LedgerError::from)?;
+    drop_replaced(target, &replaced);
+    Ok(Mirrored {
+        from,
+        to: checkpoint.size,
+        missing_blobs,
+    })
+}
+
+/// Copies the manifest that `entry` names; 1 if the source does not have it.
+fn copy_blob(source: &dyn Store, target: &dyn Store, entry: &[u8]) -> Result<u64, LedgerError> {
+    let Some(digest) = manifest(entry) else {
+        return Ok(0);
+    };
+    if target.exists(&blob_key(&digest))? {
+        return Ok(0);
+    }
+    match blob(source, &digest) {
+        Ok(bytes) => put_blob(target, &bytes).map(|_| 0),
+        Err(LedgerError::NoBlob { .. }) => Ok(1),
+        Err(error) => Err(error),
+    }
+}
+
+/// The digest of the manifest that the record in `entry` names.
+pub(super) fn manifest(entry: &[u8]) -> Option<crate::digest::Sha256> {
+    let envelope = Envelope::parse(entry, MAX_ENTRY).ok()?;
+    let statement = Statement::parse(&envelope.payload).ok()?;
+    Some(statement.record.manifest().sha256)
+}

@@ -1,0 +1,230 @@
+//! Many processes that append to one ledger in a directory, and writers without the log key.
+
+use std::collections::HashSet;
+
+use crate::support::Workspace;
+
+#[test]
+fn processes_share_batches_and_lose_nothing() {
+    let workspace = Workspace::released();
+    let (processes, each) = (8, 25);
+    let children: Vec<_> = (0..processes)
+        .map(|process| {
+            let lines: Vec<String> = (0..each).map(|n| format!("{process} {n}\n")).collect();
+            let name = format!("lines-{process}");
+            workspace.write(&name, lines.concat());
+            let args = [
+                "ledger", "append", "--opaque", "--batch", "1", "--lines", &name,
+            ];
+            let mut command = workspace.command(args);
+            command
+                .stdout(std::process::Stdio::piped())
+                .stderr(std::process::Stdio::piped());
+            command.spawn().unwrap()
+        })
+        .collect();
+    let mut indices = HashSet::new();
+    for (process, child) in children.into_iter().enumerate() {
+        let output = child.wait_with_output().unwrap();
+        assert!(
+            output.status.success(),
+            "{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        for (n, line) in String::from_utf8(output.stdout)
+            .unwrap()
+            .lines()
+            .enumerate()
+        {
+            let index: u64 = line.parse().unwrap();
+            assert!(indices.insert(index), "index {index} was given twice");
+            let entry = workspace
+                .run(["ledger", "show", line, "--raw"])
+                .exits(0)
+                .stdout;
+            assert_eq!(entry, format!("{process} {n}"));
+        }
+    }
+    assert_eq!(indices.len(), processes * each);
+    // What waited while another wrote was committed together.
+    let slots = std::fs::read_dir(workspace.path("ledger/_commit"))
+        .unwrap()
+        .count();
+    assert!(slots < processes * each, "{slots} slots");
+    assert_eq!(
+        std::fs::read_dir(workspace.path("ledger/_inbox")).map_or(0, Iterator::count),
+        0
+    );
+    workspace.run(["ledger", "fsck"]).exits(0);
+
+    // Once more: every entry has its index already.
+    let again = workspace
+        .run(["ledger", "append", "--opaque", "--lines", "lines-3"])
+        .exits(0);
+    let again: Vec<u64> = again
+        .stdout
+        .lines()
+        .map(|line| line.parse().unwrap())
+        .collect();
+    assert_eq!(again.len(), each);
+    assert!(again.iter().all(|index| indices.contains(index)));
+    workspace
+        .run(["ledger", "fsck"])
+        .exits(0)
+        .says("201 entries");
+}
+
+#[test]
+fn whoever_has_no_log_key_commits_and_a_publisher_follows() {
+    let workspace = Workspace::released();
+    workspace
+        .shell("mv keys/log.key.pem away.pem; sed -i '/^log_key/d' weighbridge.toml")
+        .exits(0);
+    workspace.write("other", "x");
+    let run = workspace.shell("weighbridge sign --record model").exits(0);
+    let run = run.says("readers see it once `weighbridge ledger publish` has run");
+    assert_eq!(run.stdout, "1\n");
+    workspace
+        .run(["ledger", "append", "--opaque", "other"])
+        .exits(0);
+    workspace
+        .run([
+            "ledger",
+            "append",
+            "--ack",
+            "published",
+            "--opaque",
+            "other",
+        ])
+        .exits(2)
+        .says("takes the log key");
+    workspace
+        .run(["sign", "--record", "--receipt", "r", "model"])
+        .exits(2)
+        .says("a receipt takes a published checkpoint");
+    workspace
+        .run(["ledger", "publish"])
+        .exits(2)
+        .says("names none");
+    workspace.run(["ledger", "log"]).exits(0).says("1 entries");
+    workspace
+        .run(["ledger", "fsck"])
+        .exits(0)
+        .says("committed and not published yet");
+    // An entry that is committed already has its index, though nobody sees it yet.
+    assert_eq!(
+        workspace
+            .run(["ledger", "append", "--opaque", "other"])
+            .exits(0)
+            .stdout,
+        "2\n"
+    );
+
+    workspace
+        .shell("mv away.pem keys/log.key.pem; printf 'log_key = \"keys/log.key.pem\"\\n' >> weighbridge.toml")
+        .exits(0);
+    let publish = workspace.run(["ledger", "publish"]).exits(0);
+    assert!(
+        publish.stdout.contains(" 3 ") && publish.stdout.contains("(+2)"),
+        "{publish:?}"
+    );
+    workspace.gate().exits(0);
+    workspace.run(["ledger", "publish"]).exits(0).says("(+0)");
+}
+
+#[test]
+fn only_what_a_gate_would_count_is_appended_unless_asked() {
+    let workspace = Workspace::released();
+    let stranger = Workspace::released();
+    workspace
+        .shell("weighbridge ledger show 0 --raw > own.dsse")
+        .exits(0);
+    assert_eq!(
+        workspace
+            .run(["ledger", "append", "own.dsse"])
+            .exits(0)
+            .stdout,
+        "0\n"
+    );
+    let entry = stranger.run(["ledger", "show", "0", "--raw"]).stdout;
+    workspace.write("strange.dsse", entry);
+    workspace
+        .run(["ledger", "append", "strange.dsse"])
+        .exits(1)
+        .says("not by a trusted key");
+    workspace.write("junk", "junk");
+    workspace
+        .run(["ledger", "append", "own.dsse", "junk"])
+        .exits(1)
+        .says("not a signed envelope");
+    workspace.write("empty", "");
+    workspace
+        .run(["ledger", "append", "--opaque", "empty"])
+        .exits(2)
+        .says("outside the limits");
+    workspace.write("large", vec![b'x'; 65_536]);
+    workspace
+        .run(["ledger", "append", "--opaque", "large"])
+        .exits(2)
+        .says("65535");
+    workspace
+        .run(["ledger", "--ledger", "ledger", "append", "own.dsse"])
+        .exits(2)
+        .says("do not apply");
+    let json = workspace
+        .run(["--json", "ledger", "append", "own.dsse"])
+        .exits(0)
+        .stdout;
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(json["indices"], serde_json::json!([0]));
+    workspace.run(["ledger", "fsck"]).exits(0).says("1 entries");
+}
+
+/// Full, read-only: the writer says so, what was acknowledged is there, and the next one goes on.
+#[test]
+fn a_full_or_read_only_file_system_is_said_and_survived() {
+    let workspace = Workspace::released();
+    let mounted = workspace.shell(
+        "mkdir small; mount -t tmpfs -o size=300k tmpfs small 2>/dev/null && echo yes || echo no",
+    );
+    if mounted.stdout.trim() != "yes" {
+        eprintln!("skipped: a file system cannot be mounted here");
+        return;
+    }
+    let unmount = || workspace.shell("umount small 2>/dev/null || umount -l small");
+    let outcome = std::panic::catch_unwind(|| {
+        workspace
+            .shell("cp -r ledger small/ledger; rm -r ledger; ln -s small/ledger ledger")
+            .exits(0);
+        let lines: Vec<String> = (0..400)
+            .map(|n| format!("{n} {}\n", "x".repeat(1000)))
+            .collect();
+        workspace.write("lines", lines.concat());
+        let run = workspace.run([
+            "ledger", "append", "--opaque", "--batch", "5", "--lines", "lines",
+        ]);
+        let run = run.exits(2).says("No space left on device");
+        let acknowledged = run.stdout.lines().count();
+        assert!(acknowledged > 0, "{run:?}");
+        workspace.shell("mount -o remount,size=4m small").exits(0);
+        for line in run.stdout.lines() {
+            workspace.run(["ledger", "show", line, "--raw"]).exits(0);
+        }
+        workspace
+            .run(["ledger", "append", "--opaque", "--lines", "lines"])
+            .exits(0);
+        workspace
+            .run(["ledger", "fsck"])
+            .exits(0)
+            .says("401 entries");
+        workspace.shell("mount -o remount,ro small").exits(0);
+        workspace
+            .run(["ledger", "append", "--opaque", "weighbridge.toml"])
+            .exits(2)
+            .says("Read-only file system");
+        workspace.gate().exits(0);
+        workspace.run(["ledger", "fsck"]).exits(0);
+    });
+    unmount();
+    outcome.unwrap();
+}
