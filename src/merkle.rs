@@ -69,6 +69,12 @@ pub fn range_hash<N: Nodes>(nodes: &mut N, begin: u64, end: u64) -> Result<Hash,
     Ok(fold(&stack))
 }
 
+/// The hashes of the complete subtrees of the tree of `size` leaves, largest first.
+pub fn subtree_hashes<N: Nodes>(nodes: &mut N, size: u64) -> Result<Vec<Hash>, N::Error> {
+    let subtrees = complete_subtrees(0, size).into_iter();
+    subtrees.map(|node| nodes.node(node)).collect()
+}
+
 /// Joins the hashes of the complete subtrees of a tree, largest first, into its root.
 pub fn fold(subtrees: &[Hash]) -> Hash {
     let joined = subtrees

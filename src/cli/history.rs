@@ -100,7 +100,7 @@ impl<'a> History<'a> {
     clippy::disallowed_methods,
     reason = "the one place that looks for the state directory"
 )]
-fn state_directory() -> Option<PathBuf> {
+pub(super) fn state_directory() -> Option<PathBuf> {
     let absolute = |path: &PathBuf| path.is_absolute();
     let state = std::env::var_os("XDG_STATE_HOME")
         .map(PathBuf::from)

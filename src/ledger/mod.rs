@@ -29,6 +29,7 @@ pub mod index;
 mod leaves;
 pub mod memory;
 pub mod mirror;
+pub mod monitor;
 pub mod proof;
 mod publish;
 pub mod reader;

@@ -18,6 +18,7 @@ const VERBS: &[&[&str]] = &[
     &["ledger", "mirror"],
     &["ledger", "export"],
     &["ledger", "import"],
+    &["ledger", "monitor"],
     &["ledger", "find"],
     &["ledger", "index"],
     &["ledger", "publish"],
@@ -36,6 +37,8 @@ fn stage() -> Workspace {
          cp model/weights.bin weights.onnx; weighbridge ledger prove 0 --out model.tlog-proof 2>/dev/null; \
          weighbridge hash model > SHA256SUMS 2>/dev/null; echo secret > FILE; \
          weighbridge ledger policy > log.policy 2>/dev/null; \
+         printf 'version = 1\\nkinds = [\"acquire\"]\\n' > rules.toml; \
+         printf '#!/bin/sh\\ncat >> alerts\\n' > alert.sh; chmod +x alert.sh; \
          weighbridge ledger show 0 --raw > record.dsse 2>/dev/null; (cat record.dsse; echo) > records.jsonl",
     ).exits(0);
     workspace
@@ -84,7 +87,7 @@ fn the_examples_run() {
                 endless if endless.contains(" --every ") => {
                     format!("timeout 2 {endless} || test $? = 124")
                 }
-                rebuild if rebuild.contains(" --rebuild") => {
+                rebuild if rebuild.contains("publish --rebuild") => {
                     format!("echo torn > ledger/checkpoint; {rebuild}")
                 }
                 hash if hash.contains("--check") => {

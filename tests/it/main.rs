@@ -12,6 +12,7 @@
 )]
 
 mod bad_input;
+mod bucket_writers;
 mod commands;
 mod hash_list;
 mod help;
@@ -19,6 +20,7 @@ mod invariants;
 mod ledger_append;
 mod ledger_copies;
 mod ledger_damage;
+mod ledger_monitor;
 mod ledger_schedules;
 mod ledger_stores;
 mod ledger_vectors;

@@ -7,6 +7,7 @@ mod cosign;
 #[cfg(feature = "index")]
 pub(in crate::cli) mod find;
 mod mirror;
+mod monitor;
 mod pin;
 mod policy;
 mod probe;
@@ -94,6 +95,7 @@ enum LedgerVerb {
     Find(find::FindArgs),
     #[cfg(feature = "index")]
     Index(find::IndexArgs),
+    Monitor(monitor::MonitorArgs),
     Mirror(mirror::MirrorArgs),
     Export(mirror::ExportArgs),
     Import(mirror::ImportArgs),
@@ -169,6 +171,7 @@ pub(super) fn run(args: &LedgerArgs, global: &Global, output: &Output) -> Outcom
         LedgerVerb::Verify { .. }
             | LedgerVerb::Policy
             | LedgerVerb::Import(_)
+            | LedgerVerb::Monitor(_)
             | LedgerVerb::Fsck { .. }
     );
     if reads {
@@ -195,6 +198,7 @@ pub(super) fn run(args: &LedgerArgs, global: &Global, output: &Output) -> Outcom
         LedgerVerb::Find(own) => find::find(own, store, &trust, output),
         #[cfg(feature = "index")]
         LedgerVerb::Index(own) => find::index(own, store, &trust, output),
+        LedgerVerb::Monitor(own) => monitor::run(own, global, store, &trust, output),
         LedgerVerb::Mirror(own) => mirror::mirror_to(own, store, &trust, output),
         LedgerVerb::Export(own) => mirror::export(own, store, &trust, output),
         LedgerVerb::Import(own) => mirror::import(own, &trust, &history, output),
