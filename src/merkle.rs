@@ -285,8 +285,13 @@ pub struct RootBuilder {
 impl RootBuilder {
     /// Adds the hash of the next leaf.
     pub fn push(&mut self, leaf: Hash) {
-        let mut hash = leaf;
-        let mut size = self.size;
+        self.push_subtree(0, leaf);
+    }
+
+    /// Adds the hash of the next 2^`level` leaves. The size before is a multiple of 2^`level`.
+    pub fn push_subtree(&mut self, level: u32, hash: Hash) {
+        let mut hash = hash;
+        let mut size = self.size >> level;
         while size & 1 == 1 {
             if let Some(left) = self.subtrees.pop() {
                 hash = node_hash(&left, &hash);
@@ -294,7 +299,7 @@ impl RootBuilder {
             size >>= 1;
         }
         self.subtrees.push(hash);
-        self.size += 1;
+        self.size += 1 << level;
     }
 
     /// How many leaves were added.

@@ -17,6 +17,7 @@ mod hash_list;
 mod help;
 mod invariants;
 mod ledger_damage;
+mod ledger_fsck;
 mod ledger_vectors;
 mod ledger_writers;
 mod oms_peer;

@@ -25,6 +25,7 @@ impl Checker<'_> {
                 for key in void.drain(..) {
                     self.note(key, "is void: it adds nothing");
                 }
+                self.expect_partials(commit.end());
                 if commit.first >= size {
                     self.note(
                         key,
