@@ -291,27 +291,12 @@ pub struct RootBuilder {
 impl RootBuilder {
     /// Adds the hash of the next leaf.
     pub fn push(&mut self, leaf: Hash) {
-        let mut hash = leaf;
-        let mut size = self.size;
-        while size & 1 == 1 {
-            if let Some(left) = self.subtrees.pop() {
-                hash = node_hash(&left, &hash);
-            }
-            size >>= 1;
-        }
-        self.subtrees.push(hash);
-        self.size += 1;
+        self.push_subtree(0, leaf);
     }
 
-    /// Adds the hash of the next complete subtree of 2^`level` leaves. `false`, and nothing is added,
-    /// if the tree does not have a subtree of that size next.
-    #[must_use]
-    pub fn push_subtree(&mut self, level: u32, subtree: Hash) -> bool {
-        let leaves = 1_u64.checked_shl(level).unwrap_or(0);
-        if leaves == 0 || !self.size.is_multiple_of(leaves) {
-            return false;
-        }
-        let mut hash = subtree;
+    /// Adds the hash of the next 2^`level` leaves. The size before is a multiple of 2^`level`.
+    pub fn push_subtree(&mut self, level: u32, hash: Hash) {
+        let mut hash = hash;
         let mut size = self.size >> level;
         while size & 1 == 1 {
             if let Some(left) = self.subtrees.pop() {
@@ -320,8 +305,7 @@ impl RootBuilder {
             size >>= 1;
         }
         self.subtrees.push(hash);
-        self.size += leaves;
-        true
+        self.size += 1 << level;
     }
 
     /// The complete subtrees that the tree consists of, largest first.

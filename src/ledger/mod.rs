@@ -26,7 +26,6 @@ mod head;
 mod inbox;
 #[cfg(feature = "index")]
 pub mod index;
-mod leaves;
 pub mod memory;
 pub mod mirror;
 pub mod monitor;

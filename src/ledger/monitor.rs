@@ -226,33 +226,32 @@ impl Rules {
                 }
             }
         }
-        if let Some(rate) = &self.rate
-            && let Ok(within) = duration("rate.within", &rate.within)
-        {
-            let now = record.time.millis();
-            let within = i64::try_from(within.as_millis()).unwrap_or(i64::MAX);
-            watched.times.push_back(now);
-            while watched
-                .times
-                .front()
-                .is_some_and(|time| now.saturating_sub(*time) > within)
-                || watched.times.len() > rate.records + 1
-            {
-                watched.times.pop_front();
-            }
-            if watched.times.len() > rate.records {
-                alert(
-                    "record.rate",
-                    format!(
-                        "is one of more than {} within {}",
-                        rate.records, rate.within
-                    ),
-                );
-                // Once per burst is enough.
-                watched.times.clear();
-            }
+        if let Some(message) = self.burst(record.time, watched) {
+            alert("record.rate", message);
         }
         alerts
+    }
+
+    /// Is the record of this time one too many?
+    fn burst(&self, time: Timestamp, watched: &mut Watched) -> Option<String> {
+        let rate = self.rate.as_ref()?;
+        let within = duration("rate.within", &rate.within).ok()?;
+        let within = i64::try_from(within.as_millis()).unwrap_or(i64::MAX);
+        let now = time.millis();
+        watched.times.push_back(now);
+        let early = |time: &i64| now.saturating_sub(*time) > within;
+        while watched.times.front().is_some_and(early) || watched.times.len() > rate.records + 1 {
+            watched.times.pop_front();
+        }
+        if watched.times.len() <= rate.records {
+            return None;
+        }
+        // Once per burst is enough.
+        watched.times.clear();
+        Some(format!(
+            "is one of more than {} within {}",
+            rate.records, rate.within
+        ))
     }
 
     /// Is the checkpoint that witnesses vouched for at `vouched` (seconds) too old, or unvouched?

@@ -51,6 +51,7 @@ fn workspace_at(place: &str) -> Workspace {
     workspace
 }
 
+#[expect(clippy::too_many_lines, reason = "one story, told in order")]
 fn many_writers(place: &str, options: &Options) {
     let workspace = workspace_at(place);
     let command = |args: &[&str]| {

@@ -48,6 +48,10 @@ fn a_flipped_bit_anywhere_is_found_and_named() {
             .unwrap()
             .display()
             .to_string();
+        // The index is no part of the log; it is held against the log wherever it is used.
+        if name.starts_with("index.sqlite") {
+            continue;
+        }
         // Every byte of small files, every 97th of larger ones, and the last.
         let step = if original.len() < 300 { 7 } else { 97 };
         let positions = (0..original.len())

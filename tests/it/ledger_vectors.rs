@@ -132,7 +132,7 @@ const DAMAGED: &[(&str, &str)] = &[
     ("rewritten-partial", "history was rewritten"),
     (
         "tile-bit-flip",
-        "tile/0/000: hash 100 (byte 3205) is not that of entry 100",
+        "tile/0/000: hash 100 (byte 3205) is not that of the entry",
     ),
     ("tile-level1-bit-flip", "tile/1/000.p/1: byte 9 is wrong"),
     ("tile-missing", "tile/0/000: is missing"),

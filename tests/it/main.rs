@@ -20,6 +20,7 @@ mod invariants;
 mod ledger_append;
 mod ledger_copies;
 mod ledger_damage;
+mod ledger_fsck;
 mod ledger_monitor;
 mod ledger_schedules;
 mod ledger_stores;
