@@ -37,6 +37,18 @@ pub struct LogTrust {
     pub path: Location,
     /// The database that holds its slots, if not the ledger itself: a URL without a password.
     pub slots: Option<String>,
+    /// What `ledger prune` may remove.
+    pub prune: Vec<Prune>,
+}
+
+/// What may be removed from a ledger.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Prune {
+    /// Blobs that no record names.
+    Blobs,
+    /// Partial tiles that a full tile has replaced.
+    Partials,
 }
 
 /// A key and what it may speak for.
@@ -146,6 +158,8 @@ struct RawLog {
     trust_file: Option<String>,
     path: String,
     slots: Option<String>,
+    #[serde(default)]
+    prune: Vec<Prune>,
 }
 
 #[derive(Deserialize)]
@@ -210,6 +224,7 @@ impl Policy {
             trust_file,
             path,
             slots,
+            prune,
         } = raw.log;
         let trust = match (key, trust, &trust_file) {
             (Some(key), None, None) => TlogPolicy::of_log(NoteKey::parse(&key)?),
@@ -226,6 +241,7 @@ impl Policy {
             trust_file,
             path: Location::parse(&path)?,
             slots: self::slots(slots)?,
+            prune,
         };
         let identities = identities(raw.identity)?;
         let gate = gate(raw.gate, &identities)?;

@@ -30,6 +30,7 @@ pub mod memory;
 pub mod mirror;
 pub mod monitor;
 pub mod proof;
+pub mod prune;
 mod publish;
 pub mod reader;
 mod rebuild;

@@ -56,6 +56,11 @@ impl<'a> Log<'a> {
         &self.checkpoint
     }
 
+    /// Where it lies.
+    pub fn store(&self) -> &'a dyn Store {
+        self.store
+    }
+
     /// The signed note.
     pub fn note(&self) -> &[u8] {
         &self.note

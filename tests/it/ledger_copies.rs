@@ -326,3 +326,58 @@ fn the_index_finds_what_the_log_holds_and_repairs_itself() {
         .exits(0)
         .says("0 -> 10 entries");
 }
+
+#[test]
+fn only_what_nobody_names_is_pruned_and_only_if_the_policy_says_so() {
+    let workspace = grown(300);
+    let orphan = "blob/sha256/2d/2d711642b726b04401627ca9fbac32f5c8530fb1903cc4db02258717921a4881";
+    workspace.shell("mkdir -p ledger/blob/sha256/2d; printf x > ledger/blob/sha256/2d/2d711642b726b04401627ca9fbac32f5c8530fb1903cc4db02258717921a4881").exits(0);
+    workspace
+        .run(["ledger", "prune"])
+        .exits(2)
+        .says("allows nothing");
+    let policy = String::from_utf8(workspace.read("weighbridge.toml")).unwrap();
+    let allow = |what: &str| {
+        let rule = format!("path = \"ledger\"\nprune = {what}");
+        workspace.write(
+            "weighbridge.toml",
+            policy.replace("path = \"ledger\"", &rule),
+        );
+    };
+    allow("[\"entries\"]");
+    workspace
+        .run(["ledger", "prune"])
+        .exits(2)
+        .says("unknown variant");
+    allow("[\"blobs\", \"partials\"]");
+    // As a publisher on a bucket leaves them.
+    workspace
+        .shell("mkdir ledger/tile/0/000.p; head -c 32 ledger/tile/0/000 > ledger/tile/0/000.p/1")
+        .exits(0);
+    let listed = workspace
+        .run(["ledger", "prune"])
+        .exits(0)
+        .says("2 files would go")
+        .stdout;
+    assert_eq!(listed, format!("{orphan}\ntile/0/000.p/1\n"));
+    workspace
+        .run(["ledger", "prune", "--yes"])
+        .exits(0)
+        .says("removed 2 files");
+    assert!(!workspace.path("ledger").join(orphan).exists());
+    workspace
+        .run(["ledger", "prune"])
+        .exits(0)
+        .says("0 files would go");
+    workspace.run(["ledger", "fsck"]).exits(0);
+    workspace.gate().exits(0);
+    // What cannot be read may name anything.
+    let bundle = workspace.path("ledger/tile/entries/000");
+    let mut bytes = std::fs::read(&bundle).unwrap();
+    bytes[100] ^= 1;
+    std::fs::write(&bundle, bytes).unwrap();
+    workspace.run(["ledger", "prune", "--yes"]).exits(2);
+    workspace
+        .run(["ledger", "show", "0", "--manifest"])
+        .exits(2);
+}

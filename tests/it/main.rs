@@ -29,6 +29,7 @@ mod ledger_writers;
 mod oms_peer;
 mod oms_vectors;
 mod openssl;
+mod proofs;
 mod published_list;
 mod real_model;
 mod schemas;

@@ -11,6 +11,7 @@ mod monitor;
 mod pin;
 mod policy;
 mod probe;
+mod prune;
 mod publish;
 #[cfg(feature = "server")]
 mod witness;
@@ -99,6 +100,7 @@ enum LedgerVerb {
     Mirror(mirror::MirrorArgs),
     Export(mirror::ExportArgs),
     Import(mirror::ImportArgs),
+    Prune(prune::PruneArgs),
     /// Print the tlog-policy in force: what one gives to others who shall trust this log
     Policy,
     /// Ask the witnesses of the policy to cosign the newest checkpoint, and publish it with what
@@ -202,6 +204,7 @@ pub(super) fn run(args: &LedgerArgs, global: &Global, output: &Output) -> Outcom
         LedgerVerb::Mirror(own) => mirror::mirror_to(own, store, &trust, output),
         LedgerVerb::Export(own) => mirror::export(own, store, &trust, output),
         LedgerVerb::Import(own) => mirror::import(own, &trust, &history, output),
+        LedgerVerb::Prune(own) => prune::run(own, store, &trust, config.as_ref(), output),
         LedgerVerb::Pin => pin::run(store, &trust, config.as_ref(), output),
         #[cfg(feature = "http")]
         LedgerVerb::Cosign(own) => cosign::run(own, store, &trust, output),

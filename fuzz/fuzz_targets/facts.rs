@@ -1,0 +1,18 @@
+//! What an entry says: any bytes are an entry, and what is not understood is not passed over.
+
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use weighbridge::ledger::facts::{facts, host};
+use weighbridge::ledger::monitor::{Rules, Watched};
+
+fuzz_target!(|data: &[u8]| {
+    let facts = facts(data);
+    assert!(facts.mentions.len() <= 520);
+    let rules = Rules::parse("version = 1\none_digest_per_version = true").expect("rules");
+    let alerts = rules.look(0, &facts, &mut Watched::default());
+    assert_eq!(facts.record.is_none(), alerts.iter().any(|alert| alert.rule == "entry.unknown"));
+    if let Ok(text) = std::str::from_utf8(data) {
+        _ = host(text);
+    }
+});
