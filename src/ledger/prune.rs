@@ -6,7 +6,6 @@ use std::collections::HashSet;
 use super::LedgerError;
 use super::mirror::manifest;
 use super::reader::Log;
-use super::store::Store;
 use super::tile::{Tile, WIDTH};
 use super::{blob_key, commit};
 use crate::ledger::chain::Chain;
