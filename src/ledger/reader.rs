@@ -1,6 +1,9 @@
 //! Reading a ledger: entries and proofs, each checked against the signed checkpoint before it is
 //! handed out. Writes nothing.
 
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
 use super::LedgerError;
 use super::proof::TlogProof;
 use super::store::Store;
@@ -10,9 +13,14 @@ use crate::merkle::{self, Hash, Node, Nodes, RootBuilder, leaf_hash};
 use crate::note::MAX_NOTE;
 use crate::tlog_policy::TlogPolicy;
 
+/// A tile, or the full one in its place, and its bytes.
+type Found = (Tile, Arc<Vec<u8>>);
+
 /// A ledger at one checkpoint, that is trusted.
 pub struct Log<'a> {
     store: &'a dyn Store,
+    /// Tiles that were read: a proof asks the same few for most of its hashes.
+    tiles: Mutex<HashMap<Tile, Found>>,
     note: Vec<u8>,
     checkpoint: Checkpoint,
 }
@@ -24,17 +32,14 @@ impl<'a> Log<'a> {
             .read("checkpoint", MAX_NOTE as u64)?
             .ok_or(LedgerError::NoCheckpoint)?;
         let checkpoint = trust.open(&note)?;
-        Ok(Log {
-            store,
-            note,
-            checkpoint,
-        })
+        Ok(Log::at(store, checkpoint, note))
     }
 
     /// The ledger at a checkpoint that the caller knows to be the log's.
     pub(super) fn at(store: &'a dyn Store, checkpoint: Checkpoint, note: Vec<u8>) -> Log<'a> {
         Log {
             store,
+            tiles: Mutex::default(),
             note,
             checkpoint,
         }
@@ -172,6 +177,24 @@ impl<'a> Log<'a> {
         ))
     }
 
+    /// Reads a tile of hashes, once.
+    fn cached(&self, row: Row, index: u64, width: u64) -> Result<Found, LedgerError> {
+        let tile = Tile { row, index, width };
+        let mut tiles = self.tiles.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = tiles.get(&tile) {
+            return Ok(known.clone());
+        }
+        drop(tiles);
+        let (found, bytes) = self.read(row, index, width, MAX_TILE)?;
+        let found = (found, Arc::new(bytes));
+        tiles = self.tiles.lock().unwrap_or_else(PoisonError::into_inner);
+        if tiles.len() >= TILES_IN_MEMORY {
+            tiles.clear();
+        }
+        tiles.insert(tile, found.clone());
+        Ok(found)
+    }
+
     /// Reads a tile, or the full one where a partial one was removed because the full one exists.
     fn read(
         &self,
@@ -195,6 +218,9 @@ impl<'a> Log<'a> {
     }
 }
 
+/// How many tiles of hashes are kept: two megabytes.
+const TILES_IN_MEMORY: usize = 256;
+
 impl Nodes for &Log<'_> {
     type Error = LedgerError;
 
@@ -205,7 +231,7 @@ impl Nodes for &Log<'_> {
         let count = 1 << (node.level % 8);
         let row = Row::Hashes { level };
         let width = Tile::width_in(row, first / WIDTH, self.checkpoint.size);
-        let (tile, bytes) = self.read(row, first / WIDTH, width, MAX_TILE)?;
+        let (tile, bytes) = self.cached(row, first / WIDTH, width)?;
         let hashes = tile::parse_hashes(&bytes, tile.width).ok_or_else(|| {
             let what = format!("has {} bytes, not {}", bytes.len(), tile.width * 32);
             LedgerError::damaged(tile.key(), what)
