@@ -49,8 +49,8 @@ pub(super) fn run(args: &GateArgs, global: &Global, output: &Output) -> Outcome 
     {
         not_checked.push("witnesses: the policy names none");
     }
-    let history = History::new(global, Some(&config), output);
-    if args.receipt.is_some() || !history.is_known(origin) {
+    let history = History::new(global, Some(&config), trust.log(), output);
+    if args.receipt.is_some() || !history.is_known() {
         not_checked.push("whether the ledger was rolled back: nothing is remembered of it");
     }
     let ledger = if let Some(receipt) = &args.receipt {

@@ -8,6 +8,7 @@ use super::history::History;
 use super::keys::KeyReader;
 use super::output::Output;
 use super::values;
+use crate::checkpoint::Checkpoint;
 #[cfg(feature = "http")]
 use crate::client::witness::gather;
 use crate::cosignature::LogSigner;
@@ -17,7 +18,8 @@ use crate::ledger::Consistency;
 use crate::ledger::index::Index;
 use crate::ledger::store::probe;
 use crate::ledger::{
-    self, Cosigners, Created, LedgerError, Level, Log, Publisher, Recovery, Store, Writer,
+    self, Cosigners, Created, LedgerError, Level, Log, MemoryError, Publisher, Recovery, Store,
+    Writer,
 };
 use crate::report::text::count;
 use crate::time::Timestamp;
@@ -88,7 +90,7 @@ impl<'a> LogAccess<'a> {
         }
         let access = LogAccess {
             config,
-            history: History::new(global, Some(config), output),
+            history: History::new(global, Some(config), config.policy.log.trust.log(), output),
             output,
             store,
             signer,
@@ -103,7 +105,11 @@ impl<'a> LogAccess<'a> {
     pub(super) fn remember(&self) -> Result<(), Failure> {
         let trust = self.config.policy.log.trust.without_quorum();
         match Log::open(&*self.store, &trust) {
-            Ok(log) => self.history.demand(&log),
+            Ok(log) => match self.history.check(&log) {
+                // A writer puts the newer checkpoint back: its slots are there.
+                Err(MemoryError::Stale { .. }) => Ok(()),
+                _ => self.history.demand(&log),
+            },
             // What else is wrong, the writer says.
             Err(_) => Ok(()),
         }
@@ -122,7 +128,7 @@ impl<'a> LogAccess<'a> {
         })?;
         Ok(LogAccess {
             config,
-            history: History::new(global, Some(config), output),
+            history: History::new(global, Some(config), config.policy.log.trust.log(), output),
             output,
             signer: Some(signer(config, path, reader, output)?),
             store: context::new_store(config)?,
@@ -133,6 +139,15 @@ impl<'a> LogAccess<'a> {
     /// Makes the ledger, if it is not there.
     pub(super) fn create(&self) -> Result<Created, Failure> {
         let signer = self.signer.as_ref().ok_or(LedgerError::NoSigner)?;
+        let known = self.history.known()?;
+        let most = known.iter().map(|known| known.size).max().unwrap_or(0);
+        if most > 0 && !self.store.exists("checkpoint")? {
+            return Err(Failure::error(format!(
+                "a ledger of this log was seen with {most} entries, and {} has none",
+                self.store.place()
+            ))
+            .hint("restore it from a copy; begun anew, it would be a fork of itself"));
+        }
         Ok(ledger::create(&*self.store, signer, context::now())?)
     }
 
@@ -163,6 +178,14 @@ impl<'a> LogAccess<'a> {
     #[cfg(not(feature = "http"))]
     fn cosigners(&self) -> Option<&dyn Cosigners> {
         None
+    }
+
+    /// Makes a lost or torn checkpoint anew.
+    pub(super) fn rebuild(&self) -> Result<Checkpoint, Failure> {
+        let publisher = self.publisher().ok_or(LedgerError::NoSigner)?;
+        let known = self.history.known()?;
+        let trust = &self.config.policy.log.trust;
+        Ok(ledger::rebuild(&*self.store, &publisher, trust, &known)?)
     }
 
     /// A writer to the log.

@@ -8,18 +8,16 @@ use crate::artifact::Artifact;
 use crate::disk::{self, Access, Existing};
 use crate::gate;
 use crate::ledger::proof::MAX_PROOF;
-use crate::ledger::{Log, Store, TlogProof};
-use crate::tlog_policy::TlogPolicy;
+use crate::ledger::{Log, TlogProof};
 
 /// Writes the receipt of entry `index` to `path`, and the entry beside it.
 pub(super) fn write(
-    store: &dyn Store,
-    trust: &TlogPolicy,
+    log: &Log<'_>,
     index: u64,
     path: &Path,
     output: &Output,
 ) -> Result<(), Failure> {
-    let (entry, proof) = Log::open(store, trust)?.entry(index)?;
+    let (entry, proof) = log.entry(index)?;
     replaceable(path)?;
     let beside = gate::receipt_entry(path);
     disk::write(&beside, &entry, Existing::Replace, Access::Shared)?;

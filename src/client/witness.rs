@@ -179,6 +179,8 @@ pub fn gather<E: std::fmt::Display>(
     });
     let (mut lines, mut signed, mut missing) = (String::new(), Vec::new(), Vec::new());
     let mut kept = logs.clone();
+    let own = trust.witnesses().iter().map(|witness| &witness.key);
+    kept.extend(own.filter(|key| key.name() == checkpoint.origin));
     for witness in others {
         let answer = answers
             .iter()

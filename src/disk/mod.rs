@@ -49,7 +49,11 @@ impl DiskError {
     pub fn is_not_found(&self) -> bool {
         match self {
             DiskError::Open { source, .. } | DiskError::Read { source, .. } => {
-                source.kind() == io::ErrorKind::NotFound
+                // Beneath a file there is nothing either.
+                matches!(
+                    source.kind(),
+                    io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+                )
             }
             _ => false,
         }

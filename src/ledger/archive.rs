@@ -51,14 +51,9 @@ impl From<StoreError> for ArchiveError {
     }
 }
 
-/// Writes the log in `store` to the file `path`, which appears when all of it was verified.
-pub fn export(
-    store: &dyn Store,
-    trust: &TlogPolicy,
-    path: &Path,
-    blobs: Blobs,
-) -> Result<Checkpoint, ArchiveError> {
-    let log = Log::open(store, trust)?;
+/// Writes `log` to the file `path`, which appears when all of it was verified.
+pub fn export(log: &Log<'_>, path: &Path, blobs: Blobs) -> Result<Checkpoint, ArchiveError> {
+    let store = log.store();
     let size = log.checkpoint().size;
     let mut file = Growing::create(path)?;
     member(&mut file, CHECKPOINT, log.note())?;
@@ -95,17 +90,28 @@ pub fn export(
     Ok(log.checkpoint().clone())
 }
 
-/// Reads the archive `path` into the directory `target`. If there is a log already, it must be an
-/// older copy of this one, and is brought forward.
-pub fn import(path: &Path, target: &Path, trust: &TlogPolicy) -> Result<Mirrored, ArchiveError> {
+/// Whether a log may be taken in.
+pub type Accept<'a> = dyn Fn(&Log<'_>) -> Result<(), MemoryError> + 'a;
+
+/// Reads the archive `path` into the directory `target`, if `accept` has nothing against it. If there is
+/// a log already, it must be an older copy of this one, and is brought forward.
+pub fn import(
+    path: &Path,
+    target: &Path,
+    trust: &TlogPolicy,
+    accept: &Accept<'_>,
+) -> Result<Mirrored, ArchiveError> {
+    // A name of its own: two imports at once do not meet before the end.
+    let mut nonce = [0; 8];
+    getrandom::fill(&mut nonce).map_err(|error| LedgerError::Random(error.to_string()))?;
     let mut name = target.file_name().unwrap_or_default().to_owned();
-    name.push(".importing");
+    name.push(format!(
+        ".importing-{}",
+        data_encoding::HEXLOWER.encode(&nonce)
+    ));
     let staging = target.with_file_name(name);
-    let _lock = disk::Lock::acquire(&staging.with_extension("lock"))?;
-    disk::remove_tree(&staging)?;
-    let result = import_by(path, target, &staging, trust);
+    let result = import_by(path, target, &staging, trust, accept);
     let cleared = disk::remove_tree(&staging);
-    disk::remove_file(&staging.with_extension("lock"))?;
     let mirrored = result?;
     cleared?;
     Ok(mirrored)
@@ -116,6 +122,7 @@ fn import_by(
     target: &Path,
     staging: &Path,
     trust: &TlogPolicy,
+    accept: &Accept<'_>,
 ) -> Result<Mirrored, ArchiveError> {
     let store = DirectoryStore::new(staging);
     let checkpoint = unpack(path, &store, trust)?;
@@ -124,6 +131,8 @@ fn import_by(
         let path = path.into();
         return Err(ArchiveError::Unsound { path, problem });
     }
+    let log = Log::open(&store, trust)?;
+    accept(&log)?;
     if target.symlink_metadata().is_err() {
         disk::rename_directory(staging, target)?;
         return Ok(Mirrored {
@@ -132,12 +141,7 @@ fn import_by(
             missing_blobs: 0,
         });
     }
-    Ok(mirror(
-        &store,
-        &DirectoryStore::new(target),
-        trust,
-        Blobs::Copied,
-    )?)
+    Ok(mirror(&log, &DirectoryStore::new(target), Blobs::Copied)?)
 }
 
 /// Puts the members into `store`: those that the checkpoint implies, each once, in their order.

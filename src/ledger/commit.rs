@@ -1,5 +1,5 @@
 //! Commit slots: the batch of entries that one writer committed, in the order of the log.
-//! Bytes in, bytes out.
+//!
 //!
 //! ```text
 //! weighbridge.dev/commit/v1
@@ -11,7 +11,7 @@
 //!
 //! <entry bundle>
 //! ```
-//! A slot is never deleted. One that does not parse, names another sequence number or another slot
+//! A slot is never deleted. One that does not parse, is larger than a slot can be, names another sequence number or another slot
 //! before it, or does not begin where the log ended, is void: it adds nothing, and the next one
 //! counts. Which slots are void follows from the slots alone, read from the first: see `chain`.
 
@@ -19,6 +19,7 @@ use std::fmt::Write;
 
 use data_encoding::HEXLOWER;
 
+use super::store::{Store, StoreError};
 use super::tile::{self, MAX_ENTRY};
 use crate::checkpoint::decimal;
 use crate::digest::Sha256;
@@ -43,6 +44,17 @@ pub struct Commit {
 /// The key of slot `sequence`.
 pub fn key(sequence: u64) -> String {
     format!("_commit/{sequence:020}")
+}
+
+/// The bytes of slot `sequence`, or what stands for them if they are more than a slot can be: a slot
+/// that is too large is void like any other that does not parse, and nobody needs to read all of it.
+pub fn read(store: &dyn Store, sequence: u64) -> Result<Option<Vec<u8>>, StoreError> {
+    match store.read(&key(sequence), MAX_COMMIT) {
+        Err(error) if error.is_too_large() => Ok(Some(
+            format!("weighbridge.dev/oversized/v1\n{sequence}\n").into_bytes(),
+        )),
+        read => read,
+    }
 }
 
 impl Commit {

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::LedgerError;
 use super::chain::{Chain, MAX_STATE, STATE};
-use super::commit::{self, Commit, MAX_COMMIT};
+use super::commit::{self, Commit};
 use super::edge::Edge;
 use super::recent::Recent;
 use super::store::{Created, Store};
@@ -38,8 +38,8 @@ pub(super) struct Head {
 pub(super) enum Claim {
     /// The slot holds our bytes, durably.
     Won,
-    /// The slot holds somebody else's.
-    Lost,
+    /// The slot holds somebody else's: these bytes.
+    Lost(Vec<u8>),
 }
 
 impl Head {
@@ -53,8 +53,10 @@ impl Head {
         let published = checkpoint.size;
         let mut head = Head::at_first_slot(store, checkpoint, view)?;
         let state = store.read(STATE, MAX_STATE)?;
-        let state = state.and_then(|state| Chain::open(&state, trust.log()));
-        if let Some(chain) = state.filter(|chain| view == View::Slots || chain.size <= published) {
+        let state = state.and_then(|state| trust.logs().find_map(|key| Chain::open(&state, key)));
+        // One that is ahead of the checkpoint, as after a slow publisher, leaves out entries that the
+        // index does not have either.
+        if let Some(chain) = state.filter(|chain| chain.size <= published) {
             head.start_from(store, chain)?;
         }
         head.catch_up(store)?;
@@ -100,7 +102,7 @@ impl Head {
         let Some(sequence) = chain.next.checked_sub(1) else {
             return Ok(());
         };
-        let bytes = store.read(&commit::key(sequence), MAX_COMMIT)?;
+        let bytes = commit::read(store, sequence)?;
         let Some(bytes) = bytes.filter(|bytes| Sha256::of(bytes) == chain.last) else {
             return Ok(());
         };
@@ -114,9 +116,15 @@ impl Head {
 
     /// Goes on over the slots that were committed since. How many entries they hold.
     pub(super) fn catch_up(&mut self, store: &dyn Store) -> Result<u64, LedgerError> {
-        let before = self.chain.size;
-        while let Some(bytes) = store.read(&commit::key(self.chain.next), MAX_COMMIT)? {
+        let (before, first) = (self.chain.size, self.chain.next);
+        while let Some(bytes) = commit::read(store, self.chain.next)? {
             self.advance(store, &bytes)?;
+        }
+        // Whoever wrote them may have been killed before their names were durable.
+        if let Some(directory) = store.directory()
+            && self.chain.next > first
+        {
+            directory.sync_names(&commit::key(first))?;
         }
         Ok(self.chain.size - before)
     }
@@ -173,9 +181,9 @@ impl Head {
             // holds, the same bytes go to the same slot: an earlier try may still arrive.
             match store.create(&slot, &bytes) {
                 Ok(Created::New) => break,
-                Ok(Created::Exists) => match store.read(&slot, MAX_COMMIT) {
+                Ok(Created::Exists) => match commit::read(store, sequence) {
                     Ok(Some(there)) if there == bytes => break,
-                    Ok(Some(_)) => return Ok(Claim::Lost),
+                    Ok(Some(there)) => return Ok(Claim::Lost(there)),
                     Ok(None) => {}
                     Err(error) if error.is_ambiguous() => {}
                     Err(error) => return Err(error.into()),

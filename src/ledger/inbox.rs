@@ -84,14 +84,14 @@ pub(super) fn requests(
         }
         let bytes = match store.read(&key, MAX_REQUEST) {
             Ok(Some(bytes)) => bytes,
-            Ok(None) => continue,
             Err(super::StoreError::Disk(
                 DiskError::TooLarge { .. } | DiskError::NotRegular { .. },
             )) => {
                 store.remove(&key)?;
                 continue;
             }
-            Err(error) => return Err(error.into()),
+            // A request that cannot be read is its own writer's trouble: it does it itself.
+            Ok(None) | Err(_) => continue,
         };
         let Some(entries) = parse(&bytes) else {
             store.remove(&key)?;
@@ -106,9 +106,26 @@ pub(super) fn requests(
     Ok((requests, false))
 }
 
+/// Removes answers that nobody fetched, when there are many. Who still waits for one asks again, and
+/// its entries keep the indices that they have.
+pub(super) fn sweep(store: &DirectoryStore) -> Result<(), LedgerError> {
+    let mut answers = store.list(&format!("{INBOX}/"))?;
+    answers.retain(|key| key.ends_with(DONE));
+    if answers.len() > MAX_ANSWERS {
+        for key in answers {
+            store.remove(&key)?;
+        }
+    }
+    Ok(())
+}
+
+/// How many answers may lie about.
+const MAX_ANSWERS: usize = 1024;
+
 /// How many requests wait.
 pub(super) fn waiting(store: &DirectoryStore) -> Result<usize, LedgerError> {
-    Ok(store.list(&format!("{INBOX}/"))?.len())
+    let keys = store.list(&format!("{INBOX}/"))?;
+    Ok(keys.iter().filter(|key| !key.ends_with(DONE)).count())
 }
 
 /// Answers `request` and takes it out of the inbox.

@@ -97,14 +97,19 @@ const STEP: u64 = 64;
 impl Index {
     /// Opens the index at `path`, or begins one. A file that is no index of this layout is replaced.
     pub fn open(path: &Path) -> Result<Index, IndexError> {
-        if let Ok(index) = Index::try_open(path) {
-            return Ok(index);
-        }
-        remove(path)?;
-        Index::try_open(path).map_err(|source| IndexError::Sqlite {
+        let fail = |source| IndexError::Sqlite {
             path: path.into(),
             source,
-        })
+        };
+        match Index::try_open(path) {
+            Ok(index) => Ok(index),
+            // Only what is no index is replaced: another process may be using one.
+            Err(error) if is_no_index(&error) => {
+                remove(path)?;
+                Index::try_open(path).map_err(fail)
+            }
+            Err(error) => Err(fail(error)),
+        }
     }
 
     fn try_open(path: &Path) -> Result<Index, rusqlite::Error> {
@@ -112,12 +117,19 @@ impl Index {
         connection.busy_timeout(std::time::Duration::from_secs(60))?;
         connection.pragma_update(None, "journal_mode", "WAL")?;
         connection.pragma_update(None, "synchronous", "NORMAL")?;
-        let version: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
-        if version == 0 {
-            connection.execute_batch(&format!(
-                "BEGIN IMMEDIATE; {SCHEMA} PRAGMA user_version = {VERSION}; COMMIT"
-            ))?;
-        } else if version != VERSION {
+        let version = |connection: &Connection| -> Result<i64, rusqlite::Error> {
+            connection.query_row("PRAGMA user_version", [], |row| row.get(0))
+        };
+        if version(&connection)? == 0 {
+            // Another process may be faster: then there is nothing to do.
+            let step =
+                Transaction::new_unchecked(&connection, rusqlite::TransactionBehavior::Immediate)?;
+            if version(&step)? == 0 {
+                step.execute_batch(&format!("{SCHEMA} PRAGMA user_version = {VERSION};"))?;
+            }
+            step.commit()?;
+        }
+        if version(&connection)? != VERSION {
             return Err(rusqlite::Error::InvalidQuery);
         }
         Ok(Index {
@@ -367,6 +379,16 @@ fn into_ledger(error: IndexError) -> LedgerError {
             what: error.to_string(),
         },
     }
+}
+
+/// Another layout, or no database at all.
+fn is_no_index(error: &rusqlite::Error) -> bool {
+    use rusqlite::ErrorCode::{DatabaseCorrupt, NotADatabase};
+    matches!(error, rusqlite::Error::InvalidQuery)
+        || matches!(
+            error.sqlite_error_code(),
+            Some(DatabaseCorrupt | NotADatabase)
+        )
 }
 
 /// The file, and what SQLite keeps beside it.

@@ -1,7 +1,7 @@
 //! What a client remembers of a log: the newest checkpoint that it has seen. With it a log cannot
 //! show this client another history, nor take back what it showed.
 //!
-//! One directory per origin, named by the SHA-256 of the origin, holding `checkpoint` (the signed
+//! One directory per log, named by the SHA-256 of its key in text form, holding `checkpoint` (the signed
 //! note), `lock`, and a `fork-<digest>` for each contradiction that was seen: both notes, as evidence.
 
 use std::path::{Path, PathBuf};
@@ -12,7 +12,7 @@ use crate::checkpoint::{Checkpoint, CheckpointError};
 use crate::digest::Sha256;
 use crate::disk::{self, Access, DiskError, Existing, Lock};
 use crate::merkle::Hash;
-use crate::note::{MAX_NOTE, Note};
+use crate::note::{MAX_NOTE, Note, NoteKey};
 
 /// A log does not go on from what is known of it.
 #[derive(Debug, thiserror::Error)]
@@ -20,6 +20,8 @@ use crate::note::{MAX_NOTE, Note};
 pub enum MemoryError {
     #[error(transparent)]
     Disk(#[from] DiskError),
+    #[error("what was remembered cannot be read: {source}")]
+    Unreadable { path: PathBuf, source: DiskError },
     #[error("cannot read what was remembered in {}: {source}", path.display())]
     Remembered {
         path: PathBuf,
@@ -32,6 +34,16 @@ pub enum MemoryError {
          before, in {}", seen.display()
     )]
     RolledBack {
+        origin: String,
+        size: u64,
+        known: u64,
+        seen: PathBuf,
+    },
+    #[error(
+        "{origin} is shown at {size} entries, and a checkpoint of {known} was seen before, in {}; the \
+         two agree, and this one is stale", seen.display()
+    )]
+    Stale {
         origin: String,
         size: u64,
         known: u64,
@@ -96,6 +108,20 @@ pub fn goes_on(log: &Log<'_>, note: &[u8], seen: &Path) -> Result<bool, MemoryEr
         }))
     };
     if known.size > now.size {
+        // A slower publisher may have put an older checkpoint over a newer one: then the tiles of the
+        // newer one are there, and prove it.
+        let newer = Log::at(log.store(), known.clone(), note.to_vec());
+        if let Ok((_, root)) = newer.consistency(now.size) {
+            if root != now.root {
+                return Err(fork(root));
+            }
+            return Err(MemoryError::Stale {
+                origin: now.origin.clone(),
+                size: now.size,
+                known: known.size,
+                seen: seen.into(),
+            });
+        }
         return Err(MemoryError::RolledBack {
             origin: now.origin.clone(),
             size: now.size,
@@ -123,47 +149,61 @@ pub fn goes_on(log: &Log<'_>, note: &[u8], seen: &Path) -> Result<bool, MemoryEr
 #[derive(Clone, Debug)]
 pub struct Memory {
     directory: PathBuf,
+    /// By which key the log is known: another log may bear the same name.
+    key: String,
 }
 
 impl Memory {
-    /// The memory in `directory`, which need not exist.
-    pub fn new(directory: &Path) -> Memory {
+    /// The memory of the log of `key` in `directory`, which need not exist.
+    pub fn new(directory: &Path, key: &NoteKey) -> Memory {
         Memory {
             directory: directory.into(),
+            key: key.to_string(),
         }
     }
 
-    /// Where the newest checkpoint of `origin` is kept.
-    pub fn place(&self, origin: &str) -> PathBuf {
-        let name = Sha256::of(origin.as_bytes()).to_string();
+    /// Where the newest checkpoint is kept.
+    pub fn place(&self) -> PathBuf {
+        let name = Sha256::of(self.key.as_bytes()).to_string();
         self.directory.join(name).join("checkpoint")
     }
 
     /// Makes sure that `log` goes on from what is remembered, and remembers it. Of two processes
     /// that do so at once, each compares with what the other kept.
     pub fn check(&self, log: &Log<'_>) -> Result<(), MemoryError> {
-        let path = self.place(&log.checkpoint().origin);
+        let path = self.place();
+        // To compare takes no lock, and nothing that may be written.
+        compare(log, &path)?;
         let directory = path.parent().unwrap_or(&self.directory);
         disk::create_directory(directory)?;
         let _lock = Lock::acquire(&directory.join("lock"))?;
-        let grown = match disk::read_no_link(&path, MAX_NOTE as u64) {
-            Ok(note) => match goes_on(log, &note, &path) {
-                Ok(grown) => grown,
-                Err(error) => {
-                    if matches!(error, MemoryError::Fork(_)) {
-                        keep_evidence(directory, &note, log.note())?;
-                    }
-                    return Err(error);
-                }
-            },
-            Err(error) if error.is_not_found() => true,
-            Err(error) => return Err(error.into()),
-        };
-        if grown {
+        if compare(log, &path)? {
             disk::write(&path, log.note(), Existing::Replace, Access::Shared)?;
         }
         Ok(())
     }
+}
+
+/// Does `log` go on from what is kept at `path`? `true` if there is something new to keep.
+fn compare(log: &Log<'_>, path: &Path) -> Result<bool, MemoryError> {
+    let note = match disk::read_no_link(path, MAX_NOTE as u64) {
+        Ok(note) => note,
+        Err(error) if error.is_not_found() => return Ok(true),
+        // What is there and cannot be read must not be taken for nothing.
+        Err(error) => {
+            let path = path.into();
+            return Err(MemoryError::Unreadable {
+                path,
+                source: error,
+            });
+        }
+    };
+    goes_on(log, &note, path).inspect_err(|error| {
+        if error.is_contradiction() {
+            // The verdict stands, whether or not the evidence can be kept.
+            _ = keep_evidence(path.parent().unwrap_or(path), &note, log.note());
+        }
+    })
 }
 
 /// Two notes that contradict each other convict whoever signed both.
@@ -210,7 +250,7 @@ mod tests {
     fn one_history_is_accepted() {
         let scratch = tempfile::tempdir().unwrap();
         let at = |name: &str| scratch.path().join(name);
-        let memory = Memory::new(&at("memory"));
+        let memory = Memory::new(&at("memory"), signer().trust().log());
         let check =
             |store: &DirectoryStore| memory.check(&Log::open(store, &signer().trust()).unwrap());
         let one = log(&at("one"), &[b"a"]);
@@ -229,18 +269,12 @@ mod tests {
             assert!(error.is_contradiction(), "{name}");
             assert!(error.to_string().contains("forked"), "{name}: {error}");
         }
-        let kept = std::fs::read_dir(memory.place("log").parent().unwrap()).unwrap();
+        let kept = std::fs::read_dir(memory.place().parent().unwrap()).unwrap();
         let kept = kept.map(|entry| entry.unwrap().file_name().into_string().unwrap());
         assert_eq!(kept.filter(|name| name.starts_with("fork-")).count(), 3);
         // What was refused was not remembered.
         check(&log(&at("grown"), &[b"a", b"b", b"c", b"d"])).unwrap();
-        disk::write(
-            &memory.place("log"),
-            b"torn",
-            Existing::Replace,
-            Access::Shared,
-        )
-        .unwrap();
+        disk::write(&memory.place(), b"torn", Existing::Replace, Access::Shared).unwrap();
         assert!(!check(&honest).unwrap_err().is_contradiction());
     }
 }

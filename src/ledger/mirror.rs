@@ -12,7 +12,6 @@ use super::{LedgerError, MemoryError, blob, blob_key, put_blob};
 use crate::envelope::Envelope;
 use crate::ledger::tile::MAX_ENTRY;
 use crate::statement::Statement;
-use crate::tlog_policy::TlogPolicy;
 
 /// What a copy did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,22 +34,20 @@ pub enum Blobs {
 /// How many bundles are verified and written at a time.
 const CHUNK: u64 = 16;
 
-/// Brings the copy in `target` to the newest checkpoint of `source`, which `trust` must accept and
-/// which must go on from the copy.
+/// Brings the copy in `target` to the checkpoint of `log`, which must go on from the copy.
 pub fn mirror(
-    source: &dyn Store,
+    log: &Log<'_>,
     target: &DirectoryStore,
-    trust: &TlogPolicy,
     blobs: Blobs,
 ) -> Result<Mirrored, MemoryError> {
     let _lock = target.lock().map_err(LedgerError::from)?;
-    let log = Log::open(source, trust)?;
+    let source = log.store();
     let checkpoint = log.checkpoint();
     // What lies here was verified when it came, under the trust of that time.
     let kept = Log::open_unverified(target)?;
     let mut edge = match &kept {
         Some(kept) => {
-            goes_on(&log, kept.note(), &target.root().join(CHECKPOINT))?;
+            goes_on(log, kept.note(), &target.root().join(CHECKPOINT))?;
             Edge::read(target, kept.checkpoint())?
         }
         None => Edge::default(),

@@ -47,7 +47,7 @@ use crate::note::NoteError;
 pub use append::{Appended, Level, Recovery, append, create};
 pub use memory::{Memory, MemoryError};
 pub use proof::{ProofFileError, TlogProof};
-pub use publish::{Consistency, Cosigners, Publisher};
+pub use publish::{Consistency, Cosigners, Publisher, replace_checkpoint};
 pub use reader::Log;
 pub use rebuild::rebuild;
 pub use recent::LeafIndex;

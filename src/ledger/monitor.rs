@@ -15,7 +15,8 @@
 //! name = "model"
 //! digests = ["<64 hex digits>"]
 //! ```
-//! Every setting may be left out. An entry that is not understood always raises an alert.
+//! Every setting may be left out. An entry that is not understood always raises an alert. Key, party,
+//! role and time are what a record says of itself: whether its signature is good, the gate judges.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;

@@ -9,7 +9,6 @@ use super::reader::Log;
 use super::tile::{Tile, WIDTH};
 use super::{blob_key, commit};
 use crate::ledger::chain::Chain;
-use crate::ledger::commit::MAX_COMMIT;
 
 /// What of it is to go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,7 +43,7 @@ pub fn prunable(log: &Log<'_>, what: Prunable) -> Result<Vec<String>, LedgerErro
             log.scan(|_, entry| named.extend(manifest(entry).map(|digest| blob_key(&digest))))?;
             // A writer stores the blob before it commits the record, and commits before it publishes.
             let mut chain = Chain::start();
-            while let Some(bytes) = store.read(&commit::key(chain.next), MAX_COMMIT)? {
+            while let Some(bytes) = commit::read(store, chain.next)? {
                 for entry in chain
                     .advance(&bytes)
                     .map_or(Vec::new(), |slot| slot.entries)

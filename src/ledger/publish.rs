@@ -5,7 +5,7 @@ use super::LedgerError;
 use super::chain::STATE;
 use super::head::Head;
 use super::reader::Log;
-use super::store::{Created, Store};
+use super::store::{Created, DirectoryStore, Store};
 use super::tile::Tile;
 use crate::checkpoint::Checkpoint;
 use crate::cosignature::LogSigner;
@@ -41,6 +41,21 @@ pub struct Publisher<'a> {
     pub clock: &'a (dyn Fn() -> Timestamp + Sync),
 }
 
+/// Puts `note` in the place of the checkpoint `expected`, if that is still there. In a directory no
+/// writer comes between.
+pub fn replace_checkpoint(
+    store: &dyn Store,
+    expected: &[u8],
+    note: &[u8],
+) -> Result<bool, LedgerError> {
+    let _lock = store.directory().map(DirectoryStore::lock).transpose()?;
+    if store.read(CHECKPOINT, MAX_NOTE as u64)?.as_deref() != Some(expected) {
+        return Ok(false);
+    }
+    store.replace(CHECKPOINT, note)?;
+    Ok(true)
+}
+
 /// Reads the newest checkpoint, which `trust` must accept.
 pub(super) fn newest(
     store: &dyn Store,
@@ -57,22 +72,24 @@ pub(super) fn newest(
 pub(super) fn publish(
     store: &dyn Store,
     publisher: &Publisher<'_>,
+    trust: &TlogPolicy,
     head: &mut Head,
 ) -> Result<(Checkpoint, Vec<u8>), LedgerError> {
     let others = match store.directory() {
         Some(_) => Others::LockedOut,
         None => Others::MayPublish,
     };
-    publish_with(store, publisher, head, others)
+    publish_with(store, publisher, trust, head, others)
 }
 
 /// The same over a checkpoint that cannot be read.
 pub(super) fn publish_over(
     store: &dyn Store,
     publisher: &Publisher<'_>,
+    trust: &TlogPolicy,
     head: &mut Head,
 ) -> Result<(Checkpoint, Vec<u8>), LedgerError> {
-    publish_with(store, publisher, head, Others::LockedOut)
+    publish_with(store, publisher, trust, head, Others::LockedOut)
 }
 
 /// Other publishers of the same log.
@@ -86,6 +103,7 @@ enum Others {
 fn publish_with(
     store: &dyn Store,
     publisher: &Publisher<'_>,
+    trust: &TlogPolicy,
     head: &mut Head,
     others: Others,
 ) -> Result<(Checkpoint, Vec<u8>), LedgerError> {
@@ -107,22 +125,36 @@ fn publish_with(
     let mut note = publisher.signer.sign_after(&previous, &checkpoint, now)?;
     if let Some(cosigners) = publisher.cosigners {
         let log = Log::at(store, checkpoint.clone(), note.clone().into_bytes());
-        let before = publisher.signer.trust().open(&previous);
+        let before = trust.open(&previous);
         let before = before.map_or(0, |checkpoint| checkpoint.size);
-        note = cosigners.cosign(&note, before, &|old| Ok(log.consistency(old)?.0))?;
+        let cosigned = cosigners.cosign(&note, before, &|old| Ok(log.consistency(old)?.0));
+        note = match cosigned {
+            Ok(note) => note,
+            // A witness that knows a larger tree does not cosign this one; whoever published that one
+            // has published this.
+            Err(error) => {
+                return match newest(store, trust) {
+                    Ok((there, note))
+                        if others == Others::MayPublish && there.size >= checkpoint.size =>
+                    {
+                        Ok((there, note))
+                    }
+                    _ => Err(error),
+                };
+            }
+        };
     }
-    let trust = publisher.signer.trust();
     // On a bucket another publisher may be further, and a slower one may put an older checkpoint
     // over a newer one: whoever sees that puts the newer one back.
     for _ in 0..ATTEMPTS {
         if others == Others::MayPublish {
-            let (there, note) = newest(store, &trust)?;
+            let (there, note) = newest(store, trust)?;
             if there.size > checkpoint.size {
                 return Ok((there, note));
             }
         }
         store.replace(CHECKPOINT, note.as_bytes())?;
-        if others == Others::LockedOut || newest(store, &trust)?.0.size >= checkpoint.size {
+        if others == Others::LockedOut || newest(store, trust)?.0.size >= checkpoint.size {
             break;
         }
     }

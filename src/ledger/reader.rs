@@ -150,6 +150,15 @@ impl<'a> Log<'a> {
         Ok(())
     }
 
+    /// The hash of leaf `index`, as the lowest tile has it.
+    pub(super) fn leaf(&self, index: u64) -> Result<Hash, LedgerError> {
+        let size = self.checkpoint.size;
+        if index >= size {
+            return Err(LedgerError::Outside { index, size });
+        }
+        (&mut &*self).node(Node { level: 0, index })
+    }
+
     /// The entries of a bundle. They are not known to be in the log.
     pub(super) fn entries(&self, bundle: u64) -> Result<Vec<Vec<u8>>, LedgerError> {
         Ok(self.bundle(bundle)?.1)

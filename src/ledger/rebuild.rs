@@ -7,16 +7,24 @@ use super::LedgerError;
 use super::chain::{Chain, MAX_STATE, STATE};
 use super::head::{Head, View};
 use super::publish::{self, CHECKPOINT, Publisher};
+use super::reader::Log;
 use super::store::{DirectoryStore, Store};
 use super::tile::{Row, Tile, WIDTH};
 use crate::checkpoint::Checkpoint;
+use crate::tlog_policy::TlogPolicy;
 
-/// Replays all slots, makes sure that the tiles that are there agree, and publishes a checkpoint. A
+/// Replays all slots, makes sure that the tiles that are there agree and that what is `known` of the log
+/// is part of it, and publishes a checkpoint. A
 /// checkpoint that is there and signed by the log is an error: then nothing is lost.
-pub fn rebuild(store: &dyn Store, publisher: &Publisher<'_>) -> Result<Checkpoint, LedgerError> {
+pub fn rebuild(
+    store: &dyn Store,
+    publisher: &Publisher<'_>,
+    trust: &TlogPolicy,
+    known: &[Checkpoint],
+) -> Result<Checkpoint, LedgerError> {
     let _lock = store.directory().map(DirectoryStore::lock).transpose()?;
-    let trust = publisher.signer.trust();
-    match publish::newest(store, &trust) {
+    let trust = &trust.without_quorum();
+    match publish::newest(store, trust) {
         Ok((checkpoint, _)) => {
             let what = format!(
                 "is sound, at {} entries: there is nothing to rebuild",
@@ -31,7 +39,8 @@ pub fn rebuild(store: &dyn Store, publisher: &Publisher<'_>) -> Result<Checkpoin
     let mut head = Head::from_first_slot(store, &empty, View::Tree)?;
     let size = head.chain.size;
     let state = store.read(STATE, MAX_STATE)?;
-    if let Some(chain) = state.and_then(|state| Chain::open(&state, trust.log()))
+    if let Some(chain) =
+        state.and_then(|state| trust.logs().find_map(|key| Chain::open(&state, key)))
         && chain.size > size
     {
         let what = format!(
@@ -51,8 +60,35 @@ pub fn rebuild(store: &dyn Store, publisher: &Publisher<'_>) -> Result<Checkpoin
             return Err(LedgerError::damaged(key, what));
         }
     }
-    let (checkpoint, _) = publish::publish_over(store, publisher, &mut head)?;
+    goes_on(store, &mut head, known)?;
+    let (checkpoint, _) = publish::publish_over(store, publisher, trust, &mut head)?;
     Ok(checkpoint)
+}
+
+/// Is every checkpoint that is known part of the tree that is to be signed?
+fn goes_on(store: &dyn Store, head: &mut Head, known: &[Checkpoint]) -> Result<(), LedgerError> {
+    let Some(edge) = &mut head.edge else {
+        return Ok(());
+    };
+    publish::write_tiles(store, &edge.take_complete())?;
+    publish::write_tiles(store, &edge.partial())?;
+    let (size, root) = (edge.size(), edge.root()?);
+    for known in known {
+        let now = Checkpoint {
+            size,
+            root,
+            ..known.clone()
+        };
+        let log = Log::at(store, now, Vec::new());
+        if known.size > size || log.consistency(known.size)?.1 != known.root {
+            let what = format!(
+                "the slots lead to {size} entries, which do not go on from the {} that were seen before",
+                known.size
+            );
+            return Err(LedgerError::damaged("_commit", what));
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -84,26 +120,49 @@ mod tests {
                 .unwrap()
                 .checkpoint;
         }
-        assert!(rebuild(&store, &publisher).is_err(), "nothing is lost yet");
+        assert!(
+            rebuild(&store, &publisher, &signer.trust(), &[]).is_err(),
+            "nothing is lost yet"
+        );
         let whole = store.read(CHECKPOINT, 4096).unwrap().unwrap();
         store
             .replace(CHECKPOINT, &whole[..whole.len() / 2])
             .unwrap();
         assert!(append(&store, &signer, &[vec![1]], clock()).is_err());
-        assert_eq!(Some(rebuild(&store, &publisher).unwrap()), newest);
+        assert_eq!(
+            Some(rebuild(&store, &publisher, &signer.trust(), &[]).unwrap()),
+            newest
+        );
         let report = fsck(&store, &signer.trust(), Slots::Required).unwrap();
         assert!(report.problems.is_empty(), "{:?}", report.problems);
+
+        // What somebody has seen must be part of it.
+        store.replace(CHECKPOINT, b"torn").unwrap();
+        let mut seen = newest.clone().unwrap();
+        seen.size += 1;
+        let error = rebuild(&store, &publisher, &signer.trust(), &[seen.clone()]).unwrap_err();
+        assert!(error.to_string().contains("601 that were seen"), "{error}");
+        seen.size = 5;
+        assert!(rebuild(&store, &publisher, &signer.trust(), &[seen]).is_err());
+        rebuild(&store, &publisher, &signer.trust(), newest.as_slice()).unwrap();
 
         // The last slot is gone: by the state, and without it by the tiles, that is seen.
         let last = store.read(&commit::key(2), 1 << 20).unwrap().unwrap();
         store.remove(&commit::key(2)).unwrap();
         store.replace(CHECKPOINT, b"torn").unwrap();
-        let error = rebuild(&store, &publisher).unwrap_err().to_string();
+        let error = rebuild(&store, &publisher, &signer.trust(), &[])
+            .unwrap_err()
+            .to_string();
         assert!(error.contains("signed state knows of 600"), "{error}");
         store.remove(STATE).unwrap();
-        let error = rebuild(&store, &publisher).unwrap_err().to_string();
+        let error = rebuild(&store, &publisher, &signer.trust(), &[])
+            .unwrap_err()
+            .to_string();
         assert!(error.contains("the slots only 400"), "{error}");
         store.create(&commit::key(2), &last).unwrap();
-        assert_eq!(Some(rebuild(&store, &publisher).unwrap()), newest);
+        assert_eq!(
+            Some(rebuild(&store, &publisher, &signer.trust(), &[]).unwrap()),
+            newest
+        );
     }
 }

@@ -57,23 +57,22 @@ pub(super) enum Place {
     New(u64),
 }
 
-/// Where each of `entries` is, and those of them that are not in the log, each once.
-pub(super) fn locate(
+/// Where each of `entries` is, and those of them that are not in the log, each once. `find` knows older
+/// entries than `recent`; its error ends the search.
+pub(super) fn locate<E>(
     entries: &[Vec<u8>],
     recent: &Recent,
-    mut index: Option<&mut (dyn LeafIndex + '_)>,
-) -> Result<(Vec<Place>, Vec<Vec<u8>>), LedgerError> {
+    mut find: impl FnMut(&Hash) -> Result<Option<u64>, E>,
+) -> Result<(Vec<Place>, Vec<Vec<u8>>), E> {
     let mut offsets: HashMap<Hash, u64> = HashMap::new();
     let mut new = Vec::new();
     let mut places = Vec::new();
     for entry in entries {
         let leaf = leaf_hash(entry);
-        let mut there = recent.find(&leaf);
-        if there.is_none()
-            && let Some(index) = &mut index
-        {
-            there = index.find(&leaf)?;
-        }
+        let there = match recent.find(&leaf) {
+            Some(index) => Some(index),
+            None => find(&leaf)?,
+        };
         places.push(match there {
             Some(index) => Place::There(index),
             None => Place::New(*offsets.entry(leaf).or_insert_with(|| {

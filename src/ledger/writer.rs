@@ -102,7 +102,17 @@ impl<'a> Writer<'a> {
         let directory = self.store.directory();
         let _lock = directory.map(DirectoryStore::lock).transpose()?;
         self.look()?;
-        let checkpoint = self.publish_committed()?;
+        let unpublished = self.stand.as_ref().map_or(0, |stand| {
+            stand.head.chain.size.saturating_sub(stand.checkpoint.size)
+        });
+        let checkpoint = match &self.stand {
+            Some(stand) if unpublished == 0 => stand.checkpoint.clone(),
+            _ => {
+                let checkpoint = self.publish_committed()?;
+                self.recovery.published += unpublished;
+                checkpoint
+            }
+        };
         Ok((checkpoint, std::mem::take(&mut self.recovery)))
     }
 
@@ -115,6 +125,7 @@ impl<'a> Writer<'a> {
     ) -> Result<Vec<u64>, LedgerError> {
         if self.stand.is_none() {
             self.recovery.swept += directory.sweep()?;
+            inbox::sweep(directory)?;
         }
         self.look()?;
         let (own, mut more) = self.round(directory, entries)?;
@@ -166,17 +177,14 @@ impl<'a> Writer<'a> {
         let request = inbox::ask(directory, entries)?;
         let lock = directory.lock();
         // A request that is withdrawn may have been taken: then it is in the log, unacknowledged.
-        let answer = match &lock {
-            Ok(_) => inbox::answer(directory, &request)?,
-            Err(_) => None,
-        };
+        let answer = inbox::answer(directory, &request)?;
         match (lock, answer) {
-            (Ok(_), Some(indices)) => Ok(indices),
+            (_, Some(indices)) => Ok(indices),
             (Ok(lock), None) => {
                 inbox::withdraw(directory, &request)?;
                 self.rounds(directory, &lock, entries)
             }
-            (Err(error), _) => {
+            (Err(error), None) => {
                 inbox::withdraw(directory, &request)?;
                 Err(error.into())
             }
@@ -195,8 +203,9 @@ impl<'a> Writer<'a> {
                 return Ok(());
             }
         }
-        self.stand = None;
         let (checkpoint, note) = publish::newest(self.store, &self.trust)?;
+        self.goes_on(&checkpoint, &note)?;
+        self.stand = None;
         let view = match self.publisher {
             Some(_) => View::Tree,
             None => View::Slots,
@@ -208,7 +217,7 @@ impl<'a> Writer<'a> {
             checkpoint,
             note,
         });
-        self.follow()?;
+        self.follow();
         if unpublished > 0 && self.publisher.is_some() {
             self.publish_committed()?;
             self.recovery.published += unpublished;
@@ -216,14 +225,41 @@ impl<'a> Writer<'a> {
         Ok(())
     }
 
+    /// A directory that was put back to an earlier state must not be written to by who knows better: what
+    /// is signed then is a fork. On a bucket an older checkpoint may appear for a moment.
+    fn goes_on(&self, now: &Checkpoint, note: &[u8]) -> Result<(), LedgerError> {
+        let Some(stand) = &self.stand else {
+            return Ok(());
+        };
+        let known = &stand.checkpoint;
+        let same = if now.size < known.size {
+            self.store.directory().is_none()
+        } else {
+            let log = Log::at(self.store, now.clone(), note.to_vec());
+            log.consistency(known.size)?.1 == known.root
+        };
+        if same {
+            return Ok(());
+        }
+        let what = format!(
+            "has {} entries and does not go on from the {} that this process published: the ledger was \
+             replaced",
+            now.size, known.size
+        );
+        Err(LedgerError::damaged(CHECKPOINT, what))
+    }
+
     /// Brings the index to the newest checkpoint that is known.
-    fn follow(&mut self) -> Result<(), LedgerError> {
+    fn follow(&mut self) {
         if let (Some(index), Some(stand)) = (&mut self.index, &self.stand) {
             let log = Log::at(self.store, stand.checkpoint.clone(), stand.note.clone());
-            index.follow(&log)?;
+            if index.follow(&log).is_err() {
+                // It is disposable: without it, the newest entries are still found.
+                self.index = None;
+                return;
+            }
             self.followed = stand.checkpoint.size;
         }
-        Ok(())
     }
 
     /// Commits those of `entries` that are not in the log. The index of each.
@@ -237,23 +273,40 @@ impl<'a> Writer<'a> {
             let Some(stand) = &mut self.stand else {
                 return Err(LedgerError::NoCheckpoint);
             };
-            if self.index.is_some() && stand.checkpoint.size - self.followed > FOLLOW_AFTER {
-                self.follow()?;
+            if self.index.is_some()
+                && stand.checkpoint.size.saturating_sub(self.followed) > FOLLOW_AFTER
+            {
+                self.follow();
                 continue;
             }
-            let (places, new) = locate(entries, &stand.head.recent, self.index.as_deref_mut())?;
+            let log = Log::at(self.store, stand.checkpoint.clone(), stand.note.clone());
+            let located = match self.index.as_deref_mut() {
+                // A hit counts only if the log has that entry there.
+                Some(index) => locate(entries, &stand.head.recent, |leaf| {
+                    let index = index.find(leaf).map_err(|_| ())?;
+                    let Some(place) = index else { return Ok(None) };
+                    let there = log.leaf(place).is_ok_and(|there| there == *leaf);
+                    if there { Ok(Some(place)) } else { Err(()) }
+                }),
+                None => locate(entries, &stand.head.recent, |_| Ok(None)),
+            };
+            let Ok((places, new)) = located else {
+                // It says what is not so: it is built anew the next time, and not used now.
+                self.index = None;
+                continue;
+            };
             let first = stand.head.chain.size;
             if !new.is_empty() {
                 let tried = Instant::now();
                 let claim = stand.head.claim(self.store, &new);
                 match claim {
                     Ok(Claim::Won) => self.contention.won(tried.elapsed()),
-                    Ok(Claim::Lost) if begin.elapsed() < PATIENCE => {
-                        stand.head.catch_up(self.store)?;
+                    Ok(Claim::Lost(bytes)) if begin.elapsed() < PATIENCE => {
+                        stand.head.advance(self.store, &bytes)?;
                         self.contention.lost(tried.elapsed());
                         continue;
                     }
-                    Ok(Claim::Lost) => return Err(LedgerError::Busy),
+                    Ok(Claim::Lost(_)) => return Err(LedgerError::Busy),
                     Err(error) => {
                         // What the slot holds is not known: the next time it is read.
                         self.stand = None;
@@ -334,7 +387,8 @@ impl<'a> Writer<'a> {
             return Err(LedgerError::NoCheckpoint);
         };
         // If this fails, it is not known how far it came: the next time it is read.
-        let (checkpoint, note) = publish::publish(self.store, &publisher, &mut stand.head)?;
+        let (checkpoint, note) =
+            publish::publish(self.store, &publisher, &self.trust, &mut stand.head)?;
         stand.checkpoint = checkpoint.clone();
         stand.note = note;
         self.stand = Some(stand);

@@ -228,3 +228,109 @@ fn a_full_or_read_only_file_system_is_said_and_survived() {
     unmount();
     outcome.unwrap();
 }
+
+/// A slot larger than any slot can be is void: it wedges nobody.
+#[test]
+fn an_oversized_slot_is_void() {
+    let workspace = Workspace::released();
+    workspace
+        .shell("truncate -s 68000000 ledger/_commit/00000000000000000001")
+        .exits(0);
+    workspace.write("a", "a");
+    let append = ["ledger", "append", "--opaque"];
+    assert_eq!(
+        workspace
+            .run([&append[..], &["a"]].concat())
+            .exits(0)
+            .stdout,
+        "1\n"
+    );
+    workspace.run(["ledger", "publish"]).exits(0);
+    workspace.run(["ledger", "fsck"]).exits(0).says("is void");
+}
+
+/// What an index says is believed only if the log says so too.
+#[test]
+fn an_index_that_lies_makes_no_entry_vanish() {
+    let workspace = Workspace::released();
+    workspace.run(["ledger", "index"]).exits(0);
+    for place in [0, 987_654] {
+        let entry = format!("new {place}");
+        workspace.write("entry", &entry);
+        workspace
+            .shell(&format!(
+                "python3 -c 'import sqlite3, hashlib; c = sqlite3.connect(\"ledger/index.sqlite\"); \
+                 c.execute(\"insert into leaf values (?, ?)\", (hashlib.sha256(b\"\\0{entry}\").digest(), {place})); \
+                 c.commit()'"
+            ))
+            .exits(0);
+        let run = workspace
+            .run(["ledger", "append", "--opaque", "entry"])
+            .exits(0);
+        let index = run.stdout.trim();
+        assert_eq!(
+            workspace
+                .run(["ledger", "show", index, "--raw"])
+                .exits(0)
+                .stdout,
+            entry
+        );
+    }
+    workspace.run(["ledger", "fsck"]).exits(0).says("3 entries");
+}
+
+/// A request that cannot be read, and answers that nobody fetched, stop nobody.
+#[test]
+fn junk_in_the_inbox_stops_nobody() {
+    let workspace = Workspace::released();
+    workspace
+        .shell("mkdir ledger/_inbox; ln -s nowhere ledger/_inbox/a; printf x > ledger/_inbox/b; for n in $(seq 1100); do : > ledger/_inbox/$n.done; done")
+        .exits(0);
+    workspace.write("entry", "entry");
+    assert_eq!(
+        workspace
+            .run(["ledger", "append", "--opaque", "entry"])
+            .exits(0)
+            .stdout,
+        "1\n"
+    );
+    assert_eq!(workspace.shell("ls ledger/_inbox").stdout, "a\n");
+    workspace
+        .run(["ledger", "fsck"])
+        .exits(0)
+        .says("waits to be appended");
+}
+
+/// A publisher that goes on while its ledger is put back to an older state does not sign a fork.
+#[test]
+fn a_running_publisher_does_not_follow_a_ledger_that_was_put_back() {
+    let workspace = Workspace::released();
+    crate::support::copy_tree(&workspace.path("ledger"), &workspace.path("backup"));
+    for name in ["a", "b", "c", "d"] {
+        workspace.write(name, name);
+    }
+    workspace
+        .run(["ledger", "append", "--opaque", "a", "b"])
+        .exits(0);
+    let mut command = workspace.command(["ledger", "publish", "--every", "200ms"]);
+    command.stderr(std::process::Stdio::piped());
+    let publisher = command.spawn().unwrap();
+    std::thread::sleep(std::time::Duration::from_millis(1500));
+    workspace.shell("rm -r ledger; mv backup ledger").exits(0);
+    workspace
+        .run([
+            "ledger",
+            "append",
+            "--ack",
+            "committed",
+            "--opaque",
+            "c",
+            "d",
+        ])
+        .exits(0);
+    let output = publisher.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("the ledger was replaced"), "{said}");
+    assert_eq!(output.status.code(), Some(2));
+    workspace.run(["ledger", "log"]).exits(0).says("1 entries");
+}

@@ -381,3 +381,75 @@ fn only_what_nobody_names_is_pruned_and_only_if_the_policy_says_so() {
         .run(["ledger", "show", "0", "--manifest"])
         .exits(2);
 }
+
+/// A memory that cannot be written is still a memory.
+#[test]
+fn a_fork_is_refused_where_nothing_can_be_kept() {
+    let workspace = grown(1);
+    copy_tree(&workspace.path("ledger"), &workspace.path("base"));
+    append(&workspace, 1..2);
+    with_memory(&workspace, &["gate", "model"]).exits(0);
+    std::fs::rename(workspace.path("ledger"), workspace.path("one")).unwrap();
+    copy_tree(&workspace.path("base"), &workspace.path("ledger"));
+    append(&workspace, 7..8);
+    // Nobody may write here, root neither.
+    let spoil = "cd state/weighbridge/checkpoints/*; rm lock; mkdir lock";
+    workspace.shell(spoil).exits(0);
+    with_memory(&workspace, &["gate", "model"])
+        .exits(1)
+        .says("was forked");
+    with_memory(&workspace, &["ledger", "log"])
+        .exits(1)
+        .says("was forked");
+}
+
+/// Signing anew what somebody has seen would be a fork.
+#[test]
+fn a_known_log_is_not_begun_again() {
+    let workspace = grown(2);
+    workspace.run(["ledger", "pin"]).exits(0);
+    workspace
+        .shell("rm -r ledger; mkdir ledger; echo torn > ledger/checkpoint")
+        .exits(0);
+    workspace
+        .run(["ledger", "publish", "--rebuild"])
+        .exits(2)
+        .says("do not go on from the 3 that were seen before");
+    workspace.shell("rm -r ledger").exits(0);
+    workspace
+        .run(["ledger", "init"])
+        .exits(2)
+        .says("was seen with 3 entries");
+    // An import leaves the pin alone, and takes nothing that contradicts it.
+    let other = grown(0);
+    other.run(["ledger", "export", "log.tar"]).exits(0);
+    std::fs::copy(other.path("log.tar"), workspace.path("log.tar")).unwrap();
+    assert_ne!(
+        workspace
+            .run(["ledger", "import", "log.tar", "ledger"])
+            .code,
+        0
+    );
+    assert!(workspace.path("ledger.lock").exists());
+    assert!(!workspace.path("ledger").exists());
+}
+
+/// An older checkpoint over the tiles of a newer one is stale, not a crime; the next writer heals it.
+#[test]
+fn a_stale_checkpoint_is_inconclusive_and_healed() {
+    let workspace = grown(2);
+    let older = workspace.read("ledger/checkpoint");
+    append(&workspace, 2..5);
+    with_memory(&workspace, &["gate", "model"]).exits(0);
+    workspace.write("ledger/checkpoint", older);
+    with_memory(&workspace, &["gate", "model"])
+        .exits(2)
+        .says("is stale");
+    with_memory(&workspace, &["ledger", "log"])
+        .exits(2)
+        .says("is stale");
+    with_memory(&workspace, &["ledger", "publish"])
+        .exits(0)
+        .says("(+3)");
+    with_memory(&workspace, &["gate", "model"]).exits(0);
+}

@@ -6,12 +6,11 @@ use crate::cli::Outcome;
 use crate::cli::failure::Failure;
 use crate::cli::output::Output;
 use crate::cosignature::Signed;
-use crate::ledger::{Log, Store};
+use crate::ledger::Log;
 use crate::time::Timestamp;
 use crate::tlog_policy::{Opened, TlogPolicy};
 
-pub(super) fn run(store: &dyn Store, trust: &TlogPolicy, output: &Output) -> Outcome {
-    let log = Log::open(store, trust)?;
+pub(super) fn run(log: &Log<'_>, trust: &TlogPolicy, output: &Output) -> Outcome {
     let opened = trust
         .examine(log.note())
         .map_err(|error| Failure::error(error.to_string()))?;

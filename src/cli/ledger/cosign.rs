@@ -9,8 +9,7 @@ use crate::cli::failure::Failure;
 use crate::cli::output::Output;
 use crate::client::witness::gather;
 use crate::gate::cause;
-use crate::ledger::{LedgerError, Log, Store};
-use crate::note::MAX_NOTE;
+use crate::ledger::{LedgerError, Log, replace_checkpoint};
 use crate::tlog_policy::TlogPolicy;
 
 /// Ask the witnesses of the policy to cosign the newest checkpoint
@@ -27,7 +26,7 @@ pub(super) struct CosignArgs {
 
 pub(super) fn run(
     args: &CosignArgs,
-    store: &dyn Store,
+    log: &Log<'_>,
     trust: &TlogPolicy,
     output: &Output,
 ) -> Outcome {
@@ -35,8 +34,6 @@ pub(super) fn run(
         return Err(Failure::error("the policy names no witness")
             .hint("name a tlog-policy with --trust, or as trust in [log]"));
     }
-    // The quorum is what this verb is to bring about.
-    let log = Log::open(store, &trust.without_quorum())?;
     let prove = |old| -> Result<_, LedgerError> { Ok(log.consistency(old)?.0) };
     let limit = Duration::from_secs(args.timeout);
     let wrong = |error: &dyn std::error::Error| Failure::error(cause(error));
@@ -47,16 +44,15 @@ pub(super) fn run(
         output.say(format!("{name} did not cosign: {}", cause(error)));
     }
     let mut published = false;
-    if !gathered.signed.is_empty() {
+    let met = trust.open(&gathered.note);
+    // A note that readers accept is never replaced by one that they do not.
+    if !gathered.signed.is_empty() && (met.is_ok() || trust.open(log.note()).is_err()) {
         // A checkpoint that was published in the meantime is newer than this one.
-        let there = store.read("checkpoint", MAX_NOTE as u64)?;
-        if there.as_deref() != Some(log.note()) {
+        if !replace_checkpoint(log.store(), log.note(), &gathered.note)? {
             return Err(Failure::error("the log grew in the meantime").hint("run it again"));
         }
-        store.replace("checkpoint", &gathered.note)?;
         published = true;
     }
-    let met = trust.open(&gathered.note);
     if output.json {
         output.document(&json!({
             "origin": log.checkpoint().origin,

@@ -16,7 +16,6 @@ use crate::ledger::{Log, Store};
 use crate::report::text::count;
 use crate::statement::{Kind, Role};
 use crate::time::Timestamp;
-use crate::tlog_policy::TlogPolicy;
 
 /// Find the records about something
 ///
@@ -114,18 +113,12 @@ fn open(given: Option<&Path>, store: &dyn Store, origin: &str) -> Result<Index, 
     Ok(Index::open(&path)?)
 }
 
-pub(super) fn index(
-    args: &IndexArgs,
-    store: &dyn Store,
-    trust: &TlogPolicy,
-    output: &Output,
-) -> Outcome {
-    let log = Log::open(store, trust)?;
-    let mut index = open(args.index.as_deref(), store, &log.checkpoint().origin)?;
+pub(super) fn index(args: &IndexArgs, log: &Log<'_>, output: &Output) -> Outcome {
+    let mut index = open(args.index.as_deref(), log.store(), &log.checkpoint().origin)?;
     if args.rebuild {
         index.rebuild()?;
     }
-    let followed = index.follow(&log)?;
+    let followed = index.follow(log)?;
     if output.json {
         output.document(&json!({
             "from": followed.from,
@@ -146,16 +139,10 @@ pub(super) fn index(
     Ok(0)
 }
 
-pub(super) fn find(
-    args: &FindArgs,
-    store: &dyn Store,
-    trust: &TlogPolicy,
-    output: &Output,
-) -> Outcome {
-    let log = Log::open(store, trust)?;
+pub(super) fn find(args: &FindArgs, log: &Log<'_>, output: &Output) -> Outcome {
     let size = log.checkpoint().size;
-    let mut index = open(args.index.as_deref(), store, &log.checkpoint().origin)?;
-    let followed = index.follow(&log)?;
+    let mut index = open(args.index.as_deref(), log.store(), &log.checkpoint().origin)?;
+    let followed = index.follow(log)?;
     if followed.rebuilt {
         output.say("the index did not belong to the log, and was built anew");
     }

@@ -69,11 +69,18 @@ pub(super) fn mirror_to(
     args: &MirrorArgs,
     source: &dyn Store,
     trust: &TlogPolicy,
+    history: &History<'_>,
     output: &Output,
 ) -> Outcome {
     let target = DirectoryStore::new(&args.directory);
     loop {
-        match mirror(source, &target, trust, blobs(args.no_blobs)) {
+        let copied = Log::open(source, trust)
+            .map_err(MemoryError::from)
+            .and_then(|log| {
+                history.check(&log)?;
+                mirror(&log, &target, blobs(args.no_blobs))
+            });
+        match copied {
             Ok(mirrored) => {
                 if args.every.is_none() || mirrored.from != mirrored.to {
                     report(&args.directory.display().to_string(), mirrored, output)?;
@@ -92,14 +99,9 @@ pub(super) fn mirror_to(
     }
 }
 
-pub(super) fn export(
-    args: &ExportArgs,
-    store: &dyn Store,
-    trust: &TlogPolicy,
-    output: &Output,
-) -> Outcome {
-    let checkpoint = archive::export(store, trust, &args.file, blobs(args.no_blobs))
-        .map_err(|error| failure(&error))?;
+pub(super) fn export(args: &ExportArgs, log: &Log<'_>, output: &Output) -> Outcome {
+    let checkpoint =
+        archive::export(log, &args.file, blobs(args.no_blobs)).map_err(|error| failure(&error))?;
     let (size, root) = (checkpoint.size, checkpoint.root);
     if output.json {
         output.document(&json!({
@@ -125,10 +127,9 @@ pub(super) fn import(
     history: &History<'_>,
     output: &Output,
 ) -> Outcome {
-    let mirrored =
-        archive::import(&args.file, &args.directory, trust).map_err(|error| failure(&error))?;
-    let store = DirectoryStore::new(&args.directory);
-    history.demand(&Log::open(&store, trust)?)?;
+    let accept = |log: &Log<'_>| history.check(log);
+    let mirrored = archive::import(&args.file, &args.directory, trust, &accept)
+        .map_err(|error| failure(&error))?;
     report(&args.directory.display().to_string(), mirrored, output)?;
     Ok(0)
 }

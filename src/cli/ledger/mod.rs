@@ -28,11 +28,10 @@ use crate::cli::keys::PassphraseArgs;
 use crate::cli::log_access::LogAccess;
 use crate::cli::output::Output;
 use crate::cli::{Global, Outcome, receipt};
-use crate::digest::Sha256;
 use crate::disk;
 use crate::envelope::Envelope;
 use crate::gate;
-use crate::ledger::fsck::{FsckReport, Problem, Slots, fsck};
+use crate::ledger::fsck::{Problem, Slots, fsck};
 use crate::ledger::proof::MAX_PROOF;
 use crate::ledger::tile::MAX_ENTRY;
 use crate::ledger::{self, Location, Log, Store, TlogProof};
@@ -167,72 +166,63 @@ pub(super) fn run(args: &LedgerArgs, global: &Global, output: &Output) -> Outcom
     }
     let (store, trust, config) = place(args, global)?;
     let store = &*store;
-    let history = History::new(global, config.as_ref(), output);
-    let reads = !matches!(
-        args.verb,
-        LedgerVerb::Verify { .. }
-            | LedgerVerb::Policy
-            | LedgerVerb::Import(_)
-            | LedgerVerb::Monitor(_)
-            | LedgerVerb::Fsck { .. }
-    );
-    if reads {
-        // Whoever gathers cosignatures reads what has none yet.
-        history.demand(&Log::open(store, &trust.without_quorum())?)?;
-    }
+    let history = History::new(global, config.as_ref(), trust.log(), output);
     match &args.verb {
-        // Done above: they need no ledger that is there.
-        LedgerVerb::Init
-        | LedgerVerb::Probe(_)
-        | LedgerVerb::Append(_)
-        | LedgerVerb::Publish(_) => Ok(2),
-        #[cfg(feature = "server")]
-        LedgerVerb::Witness(_) => Ok(2),
-        LedgerVerb::Log => list(&Log::open(store, &trust)?, output),
-        LedgerVerb::Show {
-            index,
-            raw,
-            manifest,
-        } => show(store, &trust, *index, (*raw, *manifest), output),
-        LedgerVerb::Checkpoint => checkpoint::run(store, &trust, output),
-        LedgerVerb::Policy => policy::run(&trust, output),
-        #[cfg(feature = "index")]
-        LedgerVerb::Find(own) => find::find(own, store, &trust, output),
-        #[cfg(feature = "index")]
-        LedgerVerb::Index(own) => find::index(own, store, &trust, output),
-        LedgerVerb::Monitor(own) => monitor::run(own, global, store, &trust, output),
-        LedgerVerb::Mirror(own) => mirror::mirror_to(own, store, &trust, output),
-        LedgerVerb::Export(own) => mirror::export(own, store, &trust, output),
-        LedgerVerb::Import(own) => mirror::import(own, &trust, &history, output),
-        LedgerVerb::Prune(own) => prune::run(own, store, &trust, config.as_ref(), output),
-        LedgerVerb::Pin => pin::run(store, &trust, config.as_ref(), output),
-        #[cfg(feature = "http")]
-        LedgerVerb::Cosign(own) => cosign::run(own, store, &trust, output),
-        LedgerVerb::Prove {
-            index,
-            consistency,
-            out,
-        } => match (index, consistency) {
-            (_, Some(old)) => prove_consistency(store, &trust, *old, output),
-            (Some(index), None) => prove(store, &trust, *index, out.as_ref(), output),
-            (None, None) => Err(Failure::error("name a record, or --consistency SIZE")),
-        },
         LedgerVerb::Verify { receipt, entry } => {
-            let entry = entry
-                .clone()
-                .unwrap_or_else(|| gate::receipt_entry(receipt));
-            verify(&trust, receipt, &entry, output)
+            let beside = || gate::receipt_entry(receipt);
+            let entry = entry.clone().unwrap_or_else(beside);
+            return verify(&trust, receipt, &entry, output);
         }
+        LedgerVerb::Policy => return policy::run(&trust, output),
+        LedgerVerb::Import(own) => return mirror::import(own, &trust, &history, output),
+        LedgerVerb::Monitor(own) => return monitor::run(own, global, store, &trust, output),
+        LedgerVerb::Mirror(own) => return mirror::mirror_to(own, store, &trust, &history, output),
         LedgerVerb::Fsck { copy } => {
             let slots = if *copy {
                 Slots::Absent
             } else {
                 Slots::Required
             };
-            let code = check(store, &trust, slots, output)?;
-            history.demand(&Log::open(store, &trust.without_quorum())?)?;
-            Ok(code)
+            return check(store, &trust, slots, &history, output);
         }
+        _ => {}
+    }
+    // The very checkpoint that was compared with what is known is the one that is read at.
+    let log = Log::open(store, &trust.without_quorum())?;
+    history.demand(&log)?;
+    #[cfg(feature = "http")]
+    if let LedgerVerb::Cosign(own) = &args.verb {
+        return cosign::run(own, &log, &trust, output);
+    }
+    trust
+        .open(log.note())
+        .map_err(|error| Failure::error(gate::cause(&error)))?;
+    match &args.verb {
+        LedgerVerb::Log => list(&log, output),
+        LedgerVerb::Show {
+            index,
+            raw,
+            manifest,
+        } => show(&log, *index, (*raw, *manifest), output),
+        LedgerVerb::Checkpoint => checkpoint::run(&log, &trust, output),
+        #[cfg(feature = "index")]
+        LedgerVerb::Find(own) => find::find(own, &log, output),
+        #[cfg(feature = "index")]
+        LedgerVerb::Index(own) => find::index(own, &log, output),
+        LedgerVerb::Export(own) => mirror::export(own, &log, output),
+        LedgerVerb::Prune(own) => prune::run(own, &log, config.as_ref(), output),
+        LedgerVerb::Pin => pin::run(&log, config.as_ref(), output),
+        LedgerVerb::Prove {
+            index,
+            consistency,
+            out,
+        } => match (index, consistency) {
+            (_, Some(old)) => prove_consistency(&log, *old, output),
+            (Some(index), None) => prove(&log, *index, out.as_ref(), output),
+            (None, None) => Err(Failure::error("name a record, or --consistency SIZE")),
+        },
+        // All others returned above.
+        _ => Ok(2),
     }
 }
 
@@ -383,14 +373,8 @@ fn print(lines: Vec<(u64, serde_json::Value)>, output: &Output) -> Result<(), Fa
     }))
 }
 
-fn show(
-    store: &dyn Store,
-    trust: &TlogPolicy,
-    index: u64,
-    (raw, manifest): (bool, bool),
-    output: &Output,
-) -> Outcome {
-    let (entry, _) = Log::open(store, trust)?.entry(index)?;
+fn show(log: &Log<'_>, index: u64, (raw, manifest): (bool, bool), output: &Output) -> Outcome {
+    let (entry, _) = log.entry(index)?;
     if raw {
         output.bytes(&entry)?;
         return Ok(0);
@@ -399,8 +383,8 @@ fn show(
     let envelope = Envelope::parse(&entry, MAX_ENTRY).map_err(|error| fail(&error))?;
     if manifest {
         let statement = Statement::parse(&envelope.payload).map_err(|error| fail(&error))?;
-        let digest = manifest_of(&statement);
-        let text = ledger::blob(store, &digest)?;
+        let digest = statement.record.manifest().sha256;
+        let text = ledger::blob(log.store(), &digest)?;
         output.bytes(&text)?;
         return Ok(0);
     }
@@ -413,24 +397,17 @@ fn show(
     Ok(0)
 }
 
-fn prove(
-    store: &dyn Store,
-    trust: &TlogPolicy,
-    index: u64,
-    out: Option<&PathBuf>,
-    output: &Output,
-) -> Outcome {
+fn prove(log: &Log<'_>, index: u64, out: Option<&PathBuf>, output: &Output) -> Outcome {
     if let Some(path) = out {
-        receipt::write(store, trust, index, path, output)?;
+        receipt::write(log, index, path, output)?;
     } else {
-        let (_, proof) = Log::open(store, trust)?.entry(index)?;
+        let (_, proof) = log.entry(index)?;
         output.data(&String::from_utf8_lossy(&proof.encode()))?;
     }
     Ok(0)
 }
 
-fn prove_consistency(store: &dyn Store, trust: &TlogPolicy, old: u64, output: &Output) -> Outcome {
-    let log = Log::open(store, trust)?;
+fn prove_consistency(log: &Log<'_>, old: u64, output: &Output) -> Outcome {
     let (hashes, root) = log.consistency(old)?;
     let checkpoint = log.checkpoint();
     output.document(&json!({
@@ -480,9 +457,22 @@ fn verify(
     Ok(0)
 }
 
-fn check(store: &dyn Store, trust: &TlogPolicy, slots: Slots, output: &Output) -> Outcome {
+fn check(
+    store: &dyn Store,
+    trust: &TlogPolicy,
+    slots: Slots,
+    history: &History<'_>,
+    output: &Output,
+) -> Outcome {
     let mut report = fsck(store, trust, slots)?;
-    missing_manifests(store, trust, &mut report)?;
+    let log = report.log(store);
+    history.demand(&log)?;
+    missing_manifests(store, &log, &mut report.problems)?;
+    if let Some(why) = &report.unreadable {
+        return Err(Failure::error(format!(
+            "not everything could be read: {why}"
+        )));
+    }
     let (size, root) = (report.checkpoint.size, report.checkpoint.root);
     let line = |problem: &Problem| format!("{}: {}", problem.key, problem.what);
     if output.json {
@@ -519,31 +509,22 @@ fn check(store: &dyn Store, trust: &TlogPolicy, slots: Slots, output: &Output) -
 /// Every record's manifest must be there: it says what the record is about.
 fn missing_manifests(
     store: &dyn Store,
-    trust: &TlogPolicy,
-    report: &mut FsckReport,
+    log: &Log<'_>,
+    problems: &mut Vec<Problem>,
 ) -> Result<(), Failure> {
     let mut named = Vec::new();
     // A log whose entries do not lead to its root was reported already.
-    _ = Log::open(store, trust)?.scan(|index, bytes| {
+    _ = log.scan(|index, bytes| {
         let envelope = Envelope::parse(bytes, MAX_ENTRY).ok();
         let statement = envelope.and_then(|envelope| Statement::parse(&envelope.payload).ok());
-        named.extend(statement.map(|statement| (index, manifest_of(&statement))));
+        named.extend(statement.map(|statement| (index, statement.record.manifest().sha256)));
     });
     for (index, digest) in named {
         let key = ledger::blob_key(&digest);
         if !store.exists(&key)? {
-            report.problems.push(Problem {
-                key,
-                what: format!("is missing: record {index} names it"),
-            });
+            let what = format!("is missing: record {index} names it");
+            problems.push(Problem { key, what });
         }
     }
     Ok(())
-}
-
-fn manifest_of(statement: &Statement) -> Sha256 {
-    match &statement.record {
-        Record::Acquire(record) => record.manifest.sha256,
-        Record::Release(record) => record.manifest.sha256,
-    }
 }

@@ -8,20 +8,13 @@ use crate::cli::failure::Failure;
 use crate::cli::history::PIN;
 use crate::cli::output::Output;
 use crate::disk::{self, Access, Existing};
-use crate::ledger::{Log, Store};
-use crate::tlog_policy::TlogPolicy;
+use crate::ledger::Log;
 
 /// Writes the newest checkpoint, which was found to go on from what was pinned before.
-pub(super) fn run(
-    store: &dyn Store,
-    trust: &TlogPolicy,
-    config: Option<&Config>,
-    output: &Output,
-) -> Outcome {
+pub(super) fn run(log: &Log<'_>, config: Option<&Config>, output: &Output) -> Outcome {
     let config = config.ok_or_else(|| {
         Failure::error("ledger pin is about the ledger of the policy; --ledger does not apply")
     })?;
-    let log = Log::open(store, trust)?;
     let path = config.resolve(PIN);
     disk::write(&path, log.note(), Existing::Replace, Access::Shared)?;
     let checkpoint = log.checkpoint();

@@ -6,10 +6,9 @@ use crate::cli::Outcome;
 use crate::cli::context::Config;
 use crate::cli::failure::Failure;
 use crate::cli::output::Output;
+use crate::ledger::Log;
 use crate::ledger::prune::{Prunable, prunable};
-use crate::ledger::{Log, Store};
 use crate::report::text::count;
-use crate::tlog_policy::TlogPolicy;
 
 /// Remove blobs that no record names, or partial tiles that a full one replaced
 ///
@@ -28,8 +27,7 @@ pub(super) struct PruneArgs {
 
 pub(super) fn run(
     args: &PruneArgs,
-    store: &dyn Store,
-    trust: &TlogPolicy,
+    log: &Log<'_>,
     config: Option<&Config>,
     output: &Output,
 ) -> Outcome {
@@ -40,18 +38,17 @@ pub(super) fn run(
             Failure::error("the policy allows nothing to be pruned")
                 .hint("say prune = [\"blobs\"] or [\"partials\"] in [log], or both")
         })?;
-    let log = Log::open(store, trust)?;
     let mut keys = Vec::new();
     for what in allowed {
         let what = match what {
             crate::policy::Prune::Blobs => Prunable::Blobs,
             crate::policy::Prune::Partials => Prunable::Partials,
         };
-        keys.extend(prunable(&log, what)?);
+        keys.extend(prunable(log, what)?);
     }
     if args.yes {
         for key in &keys {
-            store.remove(key)?;
+            log.store().remove(key)?;
         }
     }
     if output.json {

@@ -11,7 +11,7 @@ use crate::cli::keys::PassphraseArgs;
 use crate::cli::log_access::{Acknowledgement, LogAccess, say_recovery};
 use crate::cli::output::Output;
 use crate::cli::{Global, Outcome, values};
-use crate::ledger::{self, LedgerError, Recovery};
+use crate::ledger::Recovery;
 
 /// Publish what writers without the log key committed
 ///
@@ -46,20 +46,21 @@ pub(super) fn run(
         output,
     )?;
     if args.rebuild {
-        let publisher = log.publisher().ok_or(LedgerError::NoSigner)?;
-        let checkpoint = ledger::rebuild(log.store(), &publisher)?;
+        let checkpoint = log.rebuild()?;
         report(&checkpoint, 0, output)?;
         return Ok(0);
     }
     let mut writer = log.writer();
     let Some(every) = args.every else {
         let (checkpoint, recovery) = writer.publish()?;
+        log.remember()?;
         report(&checkpoint, recovery.published, output)?;
         return Ok(0);
     };
     loop {
         match writer.publish() {
             Ok((checkpoint, recovery)) => {
+                log.remember()?;
                 if recovery.published > 0 {
                     report(&checkpoint, recovery.published, output)?;
                 }

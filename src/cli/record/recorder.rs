@@ -13,7 +13,7 @@ use crate::cli::receipt;
 use crate::digest::Sha256;
 use crate::envelope::{Envelope, IN_TOTO};
 use crate::key::PrivateKey;
-use crate::ledger::{self, Level};
+use crate::ledger::{self, Level, Log};
 use crate::statement::acquire::ManifestReference;
 use crate::statement::release::{Release, SignatureReference};
 use crate::statement::{Actor, Record, Role, Statement, SubjectDigest, Text, TimeSource};
@@ -93,13 +93,8 @@ impl<'a> Recorder<'a> {
         path: &Path,
         output: &Output,
     ) -> Result<(), Failure> {
-        receipt::write(
-            self.access.store(),
-            &self.config.policy.log.trust,
-            index,
-            path,
-            output,
-        )
+        let log = Log::open(self.access.store(), &self.config.policy.log.trust)?;
+        receipt::write(&log, index, path, output)
     }
 
     /// When the record is written.

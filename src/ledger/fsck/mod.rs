@@ -7,6 +7,7 @@ mod slots;
 mod tree;
 
 use super::LedgerError;
+use super::reader::Log;
 use super::store::Store;
 use crate::checkpoint::Checkpoint;
 use crate::disk::TEMPORARY_PREFIX;
@@ -17,11 +18,22 @@ use crate::tlog_policy::TlogPolicy;
 #[derive(Debug)]
 pub struct FsckReport {
     pub checkpoint: Checkpoint,
+    /// The note that it was in.
+    pub note: Vec<u8>,
+    /// Why something could not be read, whatever it holds.
+    pub unreadable: Option<String>,
     /// Tiles, bundles, slots and blobs that were read.
     pub files: u64,
     /// Things that are no damage: a slot that is not published yet, a left-over of a crash.
     pub notes: Vec<Problem>,
     pub problems: Vec<Problem>,
+}
+
+impl FsckReport {
+    /// The log that was checked, at the checkpoint that was checked.
+    pub fn log<'a>(&self, store: &'a dyn Store) -> Log<'a> {
+        Log::at(store, self.checkpoint.clone(), self.note.clone())
+    }
 }
 
 /// Something wrong with one file of the ledger.
@@ -74,6 +86,8 @@ fn check(
     let checkpoint = trust.open(&note)?;
     let report = FsckReport {
         checkpoint,
+        note: note.clone(),
+        unreadable: None,
         files: 1,
         notes: Vec::new(),
         problems: Vec::new(),
@@ -82,7 +96,7 @@ fn check(
         store,
         report,
         committed: 0,
-        log: trust.log(),
+        log_keys: trust.logs().cloned().collect(),
     };
     checker.tree();
     match slots {
@@ -99,7 +113,7 @@ struct Checker<'a> {
     /// How many entries the slots hold, published or not.
     committed: u64,
     /// Who signs the state.
-    log: &'a NoteKey,
+    log_keys: Vec<NoteKey>,
 }
 
 impl Checker<'_> {
@@ -125,6 +139,9 @@ impl Checker<'_> {
         match self.store.read(key, limit) {
             Ok(bytes) => bytes,
             Err(error) => {
+                if error.is_ambiguous() {
+                    self.report.unreadable = Some(root_cause(&error));
+                }
                 self.problem(key, root_cause(&error));
                 None
             }

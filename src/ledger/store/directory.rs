@@ -41,19 +41,26 @@ impl DirectoryStore {
         Ok(Lock::try_acquire(&self.root.join("lock"))?)
     }
 
+    /// Makes the names in the directory of `key` durable.
+    pub(in crate::ledger) fn sync_names(&self, key: &str) -> Result<(), StoreError> {
+        Ok(disk::sync_parent(&self.root.join(key))?)
+    }
+
     /// Makes the directory `path` and those above it, up to the ledger, durable: one that exists may
     /// have been made by a writer that was killed before it synced it.
     fn make_durable(&self, path: &Path) -> Result<(), StoreError> {
         let mut durable = self.durable.lock().unwrap_or_else(PoisonError::into_inner);
-        for directory in path
+        let above = path
             .ancestors()
-            .take_while(|above| above.starts_with(&self.root))
-        {
-            if !durable.insert(directory.into()) {
-                break;
-            }
+            .take_while(|above| above.starts_with(&self.root));
+        let missing: Vec<&Path> = above
+            .take_while(|above| !durable.contains(*above))
+            .collect();
+        // Known to be durable only when it is, and after those above it.
+        for directory in missing.into_iter().rev() {
             disk::create_directory(directory)?;
             disk::sync_parent(directory)?;
+            durable.insert(directory.into());
         }
         Ok(())
     }

@@ -104,6 +104,14 @@ pub enum StoreError {
 }
 
 impl StoreError {
+    /// Was there more than the limit allows?
+    pub fn is_too_large(&self) -> bool {
+        matches!(
+            self,
+            StoreError::TooLarge { .. } | StoreError::Disk(DiskError::TooLarge { .. })
+        )
+    }
+
     /// May the operation have taken effect although it failed, so that doing it again is right?
     /// Not so on a disk: after a failed fsync, a second one proves nothing.
     pub fn is_ambiguous(&self) -> bool {
