@@ -168,6 +168,63 @@ fn a_quorum_is_gathered_demanded_and_shown() {
     workspace.gate().exits(2).says("cannot open");
 }
 
+/// Appends gather cosignatures before they publish, beside the log's own second signature; without the
+/// quorum nothing is published, and what readers accept stays.
+#[test]
+fn appends_are_witnessed_before_they_are_published() {
+    let workspace = Workspace::released();
+    let log = log_of(&workspace);
+    let own = workspace.run(["ledger", "policy"]).exits(0).stdout;
+    let own = own
+        .lines()
+        .find(|line| line.starts_with("witness "))
+        .unwrap();
+    key_file(&workspace, "witness.pem", 51);
+    workspace.write("logs.policy", format!("log {log}\nquorum none\n"));
+    let witness = Running::start(&workspace);
+    let policy = witness.policy(&log).replace(
+        "group both all",
+        &format!("{own}\ngroup both all log-ml-dsa-44"),
+    );
+    workspace.write("trust.policy", policy);
+    let toml = String::from_utf8(workspace.read("weighbridge.toml")).unwrap();
+    let (before, rest) = toml.split_once("trust = \"\"\"").unwrap();
+    let (_, after) = rest.split_once("\"\"\"").unwrap();
+    workspace.write(
+        "weighbridge.toml",
+        format!("{before}trust_file = \"trust.policy\"{after}"),
+    );
+    workspace.gate().exits(2);
+    for name in ["a", "b", "c"] {
+        workspace.write(name, name);
+    }
+    let append = ["ledger", "append", "--opaque", "--ack", "witnessed"];
+    let run = workspace.run([&append[..], &["a"]].concat()).exits(0);
+    assert_eq!(run.stdout, "1\n");
+    workspace.gate().exits(0);
+    workspace.run(["ledger", "cosign"]).exits(0);
+    workspace.gate().exits(0);
+
+    let accepted = workspace.read("ledger/checkpoint");
+    drop(witness);
+    workspace
+        .run([&append[..], &["b"]].concat())
+        .exits(2)
+        .says("committed as entry 2 and not published");
+    workspace
+        .run(["ledger", "cosign", "--timeout", "2"])
+        .exits(0)
+        .says("did not cosign");
+    assert_eq!(workspace.read("ledger/checkpoint"), accepted);
+    workspace.gate().exits(0);
+    let append = ["ledger", "append", "--opaque", "--ack", "committed", "c"];
+    assert_eq!(workspace.run(append).exits(0).stdout, "3\n");
+    workspace
+        .run(["ledger", "fsck"])
+        .exits(0)
+        .says("committed and not published yet");
+}
+
 /// A log that exists only as far as witnesses need to see it.
 struct Growing {
     signer: LogSigner,
