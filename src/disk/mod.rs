@@ -45,6 +45,15 @@ pub enum DiskError {
 }
 
 impl DiskError {
+    /// Did the operation fail because this user may not do it?
+    pub fn is_denied(&self) -> bool {
+        matches!(
+            self,
+            DiskError::Open { source, .. } | DiskError::Read { source, .. }
+                if source.kind() == io::ErrorKind::PermissionDenied
+        )
+    }
+
     /// Did the operation fail because the path does not exist?
     pub fn is_not_found(&self) -> bool {
         match self {

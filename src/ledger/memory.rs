@@ -189,7 +189,9 @@ fn compare(log: &Log<'_>, path: &Path) -> Result<bool, MemoryError> {
     let note = match disk::read_no_link(path, MAX_NOTE as u64) {
         Ok(note) => note,
         Err(error) if error.is_not_found() => return Ok(true),
-        // What is there and cannot be read must not be taken for nothing.
+        // Where this user may not read, it never kept anything: a warning. What is there and cannot be
+        // read for another reason must not be taken for nothing.
+        Err(error) if error.is_denied() => return Err(error.into()),
         Err(error) => {
             let path = path.into();
             return Err(MemoryError::Unreadable {

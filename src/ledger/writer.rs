@@ -14,6 +14,7 @@ use super::recent::{LeafIndex, Place, REMEMBERED, locate};
 use super::store::{DirectoryStore, Store};
 use crate::checkpoint::Checkpoint;
 use crate::disk::Lock;
+use crate::merkle::Hash;
 use crate::note::MAX_NOTE;
 use crate::tlog_policy::TlogPolicy;
 
@@ -217,7 +218,7 @@ impl<'a> Writer<'a> {
             checkpoint,
             note,
         });
-        self.follow();
+        self.follow()?;
         if unpublished > 0 && self.publisher.is_some() {
             self.publish_committed()?;
             self.recovery.published += unpublished;
@@ -250,16 +251,21 @@ impl<'a> Writer<'a> {
     }
 
     /// Brings the index to the newest checkpoint that is known.
-    fn follow(&mut self) {
+    fn follow(&mut self) -> Result<(), LedgerError> {
         if let (Some(index), Some(stand)) = (&mut self.index, &self.stand) {
             let log = Log::at(self.store, stand.checkpoint.clone(), stand.note.clone());
-            if index.follow(&log).is_err() {
+            match index.follow(&log) {
+                Ok(()) => self.followed = stand.checkpoint.size,
                 // It is disposable: without it, the newest entries are still found.
-                self.index = None;
-                return;
+                Err(LedgerError::Index { .. }) => self.index = None,
+                // The log could not be read: that is no fault of the index.
+                Err(error) => {
+                    self.stand = None;
+                    return Err(error);
+                }
             }
-            self.followed = stand.checkpoint.size;
         }
+        Ok(())
     }
 
     /// Commits those of `entries` that are not in the log. The index of each.
@@ -276,25 +282,36 @@ impl<'a> Writer<'a> {
             if self.index.is_some()
                 && stand.checkpoint.size.saturating_sub(self.followed) > FOLLOW_AFTER
             {
-                self.follow();
+                self.follow()?;
                 continue;
             }
             let log = Log::at(self.store, stand.checkpoint.clone(), stand.note.clone());
-            let located = match self.index.as_deref_mut() {
+            let mut lies = false;
+            let mut find = |leaf: &Hash| -> Result<Option<u64>, LedgerError> {
+                let Some(index) = self.index.as_deref_mut() else {
+                    return Ok(None);
+                };
+                let place = match index.find(leaf) {
+                    Ok(place) => place,
+                    Err(LedgerError::Index { .. }) => None,
+                    Err(error) => return Err(error),
+                };
                 // A hit counts only if the log has that entry there.
-                Some(index) => locate(entries, &stand.head.recent, |leaf| {
-                    let index = index.find(leaf).map_err(|_| ())?;
-                    let Some(place) = index else { return Ok(None) };
-                    let there = log.leaf(place).is_ok_and(|there| there == *leaf);
-                    if there { Ok(Some(place)) } else { Err(()) }
-                }),
-                None => locate(entries, &stand.head.recent, |_| Ok(None)),
+                match place.map(|place| log.leaf(place)) {
+                    None => Ok(None),
+                    Some(Ok(there)) if there == *leaf => Ok(place),
+                    Some(Ok(_) | Err(LedgerError::Outside { .. })) => {
+                        lies = true;
+                        Ok(None)
+                    }
+                    Some(Err(error)) => Err(error),
+                }
             };
-            let Ok((places, new)) = located else {
-                // It says what is not so: it is built anew the next time, and not used now.
+            let (places, new) = locate(entries, &stand.head.recent, &mut find)?;
+            if lies {
+                // It says what is not so: it is not used any more, and built anew on request.
                 self.index = None;
-                continue;
-            };
+            }
             let first = stand.head.chain.size;
             if !new.is_empty() {
                 let tried = Instant::now();
