@@ -5,13 +5,12 @@ use std::time::{Duration, Instant};
 /// How much others write to the same bucket, and how to give them room.
 ///
 /// Who won a slot knows first which one is next, and would win for ever; and who never loses does not
-/// know that there are others. So after a win it waits for as long as the others need to find out that
-/// they lost and to try for the next slot: each time if it lost lately, and else every eighth time. Who
-/// lost tries again the sooner, the oftener it lost.
+/// know that there are others. So after each win it waits for as long as the others need to find out that
+/// they lost, to read what they missed, and to try for the next slot. Meanwhile its own entries gather
+/// into a larger batch. Who lost tries again the sooner, the oftener it lost.
 #[derive(Debug, Default)]
 pub(super) struct Contention {
     losses: u32,
-    wins: u32,
     /// Claims for which others are still reckoned with.
     heat: u32,
     /// How long a claim takes.
@@ -22,8 +21,6 @@ pub(super) struct Contention {
 impl Contention {
     /// For so many claims after a lost one, others are reckoned with.
     const HEAT: u32 = 16;
-    /// Who saw nobody else lets them try after each of so many wins.
-    const CHANCE: u32 = 8;
 
     pub(super) fn lost(&mut self, took: Duration) {
         self.claim = took;
@@ -35,12 +32,9 @@ impl Contention {
     pub(super) fn won(&mut self, took: Duration) {
         self.claim = took;
         self.losses = 0;
-        self.wins = self.wins.wrapping_add(1);
         self.heat = self.heat.saturating_sub(1);
-        if self.heat > 0 || self.wins % Self::CHANCE == 1 {
-            // The others read the slot that they lost, and claim the next: two requests and a half.
-            self.give_way_until = Some(Instant::now() + took * 5 / 2 + jitter(took));
-        }
+        // The others read the slots that they lost and the one that is not there yet, and claim it.
+        self.give_way_until = Some(Instant::now() + took * 3 + jitter(took));
     }
 
     /// Before a claim: waits until the others had their turn.

@@ -271,7 +271,10 @@ impl<'a> Writer<'a> {
     /// Commits those of `entries` that are not in the log. The index of each.
     fn commit(&mut self, entries: &[Vec<u8>]) -> Result<Vec<u64>, LedgerError> {
         let begin = Instant::now();
-        self.contention.give_way();
+        // In a directory the lock keeps the order.
+        if self.store.directory().is_none() {
+            self.contention.give_way();
+        }
         loop {
             if self.stand.is_none() {
                 self.look()?;
@@ -320,6 +323,7 @@ impl<'a> Writer<'a> {
                     Ok(Claim::Won) => self.contention.won(tried.elapsed()),
                     Ok(Claim::Lost(bytes)) if begin.elapsed() < PATIENCE => {
                         stand.head.advance(self.store, &bytes)?;
+                        stand.head.catch_up(self.store)?;
                         self.contention.lost(tried.elapsed());
                         continue;
                     }
