@@ -49,11 +49,37 @@ pub fn key(sequence: u64) -> String {
 /// The bytes of slot `sequence`, or what stands for them if they are more than a slot can be: a slot
 /// that is too large is void like any other that does not parse, and nobody needs to read all of it.
 pub fn read(store: &dyn Store, sequence: u64) -> Result<Option<Vec<u8>>, StoreError> {
-    match store.read(&key(sequence), MAX_COMMIT) {
+    judge(sequence, store.read(&key(sequence), MAX_COMMIT))
+}
+
+/// The same for the `count` slots from `sequence` on, as far as there are any.
+pub fn read_ahead(
+    store: &dyn Store,
+    sequence: u64,
+    count: u64,
+) -> Result<Vec<Vec<u8>>, StoreError> {
+    let sequences = sequence..sequence.saturating_add(count);
+    let keys: Vec<String> = sequences.clone().map(key).collect();
+    let answers = store.read_all(&keys, MAX_COMMIT);
+    let mut slots = Vec::new();
+    for (sequence, answer) in sequences.zip(answers) {
+        match judge(sequence, answer)? {
+            Some(slot) => slots.push(slot),
+            None => break,
+        }
+    }
+    Ok(slots)
+}
+
+fn judge(
+    sequence: u64,
+    answer: Result<Option<Vec<u8>>, StoreError>,
+) -> Result<Option<Vec<u8>>, StoreError> {
+    match answer {
         Err(error) if error.is_too_large() => Ok(Some(
             format!("weighbridge.dev/oversized/v1\n{sequence}\n").into_bytes(),
         )),
-        read => read,
+        answer => answer,
     }
 }
 

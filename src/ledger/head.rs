@@ -117,8 +117,19 @@ impl Head {
     /// Goes on over the slots that were committed since. How many entries they hold.
     pub(super) fn catch_up(&mut self, store: &dyn Store) -> Result<u64, LedgerError> {
         let (before, first) = (self.chain.size, self.chain.next);
-        while let Some(bytes) = commit::read(store, self.chain.next)? {
-            self.advance(store, &bytes)?;
+        // Mostly there is none. Where there are some there may be many, and on a bucket each takes as
+        // long as all of them: who reads them one by one never catches up with who writes them.
+        let mut ahead = 1;
+        loop {
+            let slots = commit::read_ahead(store, self.chain.next, ahead)?;
+            for bytes in &slots {
+                self.advance(store, bytes)?;
+            }
+            if (slots.len() as u64) < ahead {
+                break;
+            }
+            let large = slots.iter().map(Vec::len).sum::<usize>() > AHEAD_BYTES;
+            ahead = if large { 1 } else { (ahead * 2).min(AHEAD) };
         }
         // Whoever wrote them may have been killed before their names were durable.
         if let Some(directory) = store.directory()
@@ -216,5 +227,9 @@ impl Head {
     }
 }
 
+/// How many slots are read at once.
+const AHEAD: u64 = 16;
+/// After slots of so many bytes together, the next is read alone.
+const AHEAD_BYTES: usize = 4 << 20;
 /// How many complete tiles wait in memory, while slots are read, before they are written.
 const TILES_IN_MEMORY: usize = 256;

@@ -272,8 +272,16 @@ impl<'a> Writer<'a> {
     fn commit(&mut self, entries: &[Vec<u8>]) -> Result<Vec<u64>, LedgerError> {
         let begin = Instant::now();
         // In a directory the lock keeps the order.
-        if self.store.directory().is_none() {
-            self.contention.give_way();
+        if self.store.directory().is_none()
+            && self.contention.give_way()
+            && let Some(stand) = &mut self.stand
+        {
+            let begin = Instant::now();
+            if stand.head.catch_up(self.store)? > 0 {
+                self.contention.seen();
+            } else {
+                self.contention.looked(begin.elapsed());
+            }
         }
         loop {
             if self.stand.is_none() {
@@ -323,8 +331,11 @@ impl<'a> Writer<'a> {
                     Ok(Claim::Won) => self.contention.won(tried.elapsed()),
                     Ok(Claim::Lost(bytes)) if begin.elapsed() < PATIENCE => {
                         stand.head.advance(self.store, &bytes)?;
-                        stand.head.catch_up(self.store)?;
-                        self.contention.lost(tried.elapsed());
+                        // The next slot is probably free, and to look first would lose it as well. Who
+                        // loses again and again is behind.
+                        if self.contention.lost(tried.elapsed()).is_multiple_of(4) {
+                            stand.head.catch_up(self.store)?;
+                        }
                         continue;
                     }
                     Ok(Claim::Lost(_)) => return Err(LedgerError::Busy),

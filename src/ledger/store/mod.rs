@@ -22,6 +22,10 @@ pub use location::Location;
 pub trait Store: Send + Sync {
     /// The bytes under `key`, or `None` if there are none. More than `limit` bytes is an error.
     fn read(&self, key: &str, limit: u64) -> Result<Option<Vec<u8>>, StoreError>;
+    /// The same for several keys, each with its own answer.
+    fn read_all(&self, keys: &[String], limit: u64) -> Vec<Result<Option<Vec<u8>>, StoreError>> {
+        keys.iter().map(|key| self.read(key, limit)).collect()
+    }
     /// Is there something under `key`?
     fn exists(&self, key: &str) -> Result<bool, StoreError>;
     /// Stores `bytes` under `key` durably, unless the key is taken.

@@ -408,6 +408,21 @@ impl Store for BucketStore {
         })
     }
 
+    fn read_all(&self, keys: &[String], limit: u64) -> Vec<Result<Option<Vec<u8>>, StoreError>> {
+        let parts = keys.chunks(keys.len().div_ceil(AT_ONCE).max(1));
+        std::thread::scope(|scope| {
+            let read = |part: &[String]| -> Vec<_> {
+                part.iter().map(|key| self.read(key, limit)).collect()
+            };
+            let parts: Vec<_> = parts.map(|part| scope.spawn(move || read(part))).collect();
+            let stopped = || StoreError::Runtime("a thread that reads has stopped".into());
+            let answers = parts
+                .into_iter()
+                .flat_map(|part| part.join().unwrap_or_else(|_| vec![Err(stopped())]));
+            answers.collect()
+        })
+    }
+
     fn exists(&self, key: &str) -> Result<bool, StoreError> {
         self.run("look for", key, |bucket, path| async move {
             bucket.exists(&path).await
