@@ -30,6 +30,7 @@ pub mod server;
 pub mod source;
 pub mod statement;
 pub mod time;
+pub mod tlog_mirror;
 pub mod tlog_policy;
 pub mod verify;
 pub mod witness;

@@ -12,8 +12,6 @@ use crate::checkpoint::Checkpoint;
 #[cfg(feature = "http")]
 use crate::client::witness::gather;
 use crate::cosignature::LogSigner;
-#[cfg(feature = "http")]
-use crate::ledger::Consistency;
 #[cfg(feature = "index")]
 use crate::ledger::index::Index;
 use crate::ledger::store::probe;
@@ -227,14 +225,9 @@ const WITNESSES: std::time::Duration = std::time::Duration::from_secs(20);
 
 #[cfg(feature = "http")]
 impl Cosigners for LogAccess<'_> {
-    fn cosign(
-        &self,
-        note: &str,
-        previous: u64,
-        consistency: &Consistency<'_>,
-    ) -> Result<String, LedgerError> {
+    fn cosign(&self, log: &Log<'_>, previous: u64) -> Result<String, LedgerError> {
         let trust = &self.config.policy.log.trust;
-        let gathered = gather(trust, note.as_bytes(), previous, consistency, WITNESSES)?;
+        let gathered = gather(trust, log, previous, WITNESSES)?;
         for (name, error) in &gathered.missing {
             self.output.warn(format!(
                 "{name} did not cosign: {}",

@@ -1,13 +1,15 @@
 //! The client of a witness (C2SP tlog-witness): asks for cosignatures on a checkpoint. Bounded in
-//! size and time; believes no witness without its signature.
+//! size and time; believes no witness without its signature. One that accepts a checkpoint and says
+//! nothing of it is a mirror, which cosigns when it has the entries: see `mirror`.
 
 use std::io::Read;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
+use super::mirror;
 use crate::checkpoint::{Checkpoint, CheckpointError, decimal};
 use crate::cosignature::{self, Signed};
-use crate::merkle::Hash;
+use crate::ledger::Log;
 use crate::note::{Note, NoteKey};
 use crate::tlog_policy::{TlogPolicy, Witness};
 use crate::witness::{AddCheckpoint, SIZE_CONTENT_TYPE};
@@ -36,7 +38,7 @@ pub enum WitnessError {
     NoCosignature,
     #[error("its answer is wrong: {0}")]
     Wrong(#[from] CheckpointError),
-    #[error("no proof of consistency from {old} entries: {why}")]
+    #[error("no proof from {old} entries on: {why}")]
     Proof { old: u64, why: String },
     #[error("the time for it is up")]
     TimedOut,
@@ -65,7 +67,7 @@ pub struct Gathered {
 const MAX_ANSWER: u64 = 64 << 10;
 
 /// One client for all: witnesses are asked again and again, over connections that stay open.
-fn client() -> Result<reqwest::blocking::Client, reqwest::Error> {
+pub(super) fn client() -> Result<reqwest::blocking::Client, WitnessError> {
     static CLIENT: OnceLock<reqwest::blocking::Client> = OnceLock::new();
     if let Some(client) = CLIENT.get() {
         return Ok(client.clone());
@@ -76,7 +78,8 @@ fn client() -> Result<reqwest::blocking::Client, reqwest::Error> {
     let client = reqwest::blocking::Client::builder()
         .redirect(reqwest::redirect::Policy::none())
         .user_agent(concat!("weighbridge/", env!("CARGO_PKG_VERSION")))
-        .build()?;
+        .build()
+        .map_err(WitnessError::request)?;
     Ok(CLIENT.get_or_init(|| client).clone())
 }
 
@@ -86,24 +89,34 @@ pub fn add_checkpoint(
     request: &AddCheckpoint,
     limit: Duration,
 ) -> Result<Answer, WitnessError> {
-    let failed = |source: reqwest::Error| {
-        if source.is_timeout() {
-            WitnessError::TimedOut
-        } else {
-            WitnessError::Request(source.without_url())
-        }
-    };
-    let client = client().map_err(failed)?;
-    let response = client
+    let response = client()?
         .post(format!("{}/add-checkpoint", url.trim_end_matches('/')))
         .timeout(limit)
         .body(request.encode())
         .send()
-        .map_err(failed)?;
+        .map_err(WitnessError::request)?;
+    let (status, kind, body) = read_answer(response)?;
+    match status {
+        200 => Ok(Answer::Cosignatures(body)),
+        // Some witnesses answer 409 to a root that contradicts theirs, without a size: asking again
+        // would not help.
+        409 => body
+            .strip_suffix('\n')
+            .filter(|_| kind.as_deref() == Some(SIZE_CONTENT_TYPE))
+            .and_then(decimal)
+            .map(Answer::Conflict)
+            .ok_or(WitnessError::Conflict),
+        status => Err(WitnessError::status(status, &body)),
+    }
+}
+
+/// The status, the content type and the text of an answer.
+pub(super) fn read_answer(
+    response: reqwest::blocking::Response,
+) -> Result<(u16, Option<String>, String), WitnessError> {
     let status = response.status().as_u16();
-    let content_type = response.headers().get(reqwest::header::CONTENT_TYPE);
-    let names_size =
-        content_type.is_some_and(|value| value.as_bytes() == SIZE_CONTENT_TYPE.as_bytes());
+    let kind = response.headers().get(reqwest::header::CONTENT_TYPE);
+    let kind = kind.and_then(|kind| kind.to_str().ok()).map(str::to_owned);
     let mut bytes = Vec::new();
     response
         .take(MAX_ANSWER + 1)
@@ -116,35 +129,22 @@ pub fn add_checkpoint(
         return Err(WitnessError::TooLarge);
     }
     let body = String::from_utf8(bytes).map_err(|_| WitnessError::TooLarge)?;
-    match status {
-        200 => Ok(Answer::Cosignatures(body)),
-        // Some witnesses answer 409 to a root that contradicts theirs, without a size: asking again
-        // would not help.
-        409 => body
-            .strip_suffix('\n')
-            .filter(|_| names_size)
-            .and_then(decimal)
-            .map(Answer::Conflict)
-            .ok_or(WitnessError::Conflict),
-        status => Err(WitnessError::Status {
-            status,
-            body: crate::path::display(body.chars().take(200).collect::<String>().trim_end()),
-        }),
-    }
+    Ok((status, kind, body))
 }
 
-/// Asks all witnesses of `trust` for cosignatures on `note`, at the same time and within `limit`.
+/// Asks all witnesses of `trust` for cosignatures on the checkpoint of `log`, at the same time and within
+/// `limit`.
 ///
 /// `expected` is the size that they are thought to know: that of the checkpoint before. One that
-/// names another size is asked once more. `prove` gives the proof of consistency from a size.
+/// names another size is asked once more.
 /// What is missing is an answer, not an error: whether it suffices, `trust` says.
-pub fn gather<E: std::fmt::Display>(
+pub fn gather(
     trust: &TlogPolicy,
-    note: &[u8],
+    log: &Log<'_>,
     expected: u64,
-    prove: &(dyn Fn(u64) -> Result<Vec<Hash>, E> + Sync),
     limit: Duration,
 ) -> Result<Gathered, CheckpointError> {
+    let note = log.note();
     let trust_in_log = trust.without_quorum();
     let checkpoint = trust_in_log.open(note)?;
     let parsed = Note::parse(note)?;
@@ -152,7 +152,7 @@ pub fn gather<E: std::fmt::Display>(
     // Witnesses limit what they read: other witnesses' signatures are no business of theirs.
     let bare = parsed.with_signatures(&logs, "");
     let ask = Ask {
-        checkpoint: &checkpoint,
+        log,
         bare: &bare,
         expected: expected.min(checkpoint.size),
         until: Instant::now() + limit,
@@ -170,7 +170,7 @@ pub fn gather<E: std::fmt::Display>(
     let answers: Vec<(&str, Result<String, WitnessError>)> = std::thread::scope(|scope| {
         let started: Vec<_> = urls
             .into_iter()
-            .map(|url| (url, scope.spawn(|| ask.witness(url, prove))))
+            .map(|url| (url, scope.spawn(|| ask.witness(url))))
             .collect();
         let joined = started
             .into_iter()
@@ -211,45 +211,41 @@ pub fn gather<E: std::fmt::Display>(
 }
 
 struct Ask<'a> {
-    checkpoint: &'a Checkpoint,
+    log: &'a Log<'a>,
     bare: &'a str,
     expected: u64,
     until: Instant,
 }
 
 impl Ask<'_> {
-    fn witness<E: std::fmt::Display>(
-        &self,
-        url: &str,
-        prove: &(dyn Fn(u64) -> Result<Vec<Hash>, E> + Sync),
-    ) -> Result<String, WitnessError> {
-        let size = self.checkpoint.size;
-        let known = match self.once(url, self.expected, prove)? {
-            Answer::Cosignatures(lines) => return Ok(lines),
+    fn witness(&self, url: &str) -> Result<String, WitnessError> {
+        let size = self.log.checkpoint().size;
+        let lines = match self.once(url, self.expected)? {
+            Answer::Cosignatures(lines) => lines,
             Answer::Conflict(known) if known > size => {
                 return Err(WitnessError::Ahead { known, size });
             }
-            Answer::Conflict(known) => known,
+            Answer::Conflict(known) => match self.once(url, known)? {
+                Answer::Cosignatures(lines) => lines,
+                Answer::Conflict(known) => return Err(WitnessError::Moving { known }),
+            },
         };
-        match self.once(url, known, prove)? {
-            Answer::Cosignatures(lines) => Ok(lines),
-            Answer::Conflict(known) => Err(WitnessError::Moving { known }),
+        if lines.is_empty() {
+            return mirror::upload(url, self.log, self.expected, self.until);
         }
+        Ok(lines)
     }
 
-    fn once<E: std::fmt::Display>(
-        &self,
-        url: &str,
-        old: u64,
-        prove: &(dyn Fn(u64) -> Result<Vec<Hash>, E> + Sync),
-    ) -> Result<Answer, WitnessError> {
-        let proof = if old == 0 || old == self.checkpoint.size {
+    fn once(&self, url: &str, old: u64) -> Result<Answer, WitnessError> {
+        let proof = if old == 0 || old == self.log.checkpoint().size {
             Vec::new()
         } else {
-            prove(old).map_err(|error| WitnessError::Proof {
+            let proof = self.log.consistency(old);
+            let proof = proof.map_err(|error| WitnessError::Proof {
                 old,
-                why: error.to_string(),
-            })?
+                why: crate::gate::cause(&error),
+            })?;
+            proof.0
         };
         let left = self.until.saturating_duration_since(Instant::now());
         if left.is_zero() {
@@ -283,6 +279,20 @@ fn cosignature_in(
 }
 
 impl WitnessError {
+    pub(super) fn request(source: reqwest::Error) -> WitnessError {
+        if source.is_timeout() {
+            WitnessError::TimedOut
+        } else {
+            WitnessError::Request(source.without_url())
+        }
+    }
+
+    pub(super) fn status(status: u16, body: &str) -> WitnessError {
+        let body: String = body.chars().take(200).collect();
+        let body = crate::path::display(body.trim_end());
+        WitnessError::Status { status, body }
+    }
+
     /// The same for a second key behind the same address.
     fn again(&self) -> WitnessError {
         match self {

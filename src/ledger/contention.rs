@@ -19,6 +19,8 @@ pub(super) struct Contention {
     claim: Duration,
     /// How long it takes to find out that the next slot is free.
     look: Duration,
+    /// How long it takes to lose: to claim a slot in vain, and to read what it holds.
+    loss: Duration,
     give_way_until: Option<Instant>,
 }
 
@@ -30,6 +32,7 @@ impl Default for Contention {
             heat: Self::HEAT,
             claim: Duration::ZERO,
             look: Duration::ZERO,
+            loss: Duration::ZERO,
             give_way_until: None,
         }
     }
@@ -55,6 +58,11 @@ impl Contention {
     pub(super) fn lost(&mut self, took: Duration) -> u32 {
         self.seen();
         self.losses = self.losses.saturating_add(1);
+        self.loss = if self.loss.is_zero() {
+            took
+        } else {
+            (self.loss * 3 + took) / 4
+        };
         std::thread::sleep(jitter(took) / (8 * self.losses.min(16)));
         self.losses
     }
@@ -65,7 +73,8 @@ impl Contention {
         self.wins = self.wins.wrapping_add(1);
         self.heat = self.heat.saturating_sub(1);
         if self.heat > 0 || self.wins.is_multiple_of(Self::CHANCE) {
-            let pause = took * 2 + self.look / 2 + jitter(took);
+            // As long as the others take to read the slot that they lost, and to claim the next.
+            let pause = self.loss.max(took + self.look / 2) + took + jitter(took);
             self.give_way_until = Some(Instant::now() + pause);
         }
     }

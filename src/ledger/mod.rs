@@ -38,6 +38,7 @@ mod recent;
 pub mod sequencer;
 pub mod store;
 pub mod tile;
+pub mod upload;
 mod writer;
 
 use crate::checkpoint::CheckpointError;
@@ -47,7 +48,7 @@ use crate::note::NoteError;
 pub use append::{Appended, Level, Recovery, append, create};
 pub use memory::{Memory, MemoryError};
 pub use proof::{ProofFileError, TlogProof};
-pub use publish::{Consistency, Cosigners, Publisher, replace_checkpoint};
+pub use publish::{Cosigners, Publisher, replace_checkpoint};
 pub use reader::Log;
 pub use rebuild::rebuild;
 pub use recent::LeafIndex;

@@ -9,7 +9,6 @@ use super::store::{Created, DirectoryStore, Store};
 use super::tile::Tile;
 use crate::checkpoint::Checkpoint;
 use crate::cosignature::LogSigner;
-use crate::merkle::Hash;
 use crate::note::MAX_NOTE;
 use crate::time::Timestamp;
 use crate::tlog_policy::TlogPolicy;
@@ -17,19 +16,11 @@ use crate::tlog_policy::TlogPolicy;
 /// The key of the checkpoint.
 pub(super) const CHECKPOINT: &str = "checkpoint";
 
-/// Proves that the tree of a size that a witness knows is a prefix of the one to be cosigned.
-pub type Consistency<'a> = dyn Fn(u64) -> Result<Vec<Hash>, LedgerError> + Sync + 'a;
-
 /// Asks witnesses to cosign a checkpoint before it is published.
 pub trait Cosigners: Sync {
-    /// `note` with the cosignatures that could be had; `previous` is the size of the checkpoint
-    /// before. An error keeps it from being published.
-    fn cosign(
-        &self,
-        note: &str,
-        previous: u64,
-        consistency: &Consistency<'_>,
-    ) -> Result<String, LedgerError>;
+    /// The note of `log`, which is not published yet, with the cosignatures that could be had;
+    /// `previous` is the size of the checkpoint before. An error keeps it from being published.
+    fn cosign(&self, log: &Log<'_>, previous: u64) -> Result<String, LedgerError>;
 }
 
 /// Who publishes.
@@ -127,7 +118,7 @@ fn publish_with(
         let log = Log::at(store, checkpoint.clone(), note.clone().into_bytes());
         let before = trust.open(&previous);
         let before = before.map_or(0, |checkpoint| checkpoint.size);
-        let cosigned = cosigners.cosign(&note, before, &|old| Ok(log.consistency(old)?.0));
+        let cosigned = cosigners.cosign(&log, before);
         note = match cosigned {
             Ok(note) => note,
             // A witness that knows a larger tree does not cosign this one; whoever published that one

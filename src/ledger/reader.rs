@@ -11,6 +11,7 @@ use super::tile::{self, MAX_BUNDLE, MAX_TILE, Row, Tile, WIDTH};
 use crate::checkpoint::Checkpoint;
 use crate::merkle::{self, Hash, Node, Nodes, RootBuilder, leaf_hash};
 use crate::note::MAX_NOTE;
+use crate::tlog_mirror::{Interval, Package};
 use crate::tlog_policy::TlogPolicy;
 
 /// A tile, or the full one in its place, and its bytes.
@@ -162,6 +163,21 @@ impl<'a> Log<'a> {
     /// The entries of a bundle. They are not known to be in the log.
     pub(super) fn entries(&self, bundle: u64) -> Result<Vec<Vec<u8>>, LedgerError> {
         Ok(self.bundle(bundle)?.1)
+    }
+
+    /// The entries that a mirror is sent for `interval`, and the proof that they are in the log
+    /// (C2SP tlog-mirror). The mirror verifies it; here it is not.
+    pub fn package(&self, interval: &Interval) -> Result<Package, LedgerError> {
+        let size = self.checkpoint.size;
+        let entries = self.entries(interval.begin / WIDTH)?.into_iter();
+        let count = |from: u64, to: u64| usize::try_from(to - from).unwrap_or(usize::MAX);
+        let entries = entries
+            .skip(count(interval.begin, interval.start))
+            .take(count(interval.start, interval.end));
+        Ok(Package {
+            entries: entries.collect(),
+            proof: merkle::subtree_proof(&mut &*self, interval.begin, interval.end, size)?,
+        })
     }
 
     /// The bytes of a tile that the checkpoint implies. They are not known to be right.

@@ -1,6 +1,7 @@
 //! Connections of a public server: bounded in number, in silence and in life, so that clients that
 //! send nothing, or a byte at a time, do not keep others out. Knows no protocol.
 
+use std::future::{Future, IntoFuture};
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -131,4 +132,37 @@ impl AsyncWrite for Connection {
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_shutdown(context)
     }
+}
+
+/// What a server still answers after it was told to stop.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// Serves `router` on `listener` until `stop` is ready, and [`GRACE`] longer to those who are being
+/// answered: what was answered is durable, so connections that do not end by themselves can be cut.
+pub(super) async fn serve(
+    listener: TcpListener,
+    router: axum::Router,
+    stop: impl Future<Output = ()> + Send + 'static,
+) -> io::Result<()> {
+    let (stopping, stopped) = std::sync::mpsc::channel::<()>();
+    let server =
+        axum::serve(Connections::new(listener), router).with_graceful_shutdown(async move {
+            stop.await;
+            drop(stopping);
+        });
+    let mut server = Box::pin(server.into_future());
+    let cut = async move {
+        while stopped.try_recv() == Err(std::sync::mpsc::TryRecvError::Empty) {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        tokio::time::sleep(GRACE).await;
+    };
+    let mut cut = Box::pin(cut);
+    std::future::poll_fn(move |context| {
+        if let Poll::Ready(result) = server.as_mut().poll(context) {
+            return Poll::Ready(result);
+        }
+        cut.as_mut().poll(context).map(Ok)
+    })
+    .await
 }

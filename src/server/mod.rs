@@ -1,4 +1,5 @@
 //! Servers of the ledger's world: one file per protocol. Listens only where the caller says.
 
 pub mod connections;
+pub mod mirror;
 pub mod witness;

@@ -20,7 +20,7 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 
-use super::connections::Connections;
+use super::connections;
 use crate::checkpoint::Checkpoint;
 use crate::cosignature::{self, Signed, WitnessSigner};
 use crate::digest::Sha256;
@@ -58,10 +58,10 @@ pub enum Answered {
     Refused(Verdict),
 }
 
-const BODY_TIME: Duration = Duration::from_secs(10);
+/// Within which a small request has to be there.
+pub(super) const BODY_TIME: Duration = Duration::from_secs(10);
 /// Requests that are worked on at a time; the rest is told to come again.
 const MAX_REQUESTS: usize = 64;
-const GRACE: Duration = Duration::from_secs(5);
 
 impl Witness {
     /// The witness that `signer` signs for, of the logs with these keys, with its state in
@@ -204,28 +204,7 @@ pub async fn serve(
         .route("/add-checkpoint", post(add_checkpoint))
         .route("/{origin}/checkpoint", get(checkpoint))
         .with_state(serving);
-    let (stopping, stopped) = std::sync::mpsc::channel::<()>();
-    let server =
-        axum::serve(Connections::new(listener), router).with_graceful_shutdown(async move {
-            stop.await;
-            drop(stopping);
-        });
-    let mut server = Box::pin(server.into_future());
-    // What was answered is durable: connections that do not end by themselves can be cut.
-    let cut = async move {
-        while stopped.try_recv() == Err(std::sync::mpsc::TryRecvError::Empty) {
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
-        tokio::time::sleep(GRACE).await;
-    };
-    let mut cut = Box::pin(cut);
-    std::future::poll_fn(move |context| {
-        if let std::task::Poll::Ready(result) = server.as_mut().poll(context) {
-            return std::task::Poll::Ready(result);
-        }
-        cut.as_mut().poll(context).map(Ok)
-    })
-    .await
+    connections::serve(listener, router, stop).await
 }
 
 /// Counts a request as long as it lives.
@@ -255,18 +234,21 @@ async fn add_checkpoint(State(serving): State<Arc<Serving>>, body: Body) -> Resp
     });
     match answered.await {
         Ok(Ok(Answered::Cosigned(lines))) => lines.into_response(),
-        Ok(Ok(Answered::Refused(verdict))) => {
-            let status = StatusCode::from_u16(verdict.status());
-            let status = status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-            let body = verdict.body();
-            match verdict {
-                Verdict::Conflict(_) => {
-                    (status, [(header::CONTENT_TYPE, SIZE_CONTENT_TYPE)], body).into_response()
-                }
-                _ => (status, body).into_response(),
-            }
-        }
+        Ok(Ok(Answered::Refused(verdict))) => answer_of(&verdict),
         _ => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+    }
+}
+
+/// An answer that is no cosignature.
+pub(super) fn answer_of(verdict: &Verdict) -> Response {
+    let status = StatusCode::from_u16(verdict.status());
+    let status = status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let body = verdict.body();
+    match verdict {
+        Verdict::Conflict(_) => {
+            (status, [(header::CONTENT_TYPE, SIZE_CONTENT_TYPE)], body).into_response()
+        }
+        _ => (status, body).into_response(),
     }
 }
 

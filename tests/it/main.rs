@@ -14,6 +14,7 @@
 mod bad_input;
 mod bucket_writers;
 mod commands;
+mod cosigners;
 mod hash_list;
 mod help;
 mod invariants;
@@ -26,6 +27,7 @@ mod ledger_schedules;
 mod ledger_stores;
 mod ledger_vectors;
 mod ledger_writers;
+mod mirror;
 mod oms_peer;
 mod oms_vectors;
 mod openssl;

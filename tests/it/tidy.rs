@@ -14,6 +14,7 @@ const LAYERS: &[&[&str]] = &[
         "cosignature",
         "tlog_policy",
         "witness",
+        "tlog_mirror",
         "envelope",
     ],
     &["statement", "ledger"],

@@ -1,101 +1,25 @@
 //! Witnesses over HTTP: ours and others', each asked by ours and others' clients.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use ed25519_dalek::SigningKey;
 use weighbridge::checkpoint::Checkpoint;
 use weighbridge::client::witness::{Answer, WitnessError, add_checkpoint, gather};
 use weighbridge::cosignature::{LogSigner, WitnessSigner};
-use weighbridge::key::{PrivateKey, private_key_to_pem};
+use weighbridge::key::PrivateKey;
+use weighbridge::ledger::{DirectoryStore, Log};
 use weighbridge::merkle::{Hash, RootBuilder, leaf_hash, verify_consistency};
 use weighbridge::note::{NoteKey, SignatureType};
 use weighbridge::time::Timestamp;
 use weighbridge::tlog_policy::TlogPolicy;
 use weighbridge::witness::AddCheckpoint;
 
+use crate::cosigners::{Running, key_file, log_of};
 use crate::support::{Workspace, peer};
-
-/// A witness process; killed when dropped.
-struct Running {
-    child: Child,
-    keys: Vec<String>,
-    url: String,
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        _ = self.child.kill();
-        _ = self.child.wait();
-    }
-}
-
-impl Running {
-    /// Our witness in `workspace`, with its key in `witness.pem`, of the logs in `logs.policy`.
-    fn start(workspace: &Workspace) -> Running {
-        let mut child = workspace
-            .command([
-                "ledger",
-                "witness",
-                "--listen",
-                "127.0.0.1:0",
-                "--key",
-                "witness.pem",
-                "--name",
-                "w.example",
-                "--state",
-                "witness",
-                "--trust",
-                "logs.policy",
-            ])
-            .stdout(Stdio::piped())
-            .stderr(Stdio::inherit())
-            .spawn()
-            .unwrap();
-        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let mut line = || lines.next().expect("it listens").unwrap();
-        let keys = vec![line(), line()];
-        Running {
-            child,
-            keys,
-            url: line(),
-        }
-    }
-
-    fn policy(&self, log: &str) -> String {
-        format!(
-            "log {log}\nwitness w-ed25519 {} {url}\nwitness w-ml-dsa {} {url}\n\
-             group both all w-ed25519 w-ml-dsa\nquorum both\n",
-            self.keys[0],
-            self.keys[1],
-            url = self.url
-        )
-    }
-
-    fn address(&self) -> SocketAddr {
-        self.url.strip_prefix("http://").unwrap().parse().unwrap()
-    }
-}
-
-fn key_file(workspace: &Workspace, name: &str, seed: u8) {
-    let key = PrivateKey::Ed25519(Box::new(SigningKey::from_bytes(&[seed; 32])));
-    workspace.write(name, private_key_to_pem(&key, None).unwrap().as_bytes());
-    let status = Command::new("chmod")
-        .arg("600")
-        .arg(workspace.path(name))
-        .status();
-    assert!(status.unwrap().success());
-}
-
-/// The log of `weighbridge init`, with its key.
-fn log_of(workspace: &Workspace) -> String {
-    let policy = workspace.run(["ledger", "policy"]).exits(0).stdout;
-    let log = policy.lines().find_map(|line| line.strip_prefix("log "));
-    log.unwrap().to_owned()
-}
 
 #[test]
 fn a_quorum_is_gathered_demanded_and_shown() {
@@ -434,14 +358,10 @@ fn answers_over_http() {
     );
     assert!(raw(witness.address(), "nonsense\r\n\r\n").starts_with("HTTP/1.1 400"));
     // A rollback is not asked for twice.
-    let gathered = gather(
-        &trust,
-        &log.note(0, 3),
-        3,
-        &|old| Ok::<_, String>(Growing::proof(0, old, 3)),
-        SECONDS,
-    )
-    .unwrap();
+    workspace.write("old/checkpoint", log.note(0, 3));
+    let old = DirectoryStore::new(&workspace.path("old"));
+    let old = Log::open(&old, &trust.without_quorum()).unwrap();
+    let gathered = gather(&trust, &old, 3, SECONDS).unwrap();
     assert!(gathered.signed.is_empty());
     assert!(matches!(
         gathered.missing[0].1,

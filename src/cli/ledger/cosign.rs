@@ -9,7 +9,7 @@ use crate::cli::failure::Failure;
 use crate::cli::output::Output;
 use crate::client::witness::gather;
 use crate::gate::cause;
-use crate::ledger::{LedgerError, Log, replace_checkpoint};
+use crate::ledger::{Log, replace_checkpoint};
 use crate::tlog_policy::TlogPolicy;
 
 /// Ask the witnesses of the policy to cosign the newest checkpoint
@@ -34,11 +34,10 @@ pub(super) fn run(
         return Err(Failure::error("the policy names no witness")
             .hint("name a tlog-policy with --trust, or as trust in [log]"));
     }
-    let prove = |old| -> Result<_, LedgerError> { Ok(log.consistency(old)?.0) };
     let limit = Duration::from_secs(args.timeout);
     let wrong = |error: &dyn std::error::Error| Failure::error(cause(error));
-    let gathered = gather(trust, log.note(), log.checkpoint().size, &prove, limit)
-        .map_err(|error| wrong(&error))?;
+    let gathered =
+        gather(trust, log, log.checkpoint().size, limit).map_err(|error| wrong(&error))?;
     for (name, error) in &gathered.missing {
         let name = crate::path::display(name);
         output.say(format!("{name} did not cosign: {}", cause(error)));

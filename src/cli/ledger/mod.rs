@@ -4,6 +4,8 @@ mod append;
 mod checkpoint;
 #[cfg(feature = "http")]
 mod cosign;
+#[cfg(feature = "server")]
+mod cosigner;
 #[cfg(feature = "index")]
 pub(in crate::cli) mod find;
 mod mirror;
@@ -13,6 +15,8 @@ mod policy;
 mod probe;
 mod prune;
 mod publish;
+#[cfg(feature = "server")]
+mod serve_mirror;
 #[cfg(feature = "server")]
 mod witness;
 
@@ -109,6 +113,8 @@ enum LedgerVerb {
     /// Run a witness: cosign the checkpoints of other logs as long as they only grow
     #[cfg(feature = "server")]
     Witness(witness::WitnessArgs),
+    #[cfg(feature = "server")]
+    ServeMirror(serve_mirror::ServeMirrorArgs),
     /// Prove that a record is in the log, or that an older log is a prefix of this one
     Prove {
         /// The record's index
@@ -138,6 +144,9 @@ enum LedgerVerb {
         /// The ledger is a copy for reading, or of another program: it has no commit slots
         #[arg(long)]
         copy: bool,
+        /// The copy is of the log alone, without the manifests that records name
+        #[arg(long, requires = "copy")]
+        no_blobs: bool,
     },
 }
 
@@ -159,9 +168,11 @@ pub(super) fn run(args: &LedgerArgs, global: &Global, output: &Output) -> Outcom
             return publish::run(own, global, &Config::load(global)?, output);
         }
         LedgerVerb::Probe(own) => return probe::run(own, args, global, output),
-        // A witness has no ledger: its trust files say which logs it knows.
+        // These have no ledger: their trust files say which logs they know.
         #[cfg(feature = "server")]
         LedgerVerb::Witness(own) => return witness::run(own, &args.trust, output),
+        #[cfg(feature = "server")]
+        LedgerVerb::ServeMirror(own) => return serve_mirror::run(own, &args.trust, output),
         _ => {}
     }
     let (store, trust, config) = place(args, global)?;
@@ -177,13 +188,13 @@ pub(super) fn run(args: &LedgerArgs, global: &Global, output: &Output) -> Outcom
         LedgerVerb::Import(own) => return mirror::import(own, &trust, &history, output),
         LedgerVerb::Monitor(own) => return monitor::run(own, global, store, &trust, output),
         LedgerVerb::Mirror(own) => return mirror::mirror_to(own, store, &trust, &history, output),
-        LedgerVerb::Fsck { copy } => {
+        LedgerVerb::Fsck { copy, no_blobs } => {
             let slots = if *copy {
                 Slots::Absent
             } else {
                 Slots::Required
             };
-            return check(store, &trust, slots, &history, output);
+            return check((store, &trust), (slots, *no_blobs), &history, output);
         }
         _ => {}
     }
@@ -254,7 +265,7 @@ fn place(args: &LedgerArgs, global: &Global) -> Result<Place, Failure> {
         }
         _ => {
             return Err(Failure::error("--trust was given twice")
-                .hint("only `ledger witness` takes several trust files"));
+                .hint("only `ledger witness` and `ledger serve-mirror` take several trust files"));
         }
     };
     let store = store(
@@ -458,16 +469,17 @@ fn verify(
 }
 
 fn check(
-    store: &dyn Store,
-    trust: &TlogPolicy,
-    slots: Slots,
+    (store, trust): (&dyn Store, &TlogPolicy),
+    (slots, no_blobs): (Slots, bool),
     history: &History<'_>,
     output: &Output,
 ) -> Outcome {
     let mut report = fsck(store, trust, slots)?;
     let log = report.log(store);
     history.demand(&log)?;
-    missing_manifests(store, &log, &mut report.problems)?;
+    if !no_blobs {
+        missing_manifests(store, &log, &mut report.problems)?;
+    }
     if let Some(why) = &report.unreadable {
         return Err(Failure::error(format!(
             "not everything could be read: {why}"

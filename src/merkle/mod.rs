@@ -1,9 +1,13 @@
 //! Merkle trees of RFC 6962 §2.1: hashes, proofs and their verification (RFC 9162 §2.1.3, §2.1.4).
 //! Nothing is stored here: hashes of complete subtrees come from a function the caller gives.
 
+mod subtree;
+
 use sha2::{Digest, Sha256 as Sha2};
 
 use crate::digest::Sha256;
+
+pub use subtree::{is_subtree, subtree_proof, verify_subtree};
 
 /// Hash of a node of the tree.
 pub type Hash = Sha256;
@@ -331,20 +335,20 @@ impl RootBuilder {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use ct_merkle::HashableLeaf;
     use ct_merkle::mem_backed_tree::MemoryBackedTree;
     use std::convert::Infallible;
 
     /// The definition of RFC 6962 §2.1, word for word, over leaves that are their own index.
-    struct Naive;
+    pub(super) struct Naive;
 
-    fn leaf(index: u64) -> Hash {
+    pub(super) fn leaf(index: u64) -> Hash {
         leaf_hash(&index.to_be_bytes())
     }
 
-    fn naive(begin: u64, end: u64) -> Hash {
+    pub(super) fn naive(begin: u64, end: u64) -> Hash {
         match end - begin {
             0 => empty_root(),
             1 => leaf(begin),

@@ -1,0 +1,113 @@
+//! What `ledger witness` and `ledger serve-mirror` have in common: a key that cosigns, the logs that it
+//! knows, and a server that runs until it is told to stop.
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use serde_json::json;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::policy;
+use crate::cli::Outcome;
+use crate::cli::failure::Failure;
+use crate::cli::keys::PassphraseArgs;
+use crate::cli::output::Output;
+use crate::cosignature::WitnessSigner;
+use crate::note::NoteKey;
+
+#[derive(clap::Args)]
+pub(super) struct CosignerArgs {
+    /// The address to listen on; port 0 takes a free one
+    #[arg(long, value_name = "ADDR")]
+    listen: SocketAddr,
+    /// The private key that cosigns, Ed25519
+    #[arg(long, value_name = "FILE")]
+    key: PathBuf,
+    /// The name that it cosigns under, as in w1.example
+    #[arg(long, value_name = "NAME")]
+    name: String,
+    /// Where it keeps what it knows of the logs
+    #[arg(long, value_name = "DIR")]
+    pub(super) state: PathBuf,
+    #[command(flatten)]
+    passphrase: PassphraseArgs,
+}
+
+impl CosignerArgs {
+    /// Who cosigns, and the keys of the logs that the policies in `trust` list.
+    pub(super) fn open(
+        &self,
+        trust: &[PathBuf],
+        output: &Output,
+    ) -> Result<(WitnessSigner, Vec<NoteKey>), Failure> {
+        let mut logs = Vec::new();
+        for file in trust {
+            logs.extend(policy::read(file)?.logs().cloned());
+        }
+        if logs.is_empty() {
+            return Err(Failure::error("no log is known")
+                .hint("name a tlog-policy that lists logs with --trust"));
+        }
+        let key = self.passphrase.reader().log(&self.key, output)?;
+        let public = key.verifying_key();
+        if logs.iter().any(|log| log.public() == public.as_bytes()) {
+            return Err(Failure::error("the key is that of a log").hint(
+                "an Ed25519 cosignature does not say whose it is: who cosigns needs its own key",
+            ));
+        }
+        let signer = WitnessSigner::new(&self.name, *key)
+            .map_err(|error| Failure::because("--name", &error))?;
+        Ok((signer, logs))
+    }
+
+    /// Prints the verifier keys and the address, and runs `serve` until SIGTERM or SIGINT.
+    pub(super) fn run<F>(
+        &self,
+        keys: [&NoteKey; 2],
+        output: &Output,
+        serve: impl FnOnce(TcpListener, Stop) -> F,
+    ) -> Outcome
+    where
+        F: Future<Output = std::io::Result<()>>,
+    {
+        let [ed25519, ml_dsa] = keys.map(ToString::to_string);
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .enable_all()
+            .build()
+            .map_err(|error| Failure::because("cannot start", &error))?;
+        runtime.block_on(async {
+            let fail =
+                |error| Failure::because(format!("cannot listen on {}", self.listen), &error);
+            let mut terminate = signal(SignalKind::terminate()).map_err(fail)?;
+            let mut interrupt = signal(SignalKind::interrupt()).map_err(fail)?;
+            let listener = TcpListener::bind(self.listen).await.map_err(fail)?;
+            let address = listener.local_addr().map_err(fail)?;
+            if output.json {
+                output.document(
+                    &json!({ "keys": [ed25519, ml_dsa], "url": format!("http://{address}") }),
+                )?;
+            } else {
+                output.data(&format!("{ed25519}\n{ml_dsa}\nhttp://{address}\n"))?;
+            }
+            let stop = async move {
+                std::future::poll_fn(|context| {
+                    match (terminate.poll_recv(context), interrupt.poll_recv(context)) {
+                        (std::task::Poll::Pending, std::task::Poll::Pending) => {
+                            std::task::Poll::Pending
+                        }
+                        _ => std::task::Poll::Ready(()),
+                    }
+                })
+                .await;
+            };
+            serve(listener, Box::pin(stop)).await.map_err(fail)
+        })?;
+        output.say("stopped");
+        Ok(0)
+    }
+}
+
+/// Ready when the process was told to stop.
+pub(super) type Stop = std::pin::Pin<Box<dyn Future<Output = ()> + Send>>;
