@@ -289,22 +289,41 @@ impl<'a> Note<'a> {
     pub(crate) fn signatures_by(&self, key: &NoteKey) -> impl Iterator<Item = &NoteSignature<'a>> {
         self.signatures
             .iter()
-            .filter(|signature| signature.name == key.name && signature.id == key.id)
+            .filter(|signature| signature.is_by(key))
     }
 
     /// This note with those of its signature lines that are by `keys`, in their order, followed by
     /// `more` lines.
     pub fn with_signatures(&self, keys: &[&NoteKey], more: &str) -> String {
+        self.keeping(
+            |signature| keys.iter().any(|key| signature.is_by(key)),
+            more,
+        )
+    }
+
+    /// This note without those of its signature lines that are by `keys`, followed by `more` lines.
+    pub fn replacing(&self, keys: &[&NoteKey], more: &str) -> String {
+        self.keeping(
+            |signature| !keys.iter().any(|key| signature.is_by(key)),
+            more,
+        )
+    }
+
+    fn keeping(&self, keep: impl Fn(&NoteSignature<'_>) -> bool, more: &str) -> String {
         let mut note = format!("{}\n", self.text);
-        for signature in &self.signatures {
-            let by = |key: &&NoteKey| signature.name == key.name && signature.id == key.id;
-            if keys.iter().any(by) {
-                note.push_str(signature.line);
-                note.push('\n');
-            }
+        for signature in self.signatures.iter().filter(|signature| keep(signature)) {
+            note.push_str(signature.line);
+            note.push('\n');
         }
         note.push_str(more);
         note
+    }
+}
+
+impl NoteSignature<'_> {
+    /// Does it say that it is by `key`?
+    fn is_by(&self, key: &NoteKey) -> bool {
+        self.name == key.name && self.id == key.id
     }
 }
 

@@ -14,7 +14,7 @@ use crate::finding::{Finding, Severity};
 use crate::gate::{Reading, read_artifact};
 #[cfg(feature = "postgres")]
 use crate::ledger::store::postgres::SlotsInPostgres;
-use crate::ledger::store::{location, probe};
+use crate::ledger::store::{Cached, TileCache, location, probe};
 use crate::ledger::{Location, Store, StoreError};
 use crate::policy::{MAX_POLICY, Policy};
 use crate::report::document::PolicySummary;
@@ -167,7 +167,14 @@ pub(super) fn open(
     slots: Option<&str>,
     origin: &str,
 ) -> Result<Box<dyn Store>, Failure> {
-    let store = location::open(location, options()).map_err(store_failure)?;
+    let mut store = location::open(location, options()).map_err(store_failure)?;
+    if location.directory().is_none()
+        && let Some(cache) = cache_directory()
+    {
+        // Of this log, wherever it is read: its tiles are the same everywhere.
+        let cache = cache.join(Sha256::of(origin.as_bytes()).to_string());
+        store = Box::new(Cached::new(store, TileCache::new(&cache.join("tiles"))));
+    }
     match slots {
         None => Ok(store),
         Some(slots) => with_slots(store, slots, origin),

@@ -178,9 +178,7 @@ pub fn gather(
         joined.collect()
     });
     let (mut lines, mut signed, mut missing) = (String::new(), Vec::new(), Vec::new());
-    let mut kept = logs.clone();
-    let own = trust.witnesses().iter().map(|witness| &witness.key);
-    kept.extend(own.filter(|key| key.name() == checkpoint.origin));
+    let mut replaced = Vec::new();
     for witness in others {
         let answer = answers
             .iter()
@@ -195,16 +193,16 @@ pub fn gather(
             Ok(line) => {
                 lines.push_str(&line);
                 signed.push(witness.name());
+                replaced.push(&witness.key);
             }
             Err(error) => {
-                // What it signed before is worth as much as it was.
-                kept.push(&witness.key);
                 missing.push((witness.name(), error));
             }
         }
     }
     Ok(Gathered {
-        note: parsed.with_signatures(&kept, &lines).into_bytes(),
+        // What others signed before is worth as much as it was, also if this policy does not ask for it.
+        note: parsed.replacing(&replaced, &lines).into_bytes(),
         signed,
         missing,
     })

@@ -1,7 +1,7 @@
 //! Reading a ledger: entries and proofs, each checked against the signed checkpoint before it is
 //! handed out. Writes nothing.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::LedgerError;
@@ -22,6 +22,8 @@ pub struct Log<'a> {
     store: &'a dyn Store,
     /// Tiles that were read: a proof asks the same few for most of its hashes.
     tiles: Mutex<HashMap<Tile, Found>>,
+    /// Tiles that came from the cache of the store, or went there.
+    kept: Mutex<HashSet<Tile>>,
     note: Vec<u8>,
     checkpoint: Checkpoint,
 }
@@ -41,6 +43,7 @@ impl<'a> Log<'a> {
         Log {
             store,
             tiles: Mutex::default(),
+            kept: Mutex::default(),
             note,
             checkpoint,
         }
@@ -74,6 +77,10 @@ impl<'a> Log<'a> {
 
     /// Entry `index` and the proof that it is in the log. The proof was verified.
     pub fn entry(&self, index: u64) -> Result<(Vec<u8>, TlogProof), LedgerError> {
+        self.judged(self.prove(index))
+    }
+
+    fn prove(&self, index: u64) -> Result<(Vec<u8>, TlogProof), LedgerError> {
         let size = self.checkpoint.size;
         if index >= size {
             return Err(LedgerError::Outside { index, size });
@@ -102,6 +109,10 @@ impl<'a> Log<'a> {
     /// The proof that this log at `old` entries is a prefix of what it is now, and the root at
     /// `old`. The proof was verified.
     pub fn consistency(&self, old: u64) -> Result<(Vec<Hash>, Hash), LedgerError> {
+        self.judged(self.prove_consistency(old))
+    }
+
+    fn prove_consistency(&self, old: u64) -> Result<(Vec<Hash>, Hash), LedgerError> {
         let size = self.checkpoint.size;
         if old > size {
             return Err(LedgerError::Outside { index: old, size });
@@ -121,11 +132,11 @@ impl<'a> Log<'a> {
 
     /// The same, visiting entries from `first` on. What is before the bundle of `first` is not read:
     /// its hash comes from the tiles, and the signed root vouches for it.
-    pub fn scan_from(
-        &self,
-        first: u64,
-        mut visit: impl FnMut(u64, &[u8]),
-    ) -> Result<(), LedgerError> {
+    pub fn scan_from(&self, first: u64, visit: impl FnMut(u64, &[u8])) -> Result<(), LedgerError> {
+        self.judged(self.visit_from(first, visit))
+    }
+
+    fn visit_from(&self, first: u64, mut visit: impl FnMut(u64, &[u8])) -> Result<(), LedgerError> {
         let skipped = first.min(self.checkpoint.size) / WIDTH;
         let subtrees = merkle::subtree_hashes(&mut &*self, skipped * WIDTH)?;
         let builder = RootBuilder::from_parts(skipped * WIDTH, subtrees);
@@ -229,18 +240,51 @@ impl<'a> Log<'a> {
         limit: u64,
     ) -> Result<(Tile, Vec<u8>), LedgerError> {
         let tile = Tile { row, index, width };
-        if let Some(bytes) = self.store.read(&tile.key(), limit)? {
-            return Ok((tile, bytes));
-        }
         let full = Tile {
             width: WIDTH,
             ..tile
         };
-        match self.store.read(&full.key(), limit)? {
-            Some(bytes) if width < WIDTH => Ok((full, bytes)),
-            _ => Err(LedgerError::damaged(tile.key(), "is missing")),
+        let cache = self.store.tiles();
+        if let Some(bytes) = cache.and_then(|cache| cache.get(&full, limit)) {
+            self.keep(full);
+            return Ok((full, bytes));
         }
+        let found = match self.store.read(&tile.key(), limit)? {
+            Some(bytes) => (tile, bytes),
+            None if width < WIDTH => {
+                let bytes = self.store.read(&full.key(), limit)?;
+                (full, bytes.ok_or_else(|| missing(&tile))?)
+            }
+            None => return Err(missing(&tile)),
+        };
+        if let Some(cache) = cache.filter(|_| found.0 == full) {
+            cache.put(&full, &found.1);
+            self.keep(full);
+        }
+        Ok(found)
     }
+
+    fn keep(&self, tile: Tile) {
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.insert(tile);
+    }
+
+    /// If what was read is not the log's, it is not kept on this machine either.
+    fn judged<T>(&self, result: Result<T, LedgerError>) -> Result<T, LedgerError> {
+        if let (Err(LedgerError::Damaged { .. }), Some(cache)) = (&result, self.store.tiles()) {
+            let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+            for tile in kept.drain() {
+                cache.drop(&tile);
+            }
+            let mut tiles = self.tiles.lock().unwrap_or_else(PoisonError::into_inner);
+            tiles.clear();
+        }
+        result
+    }
+}
+
+fn missing(tile: &Tile) -> LedgerError {
+    LedgerError::damaged(tile.key(), "is missing")
 }
 
 /// How many tiles of hashes are kept: two megabytes.

@@ -346,3 +346,69 @@ fn a_log_fills_its_mirror() {
         .says("again");
     drop(mirror);
 }
+
+/// What was read over the network is kept, unless it is not the log's.
+#[test]
+fn tiles_from_afar_are_kept_on_this_machine() {
+    let workspace = Workspace::released();
+    let log = log_of(&workspace);
+    workspace
+        .shell("seq 1 600 > lines; weighbridge ledger append --opaque --lines lines > /dev/null")
+        .exits(0);
+    key_file(&workspace, "witness.pem", 50);
+    workspace.write("logs.policy", format!("log {log}\nquorum none\n"));
+    let mirror = Running::serve(&workspace, "serve-mirror", "127.0.0.1:0");
+    workspace.write("trust.policy", mirror.policy(&log));
+    workspace
+        .run([
+            "ledger",
+            "--ledger",
+            "ledger",
+            "--trust",
+            "trust.policy",
+            "cosign",
+        ])
+        .exits(0);
+    let origin = log.split('+').next().unwrap();
+    let hash = weighbridge::digest::Sha256::of(origin.as_bytes());
+    let copy = format!("{}/{hash}", mirror.url);
+    let with_cache = |args: &[&str]| -> Run {
+        let mut command = workspace.command(args);
+        command.env("XDG_CACHE_HOME", workspace.path("cache"));
+        command.output().unwrap().into()
+    };
+    let show = |index: &str| {
+        let fixed = ["ledger", "--ledger", &copy, "--trust", "trust.policy"];
+        with_cache(&[&fixed[..], &["show", index, "--raw"]].concat())
+    };
+    show("1").exits(0).says("1");
+    // Read again without the server having it.
+    let bundle = workspace.path(&format!("witness/{hash}/tile/entries/000"));
+    let bytes = std::fs::read(&bundle).unwrap();
+    std::fs::remove_file(&bundle).unwrap();
+    show("2").exits(0).says("2");
+    // A damaged file of the cache is not used.
+    let found = workspace
+        .shell("find . -path '*tiles/tile/entries/000'")
+        .exits(0)
+        .stdout;
+    let kept = workspace.path(found.trim());
+    let good = std::fs::read(&kept).unwrap();
+    std::fs::write(&kept, &good[..good.len() - 1]).unwrap();
+    show("3").exits(2).says("is missing");
+    assert!(!kept.exists());
+    std::fs::write(&bundle, &bytes).unwrap();
+    show("4").exits(0).says("4");
+    assert_eq!(std::fs::read(&kept).unwrap(), good);
+    // What does not lead to the signed root is dropped: the next reader asks the server.
+    let mut wrong = bytes;
+    *wrong.last_mut().unwrap() ^= 1;
+    let digest = weighbridge::digest::Sha256::of(&wrong);
+    std::fs::write(&kept, [&digest.0, wrong.as_slice()].concat()).unwrap();
+    show("255").exits(2).says("do not lead to the signed root");
+    show("255").exits(0).says("255");
+    // In a directory nothing is kept: it is the same disk.
+    workspace.shell("rm -r cache").exits(0);
+    with_cache(&["ledger", "log"]).exits(0);
+    assert_eq!(workspace.shell("find . -path '*tiles*'").stdout, "");
+}

@@ -1,6 +1,7 @@
 //! Where a ledger's bytes lie. The one primitive that writers coordinate by is `create`: it fails
 //! if the key is taken, and is durable when it returns.
 
+pub mod cache;
 mod directory;
 #[cfg(feature = "http")]
 pub mod http;
@@ -15,6 +16,7 @@ mod runtime;
 
 use crate::disk::DiskError;
 
+pub use cache::{Cached, TileCache};
 pub use directory::DirectoryStore;
 pub use location::Location;
 
@@ -53,6 +55,10 @@ pub trait Store: Send + Sync {
     /// The store that holds what this one does not: a database holds the slots alone.
     fn beneath(&self) -> Option<&dyn Store> {
         None
+    }
+    /// Where full tiles are kept on this machine, if the store is far away.
+    fn tiles(&self) -> Option<&TileCache> {
+        self.beneath().and_then(|beneath| beneath.tiles())
     }
 }
 
