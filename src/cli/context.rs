@@ -306,7 +306,12 @@ pub(super) fn complete(path: &Path, evidence: &ArtifactEvidence) -> Result<(), F
     if findings.len() > lines.len() {
         lines.push(format!("and {} more", findings.len() - lines.len()));
     }
-    Err(Failure { kind, lines, hint })
+    Err(Failure {
+        kind,
+        lines,
+        hint,
+        done: None,
+    })
 }
 
 /// Where programs of this user keep what can be made again (XDG Base Directory Specification).

@@ -11,6 +11,8 @@ pub(super) struct Failure {
     /// What, where, why: one line each.
     pub(super) lines: Vec<String>,
     pub(super) hint: Option<String>,
+    /// What was done before, for a program that reads the answer.
+    pub(super) done: Option<serde_json::Value>,
 }
 
 /// Which exit code.
@@ -30,6 +32,7 @@ impl Failure {
             kind: FailureKind::Error,
             lines: vec![message.into()],
             hint: None,
+            done: None,
         }
     }
 
@@ -38,6 +41,7 @@ impl Failure {
             kind: FailureKind::Refused,
             lines,
             hint: None,
+            done: None,
         }
     }
 
@@ -48,6 +52,11 @@ impl Failure {
 
     pub(super) fn hint(mut self, hint: impl Into<String>) -> Failure {
         self.hint = Some(hint.into());
+        self
+    }
+
+    pub(super) fn done(mut self, done: serde_json::Value) -> Failure {
+        self.done = Some(done);
         self
     }
 

@@ -146,7 +146,20 @@ impl<'a> LogAccess<'a> {
             ))
             .hint("restore it from a copy; begun anew, it would be a fork of itself"));
         }
-        Ok(ledger::create(&*self.store, signer, context::now())?)
+        let created = ledger::create(&*self.store, signer, context::now())?;
+        if created == Created::Exists {
+            // It may be there and be the ledger of another log.
+            let trust = self.config.policy.log.trust.without_quorum();
+            let place = self.store.place();
+            Log::open(&*self.store, &trust).map_err(|error| {
+                let error = crate::gate::cause(&error);
+                Failure::error(format!(
+                    "{place} is there already, and not this log's: {error}"
+                ))
+                .hint("name another path in [log], or the key of that log")
+            })?;
+        }
+        Ok(created)
     }
 
     /// Where the log is.

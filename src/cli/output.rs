@@ -104,9 +104,12 @@ impl Output {
             anstream::eprintln!("hint: {}", crate::path::display(hint));
         }
         if self.json {
-            let document = serde_json::json!({
+            let mut document = serde_json::json!({
                 "error": { "kind": word, "messages": failure.lines, "hint": failure.hint },
             });
+            if let (Some(done), Some(document)) = (&failure.done, document.as_object_mut()) {
+                document.insert("done".into(), done.clone());
+            }
             // There is nobody left to tell if this fails.
             _ = self.document(&document);
         }

@@ -107,7 +107,7 @@ fn copy_blob(source: &dyn Store, target: &dyn Store, entry: &[u8]) -> Result<u64
 }
 
 /// The digest of the manifest that the record in `entry` names.
-pub(super) fn manifest(entry: &[u8]) -> Option<crate::digest::Sha256> {
+pub fn manifest(entry: &[u8]) -> Option<crate::digest::Sha256> {
     let envelope = Envelope::parse(entry, MAX_ENTRY).ok()?;
     let statement = Statement::parse(&envelope.payload).ok()?;
     Some(statement.record.manifest().sha256)

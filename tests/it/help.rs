@@ -87,6 +87,9 @@ fn the_examples_run() {
                 endless if endless.contains(" --every ") => {
                     format!("timeout 2 {endless} || test $? = 124")
                 }
+                blob if blob.contains("--blob manifest.json") => {
+                    format!("weighbridge ledger show 0 --manifest > manifest.json; {blob}")
+                }
                 rebuild if rebuild.contains("publish --rebuild") => {
                     format!("echo torn > ledger/checkpoint; {rebuild}")
                 }

@@ -157,6 +157,22 @@ fn only_what_a_gate_would_count_is_appended_unless_asked() {
         .run(["ledger", "append", "own.dsse", "junk"])
         .exits(1)
         .says("not a signed envelope");
+    // What stood before the refused entry is in the log, and is told.
+    let refused = workspace.run(["--json", "ledger", "append", "own.dsse", "junk"]);
+    let json = refused.exits(1).json();
+    assert_eq!(json["error"]["kind"], "refused");
+    assert_eq!(json["done"]["indices"], serde_json::json!([0]));
+    // A record is nothing without its manifest.
+    workspace
+        .shell("weighbridge ledger show 0 --manifest > manifest; rm -r ledger/blob")
+        .exits(0);
+    workspace
+        .run(["ledger", "append", "own.dsse"])
+        .exits(1)
+        .says("is not in the ledger");
+    workspace
+        .run(["ledger", "append", "--blob", "manifest", "own.dsse"])
+        .exits(0);
     workspace.write("empty", "");
     workspace
         .run(["ledger", "append", "--opaque", "empty"])
@@ -178,6 +194,18 @@ fn only_what_a_gate_would_count_is_appended_unless_asked() {
     let json: serde_json::Value = serde_json::from_str(&json).unwrap();
     assert_eq!(json["indices"], serde_json::json!([0]));
     workspace.run(["ledger", "fsck"]).exits(0).says("1 entries");
+}
+
+#[test]
+fn the_ledger_of_another_log_is_not_taken_for_ones_own() {
+    let (workspace, stranger) = (Workspace::released(), Workspace::released());
+    workspace.run(["ledger", "init"]).exits(0).says("is there");
+    crate::support::copy_tree(&stranger.path("ledger"), &workspace.path("theirs"));
+    workspace.shell("rm -r ledger; mv theirs ledger").exits(0);
+    workspace
+        .run(["ledger", "init", "--no-memory"])
+        .exits(2)
+        .says("not this log's");
 }
 
 /// Full, read-only: the writer says so, what was acknowledged is there, and the next one goes on.

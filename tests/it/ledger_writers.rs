@@ -227,6 +227,41 @@ fn with_a_fault_at_every_system_call_the_ledger_stays_whole() {
     }
 }
 
+/// Files that may not grow beyond some size: the write that would cross it is short, the next one fails.
+/// Wherever that is, the ledger stays whole, and the next writer goes on.
+#[test]
+fn with_short_writes_the_ledger_stays_whole() {
+    let released = Workspace::released();
+    released
+        .shell("for n in 0 1 2 3 4 5 6 7 8 9; do printf '%04000d\\n' $n; done > lines")
+        .exits(0);
+    let mut failed = 0;
+    for blocks in (0..100).step_by(4) {
+        let workspace = Workspace::new();
+        for part in ["model", "keys", "ledger", "weighbridge.toml", "lines"] {
+            copy_tree(&released.path(part), &workspace.path(part));
+        }
+        // The shell counts in blocks of 512 or of 1,024 bytes; without the trap the signal kills.
+        let run = workspace.shell(&format!(
+            "trap '' XFSZ; ulimit -f {blocks}; exec weighbridge ledger append --opaque --lines lines"
+        ));
+        let context = format!("{blocks} blocks: {run:?}");
+        assert!(matches!(run.code, 0 | 2), "{context}");
+        failed += usize::from(run.code == 2);
+        assert_eq!(workspace.run(["ledger", "fsck"]).code, 0, "{context}");
+        let next = workspace.run(["ledger", "append", "--opaque", "--lines", "lines"]);
+        assert_eq!(next.code, 0, "{context}: {next:?}");
+        workspace
+            .run(["ledger", "fsck"])
+            .exits(0)
+            .says("11 entries");
+        if run.code == 0 {
+            assert_eq!(run.stdout, next.stdout, "{context}");
+        }
+    }
+    assert!((5..25).contains(&failed), "{failed} failed");
+}
+
 /// Appends to a copy of the ledger with `fault` at the call of this number, then without. Was there
 /// such a call?
 fn inject(released: &Workspace, fault: &str, call: &str, number: usize) -> bool {

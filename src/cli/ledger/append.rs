@@ -15,7 +15,7 @@ use crate::disk;
 use crate::envelope::Envelope;
 use crate::ledger::commit::MAX_BATCH;
 use crate::ledger::tile::MAX_ENTRY;
-use crate::ledger::{Level, Writer};
+use crate::ledger::{self, Level, MAX_BLOB, Store, Writer};
 use crate::statement::Statement;
 use crate::verify::authorised;
 
@@ -26,6 +26,7 @@ use crate::verify::authorised;
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
   weighbridge ledger append record.dsse
+  weighbridge ledger append --blob manifest.json record.dsse
   weighbridge ledger append --lines - < records.jsonl
   weighbridge ledger append --ack committed record.dsse    without the log key; a publisher follows")]
 pub(super) struct AppendArgs {
@@ -38,6 +39,9 @@ pub(super) struct AppendArgs {
     /// Append the bytes as they are: no signature is asked for, and no gate will count them
     #[arg(long)]
     opaque: bool,
+    /// Put this file into the ledger first, under its digest: a manifest that the records name
+    #[arg(long = "blob", value_name = "FILE")]
+    blobs: Vec<PathBuf>,
     /// How many entries go into one batch at most
     #[arg(long, value_name = "N", default_value_t = MAX_BATCH,
           value_parser = values::number(1, MAX_BATCH))]
@@ -54,21 +58,22 @@ pub(super) fn run(args: &AppendArgs, global: &Global, config: &Config, output: &
     let mut batcher = Batcher {
         args,
         config,
+        store: log.store(),
         writer: log.writer(),
         level: log.level,
         waiting: Vec::new(),
         indices: Vec::new(),
     };
-    for file in &args.files {
-        batcher.file(file, output)?;
+    for file in &args.blobs {
+        ledger::put_blob(log.store(), &disk::read(file, MAX_BLOB)?)?;
     }
-    batcher.flush(output)?;
+    let appended = batcher.files(output);
+    let document = json!({ "indices": batcher.indices, "acknowledged": batcher.level });
+    // What is in the log has an index, whatever came after it.
+    appended.map_err(|failure| failure.done(document.clone()))?;
     log.remember()?;
     if output.json {
-        output.document(&json!({
-            "indices": batcher.indices,
-            "acknowledged": batcher.level,
-        }))?;
+        output.document(&document)?;
     }
     Ok(0)
 }
@@ -76,6 +81,7 @@ pub(super) fn run(args: &AppendArgs, global: &Global, config: &Config, output: &
 struct Batcher<'a> {
     args: &'a AppendArgs,
     config: &'a Config,
+    store: &'a dyn Store,
     writer: Writer<'a>,
     level: Level,
     waiting: Vec<Vec<u8>>,
@@ -83,6 +89,13 @@ struct Batcher<'a> {
 }
 
 impl Batcher<'_> {
+    fn files(&mut self, output: &Output) -> Result<(), Failure> {
+        for file in &self.args.files {
+            self.file(file, output)?;
+        }
+        self.flush(output)
+    }
+
     fn file(&mut self, path: &std::path::Path, output: &Output) -> Result<(), Failure> {
         let name = path.display().to_string();
         let failed =
@@ -123,16 +136,32 @@ impl Batcher<'_> {
 
     fn entry(&mut self, entry: Vec<u8>, place: &str, output: &Output) -> Result<(), Failure> {
         if !self.args.opaque {
-            acceptable(&entry, self.config).map_err(|why| {
-                Failure::refused(vec![format!("{place}: {why}")])
-                    .hint("nothing after this entry was appended; --opaque appends any bytes")
-            })?;
+            if let Err(why) = acceptable(&entry, self.config) {
+                self.flush(output)?;
+                return Err(Failure::refused(vec![format!("{place}: {why}")]).hint(
+                    "what stood before it was appended, nothing after it; --opaque appends any bytes",
+                ));
+            }
+            self.has_manifest(&entry, place, output)?;
         }
         self.waiting.push(entry);
         if self.waiting.len() >= self.args.batch {
             self.flush(output)?;
         }
         Ok(())
+    }
+
+    /// A record whose manifest is not in the ledger says nothing about any file.
+    fn has_manifest(&mut self, entry: &[u8], place: &str, output: &Output) -> Result<(), Failure> {
+        let Some(digest) = ledger::manifest(entry) else {
+            return Ok(());
+        };
+        if self.store.exists(&ledger::blob_key(&digest))? {
+            return Ok(());
+        }
+        self.flush(output)?;
+        let why = format!("{place}: its manifest sha256:{digest} is not in the ledger");
+        Err(Failure::refused(vec![why]).hint("add it with --blob FILE"))
     }
 
     fn flush(&mut self, output: &Output) -> Result<(), Failure> {
