@@ -2,6 +2,7 @@
 //! Bytes in, digests out; opens no file.
 
 use std::fmt;
+use std::num::NonZero;
 use std::str::FromStr;
 
 use data_encoding::{BASE64, HEXLOWER};
@@ -96,6 +97,39 @@ pub enum Algorithm {
     GitSha1,
     /// MD5, as old download pages print it. A name, not evidence.
     Md5,
+    /// BLAKE2b, 64 bytes, unkeyed (RFC 7693).
+    Blake2b,
+    /// SHA-256 over the digests of the file's parts: what stands for a file that OMS signed in shards.
+    #[serde(skip)]
+    #[schemars(skip)]
+    Sharded(Sharding),
+}
+
+/// How OMS cuts a file into parts that are hashed by themselves (model-signing-spec §6.3.2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Sharding {
+    pub of: ShardHash,
+    /// Bytes of each part but the last.
+    pub size: NonZero<u64>,
+}
+
+/// What each part is hashed with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ShardHash {
+    Sha256,
+    Blake2b,
+    Blake3,
+}
+
+impl ShardHash {
+    /// The digest of a whole file by the same function.
+    pub const fn algorithm(self) -> Algorithm {
+        match self {
+            ShardHash::Sha256 => Algorithm::Sha256,
+            ShardHash::Blake2b => Algorithm::Blake2b,
+            ShardHash::Blake3 => Algorithm::Blake3,
+        }
+    }
 }
 
 impl Algorithm {
@@ -107,14 +141,16 @@ impl Algorithm {
             Algorithm::Sha512 => "sha512",
             Algorithm::GitSha1 => "git-sha1",
             Algorithm::Md5 => "md5",
+            Algorithm::Blake2b => "blake2b",
+            Algorithm::Sharded(_) => "sharded",
         }
     }
 
     /// Length of the digest in bytes.
     pub const fn length(self) -> usize {
         match self {
-            Algorithm::Sha256 | Algorithm::Blake3 => 32,
-            Algorithm::Sha512 => 64,
+            Algorithm::Sha256 | Algorithm::Blake3 | Algorithm::Sharded(_) => 32,
+            Algorithm::Sha512 | Algorithm::Blake2b => 64,
             Algorithm::GitSha1 => 20,
             Algorithm::Md5 => 16,
         }
@@ -170,6 +206,58 @@ enum State {
     Sha512(sha2::Sha512),
     GitSha1(sha1::Sha1),
     Md5(md5::Md5),
+    Blake2b(Box<blake2::Blake2b512>),
+    Sharded(Box<Shards>),
+}
+
+/// The part that is being hashed, and the digests of those before it.
+struct Shards {
+    sharding: Sharding,
+    digests: sha2::Sha256,
+    part: Hasher,
+    /// How much the part still takes.
+    left: u64,
+}
+
+impl Shards {
+    fn new(sharding: Sharding) -> Shards {
+        Shards {
+            sharding,
+            digests: sha2::Sha256::new(),
+            part: Shards::part(sharding),
+            left: sharding.size.get(),
+        }
+    }
+
+    fn part(sharding: Sharding) -> Hasher {
+        Hasher::new(&[sharding.of.algorithm()], 0)
+    }
+
+    fn update(&mut self, mut bytes: &[u8]) {
+        while !bytes.is_empty() {
+            let left = usize::try_from(self.left).unwrap_or(usize::MAX);
+            let (now, later) = bytes.split_at(left.min(bytes.len()));
+            self.part.update(now);
+            self.left -= now.len() as u64;
+            bytes = later;
+            if self.left == 0 {
+                self.end_part();
+            }
+        }
+    }
+
+    fn end_part(&mut self) {
+        let part = std::mem::replace(&mut self.part, Shards::part(self.sharding));
+        self.digests.update(part.finish());
+        self.left = self.sharding.size.get();
+    }
+
+    fn finish(mut self) -> sha2::digest::Output<sha2::Sha256> {
+        if self.left < self.sharding.size.get() {
+            self.end_part();
+        }
+        self.digests.finalize()
+    }
 }
 
 impl Hasher {
@@ -183,6 +271,8 @@ impl Hasher {
                 State::GitSha1(sha1::Sha1::new_with_prefix(format!("blob {size}\0")))
             }
             Algorithm::Md5 => State::Md5(md5::Md5::new()),
+            Algorithm::Blake2b => State::Blake2b(Box::default()),
+            Algorithm::Sharded(sharding) => State::Sharded(Box::new(Shards::new(sharding))),
         };
         Hasher(algorithms.iter().map(start).collect())
     }
@@ -196,6 +286,8 @@ impl Hasher {
                 State::Sha512(state) => state.update(bytes),
                 State::GitSha1(state) => state.update(bytes),
                 State::Md5(state) => state.update(bytes),
+                State::Blake2b(state) => state.update(bytes),
+                State::Sharded(state) => state.update(bytes),
             }
         }
     }
@@ -210,6 +302,8 @@ impl Hasher {
                 State::Sha512(state) => out.extend_from_slice(&state.finalize()),
                 State::GitSha1(state) => out.extend_from_slice(&state.finalize()),
                 State::Md5(state) => out.extend_from_slice(&state.finalize()),
+                State::Blake2b(state) => out.extend_from_slice(&state.finalize()),
+                State::Sharded(state) => out.extend_from_slice(&state.finish()),
             }
         }
         out
@@ -220,15 +314,16 @@ impl Hasher {
 mod tests {
     use super::*;
 
-    const ALL: [Algorithm; 5] = [
+    const ALL: [Algorithm; 6] = [
         Algorithm::Sha256,
         Algorithm::Blake3,
         Algorithm::Sha512,
         Algorithm::GitSha1,
         Algorithm::Md5,
+        Algorithm::Blake2b,
     ];
 
-    /// FIPS 180-4, RFC 1321 and BLAKE3 test vectors for "abc"; git's from `git hash-object`.
+    /// FIPS 180-4, RFC 1321, RFC 7693 appendix A and BLAKE3 test vectors for "abc"; git's from `git hash-object`.
     #[test]
     fn published_vectors() {
         let mut hasher = Hasher::new(&ALL, 3);
@@ -241,8 +336,38 @@ mod tests {
             "2192992a274fc1a836ba3c23a3feebbd454d4423643ce80e2a9ac94fa54ca49f",
             "f2ba8f84ab5c1bce84a7b441cb1959cfc7093b7f",
             "900150983cd24fb0d6963f7d28e17f72",
+            "ba80a53f981c4d0d6a2797b69f12f6e94c212f14685ac4b74b12bb6fdbffa2d1",
+            "7d87c5392aab792dc252d5de4533cc9518d38aa8dbf1925ab92386edd4009923",
         );
         assert_eq!(HEXLOWER.encode(&hasher.finish()), expected);
+    }
+
+    /// However the bytes come, the parts are the same; an empty file has none.
+    #[test]
+    fn parts_are_cut_by_their_size() {
+        let sharded = |size, pieces: &[&[u8]]| {
+            let sharding = Sharding {
+                of: ShardHash::Sha256,
+                size: NonZero::new(size).unwrap(),
+            };
+            let mut hasher = Hasher::new(&[Algorithm::Sharded(sharding)], 0);
+            for piece in pieces {
+                hasher.update(piece);
+            }
+            hasher.finish()
+        };
+        let of = |parts: &[&[u8]]| {
+            let digests: Vec<u8> = parts.iter().flat_map(|part| Sha256::of(part).0).collect();
+            Sha256::of(&digests).0
+        };
+        assert_eq!(sharded(3, &[b"abcdefgh"]), of(&[b"abc", b"def", b"gh"]));
+        assert_eq!(
+            sharded(3, &[b"ab", b"cdef", b"gh"]),
+            of(&[b"abc", b"def", b"gh"])
+        );
+        assert_eq!(sharded(4, &[b"abcdefgh"]), of(&[b"abcd", b"efgh"]));
+        assert_eq!(sharded(9, &[b"abcdefgh"]), of(&[b"abcdefgh"]));
+        assert_eq!(sharded(3, &[]), of(&[]));
     }
 
     #[test]

@@ -1,13 +1,14 @@
 //! OpenSSF Model Signing v1.0 (ossf/model-signing-spec) with keys: one signed statement that
 //! lists every file of a model with its digest. Bytes in, bytes out; reads no file.
 //!
-//! Covered: method `files`, SHA-256 and BLAKE3, key material. A bundle with shards, BLAKE2b,
-//! certificates, or of an older format is told apart from a malformed one: see
+//! Covered: methods `files` and `shards`, SHA-256, BLAKE2b and BLAKE3, key material, and what
+//! model_signing 0.2 to 1.1 wrote. A bundle with certificates is told apart from a malformed one: see
 //! [`OmsError::Unsupported`].
 //!
 //! Stricter than model_signing 1.1.1: duplicate names and JSON keys, non-canonical hexadecimal,
 //! empty manifests, paths that leave the model, and more than one signature are refused.
 
+mod content;
 mod statement;
 
 use crate::artifact::manifest::Line;
@@ -19,13 +20,11 @@ use crate::json::{self, JsonError};
 use crate::key::{PrivateKey, PublicKey};
 use crate::path::{ArtifactPath, PathError};
 
+use content::{Listed, SINGLE_FILE};
 use statement::{OmsStatement, Predicate, Resource, Serialization, Subject, SubjectDigest};
 
 /// What OMS leaves out at the top of a model, whatever the bundle says (spec §11.2).
 pub const DEFAULT_IGNORED: [&str; 4] = [".git", ".gitattributes", ".github", ".gitignore"];
-
-/// The media name of a single file's only resource, as model_signing writes it.
-const SINGLE_FILE: &str = ".";
 
 /// A bundle that was read; the signature is not verified yet.
 #[derive(Debug)]
@@ -80,6 +79,8 @@ pub enum OmsError {
     Digest { name: String, source: DigestError },
     #[error("resource {0:?} is listed twice")]
     Twice(String),
+    #[error("the shards of {0:?} leave a gap, overlap, or are not of the shard size")]
+    Shards(String),
     #[error("the root digest does not belong to the listed resources")]
     Root,
     #[error("this version does not verify {0}")]
@@ -104,7 +105,18 @@ impl OmsBundle {
 
     /// Did `key` make the signature?
     pub fn signed_by(&self, key: &PublicKey) -> bool {
-        self.envelope.signed_by(key).is_some()
+        self.envelope.signed_by(key).is_some() || self.signed_by_as_of_0_2(key)
+    }
+
+    /// model_signing 0.2.0 signed the Python representation of the payload. Only what it wrote is read so.
+    fn signed_by_as_of_0_2(&self, key: &PublicKey) -> bool {
+        let outline = json::parse::<statement::Outline>(&self.envelope.payload, MAX_BUNDLE);
+        if !outline.is_ok_and(|outline| outline.predicate_type == statement::DIGESTS) {
+            return false;
+        }
+        let message = encoding_of_0_2(&self.envelope.payload_type, &self.envelope.payload);
+        let signatures = &self.envelope.signatures;
+        signatures.iter().any(|one| key.verify(&message, &one.sig))
     }
 
     /// Does the bundle name another key than `key`? A hint proves nothing either way.
@@ -122,6 +134,23 @@ impl OmsModel {
             return Err(OmsError::PayloadType(envelope.payload_type.clone()));
         }
         let outline: statement::Outline = json::parse(&envelope.payload, MAX_BUNDLE)?;
+        if outline.predicate_type == statement::DIGESTS {
+            let statement: statement::DigestsStatement =
+                json::parse(&envelope.payload, MAX_BUNDLE)?;
+            let Listed {
+                content,
+                root,
+                unsorted,
+            } = content::subjects(statement.subject)?;
+            return Ok(OmsModel {
+                algorithm: Algorithm::Sha256,
+                name: String::new(),
+                root,
+                ignored: Vec::new(),
+                content,
+                unsorted,
+            });
+        }
         if outline.predicate_type != statement::PREDICATE {
             return Err(OmsError::Unsupported(format!(
                 "predicate type {:?}, only {:?}",
@@ -135,13 +164,17 @@ impl OmsModel {
         if subject.name.is_empty() {
             return Err(OmsError::Statement("the subject has no name"));
         }
-        let algorithm = algorithm(&statement.predicate.serialization)?;
+        let algorithm = content::algorithm(&statement.predicate.serialization)?;
         let Predicate {
             serialization,
             resources,
         } = statement.predicate;
         let ignored = ignored(serialization.ignore_paths)?;
-        let (content, root, unsorted) = content(resources, algorithm)?;
+        let Listed {
+            content,
+            root,
+            unsorted,
+        } = content::resources(resources, algorithm)?;
         if root != subject.digest.sha256 {
             return Err(OmsError::Root);
         }
@@ -161,6 +194,13 @@ impl OmsModel {
             .iter()
             .any(|ignored| path.is_within(ignored))
             || self.ignored.iter().any(|ignored| path.is_within(ignored))
+    }
+
+    /// Is the file at `path` empty, and therefore not listed among shards?
+    pub fn leaves_out_empty(&self, manifest: &Manifest, path: &ArtifactPath) -> bool {
+        let sharded = matches!(self.algorithm, Algorithm::Sharded(_));
+        let file = manifest.file(path.as_str());
+        sharded && file.is_some_and(|file| file.size == 0)
     }
 
     /// The signed files as lines to compare with `manifest`; `None` if one is of a single file and
@@ -196,25 +236,6 @@ fn hint(bundle: &Bundle) -> Result<Option<String>, OmsError> {
     Ok(key.hint.clone())
 }
 
-fn algorithm(serialization: &Serialization) -> Result<Algorithm, OmsError> {
-    match serialization.method.as_str() {
-        "files" if serialization.shard_size.is_some() => {
-            return Err(OmsError::Statement("method files has a shard size"));
-        }
-        "files" => {}
-        "shards" => return Err(OmsError::Unsupported("method shards, only files".into())),
-        _ => return Err(OmsError::Statement("unknown serialization method")),
-    }
-    match serialization.hash_type.as_str() {
-        "sha256" => Ok(Algorithm::Sha256),
-        "blake3" => Ok(Algorithm::Blake3),
-        "blake2b" => Err(OmsError::Unsupported(
-            "blake2b, only sha256 and blake3".into(),
-        )),
-        _ => Err(OmsError::Statement("unknown hash type")),
-    }
-}
-
 /// The recorded exclusions. One that would exclude everything is refused.
 fn ignored(paths: Vec<String>) -> Result<Vec<String>, OmsError> {
     for path in &paths {
@@ -226,60 +247,31 @@ fn ignored(paths: Vec<String>) -> Result<Vec<String>, OmsError> {
     Ok(paths)
 }
 
-/// The resources as lines, the root digest over them in the order in which they are listed, and
-/// whether that order is not the specified one.
-fn content(
-    resources: Vec<Resource>,
-    algorithm: Algorithm,
-) -> Result<(Content, Sha256, bool), OmsError> {
-    if resources.is_empty() {
-        return Err(OmsError::Statement("it lists no file"));
-    }
-    let single = matches!(resources.as_slice(), [resource] if resource.name == SINGLE_FILE);
-    let mut lines = Vec::with_capacity(resources.len());
-    let mut digests = Vec::with_capacity(resources.len() * algorithm.length());
-    for Resource {
-        name,
-        algorithm: label,
-        digest,
-    } in resources
-    {
-        if label != algorithm.name() {
-            return Err(OmsError::Statement(
-                "a resource has another algorithm than hash_type",
-            ));
+/// What model_signing 0.2.0 signed instead of DSSE's encoding: a capital V, and the payload as Python
+/// shows bytes.
+fn encoding_of_0_2(payload_type: &str, payload: &[u8]) -> Vec<u8> {
+    let (types, length) = (payload_type.len(), payload.len());
+    let mut message = format!("DSSEV1 {types} {payload_type} {length} ").into_bytes();
+    // Python prefers the quote that does not occur; if both do, it escapes the single one.
+    let quote = if payload.contains(&b'\'') && !payload.contains(&b'"') {
+        b'"'
+    } else {
+        b'\''
+    };
+    message.extend([b'b', quote]);
+    for byte in payload {
+        match byte {
+            b'\\' => message.extend(b"\\\\"),
+            b'\n' => message.extend(b"\\n"),
+            b'\r' => message.extend(b"\\r"),
+            b'\t' => message.extend(b"\\t"),
+            byte if *byte == quote => message.extend([b'\\', quote]),
+            0x20..=0x7e => message.push(*byte),
+            byte => message.extend(format!("\\x{byte:02x}").into_bytes()),
         }
-        let digest =
-            crate::digest::decode(algorithm, &digest).map_err(|source| OmsError::Digest {
-                name: name.clone(),
-                source,
-            })?;
-        digests.extend_from_slice(&digest);
-        if single {
-            let root = Sha256::of(&digests);
-            return Ok((
-                Content::File {
-                    digest: digest.into(),
-                },
-                root,
-                false,
-            ));
-        }
-        let path = ArtifactPath::new(&name).map_err(|source| OmsError::Path { name, source })?;
-        lines.push(Line {
-            digest: digest.into(),
-            path,
-        });
     }
-    let unsorted = !lines.is_sorted_by(|a, b| a.path < b.path);
-    lines.sort_unstable_by(|a, b| a.path.cmp(&b.path));
-    let twice = lines
-        .windows(2)
-        .find(|pair| matches!(pair, [a, b] if a.path == b.path));
-    if let Some([twice, ..]) = twice {
-        return Err(OmsError::Twice(twice.path.as_str().into()));
-    }
-    Ok((Content::Tree(lines), Sha256::of(&digests), unsorted))
+    message.push(quote);
+    message
 }
 
 /// What to sign, beside the files.
@@ -355,5 +347,26 @@ fn resource(manifest: &Manifest, file: &ManifestFile, digest: &[u8]) -> Resource
         name: name.into(),
         algorithm: Algorithm::Sha256.name().into(),
         digest: data_encoding::HEXLOWER.encode(digest),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::encoding_of_0_2;
+
+    /// As Python 3 prints these bytes.
+    #[test]
+    fn bytes_as_python_shows_them() {
+        let shown = |payload: &[u8]| {
+            let message = String::from_utf8(encoding_of_0_2("t", payload)).unwrap();
+            let head = format!("DSSEV1 1 t {} ", payload.len());
+            message.strip_prefix(&head).unwrap().to_owned()
+        };
+        let payload = b"{\"a\":'x\\\n\r\t\x7f\x00\xc3\xa9 ~}";
+        let expected = r#"b'{"a":\'x\\\n\r\t\x7f\x00\xc3\xa9 ~}'"#;
+        assert_eq!(shown(payload), expected);
+        assert_eq!(shown(b"it's"), r#"b"it's""#);
+        assert_eq!(shown(b"\"q\""), r#"b'"q"'"#);
+        assert_eq!(shown(b""), "b''");
     }
 }

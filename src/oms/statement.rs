@@ -1,11 +1,15 @@
-//! The payload of an OMS v1.0 signature (ossf/model-signing-spec §5), as JSON.
+//! The payload of an OMS v1.0 signature (ossf/model-signing-spec §5), and that of model_signing 0.2, as
+//! JSON.
 
-use serde::{Deserialize, Serialize};
+use std::num::NonZero;
 
-use crate::bundle::Opaque;
+use serde::{Deserialize, Deserializer, Serialize, de};
+
 use crate::digest::Sha256;
 use crate::statement::StatementType;
 
+/// What model_signing 0.2.0 wrote: the files are the subjects.
+pub(super) const DIGESTS: &str = "https://model_signing/Digests/v0.1";
 pub(super) const PREDICATE: &str = "https://model_signing/signature/v1.0";
 
 /// Enough to tell another format from a malformed one.
@@ -53,8 +57,12 @@ pub(super) struct Predicate {
 pub(super) struct Serialization {
     pub(super) method: String,
     pub(super) hash_type: String,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(super) shard_size: Option<Opaque>,
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "shard_size"
+    )]
+    pub(super) shard_size: Option<NonZero<u64>>,
     #[serde(default)]
     pub(super) allow_symlinks: bool,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -67,4 +75,61 @@ pub(super) struct Resource {
     pub(super) name: String,
     pub(super) algorithm: String,
     pub(super) digest: String,
+}
+
+/// A statement of model_signing 0.2.0. It has no root digest, and says nothing about how it was made.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct DigestsStatement {
+    #[serde(rename = "_type")]
+    pub(super) _statement_type: StatementType,
+    pub(super) subject: Vec<FileSubject>,
+    #[serde(rename = "predicateType")]
+    pub(super) _predicate_type: String,
+    #[serde(rename = "predicate")]
+    pub(super) _predicate: Unused,
+}
+
+/// `{"unused": …}`
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Unused {
+    #[serde(rename = "unused")]
+    _unused: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct FileSubject {
+    pub(super) name: String,
+    pub(super) digest: SubjectDigest,
+    pub(super) annotations: Annotations,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Annotations {
+    pub(super) actual_hash_algorithm: String,
+}
+
+/// model_signing writes a floating-point number: one that is whole, and that such a number can hold
+/// exactly.
+fn shard_size<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<NonZero<u64>>, D::Error> {
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        clippy::cast_precision_loss,
+        reason = "whole and in range"
+    )]
+    fn whole(number: f64) -> Option<u64> {
+        let most = (1_u64 << 53) as f64;
+        (number.fract() == 0.0 && (1.0..=most).contains(&number)).then_some(number as u64)
+    }
+    let number = serde_json::Number::deserialize(deserializer)?;
+    let size = number.as_u64().or_else(|| number.as_f64().and_then(whole));
+    let size = size.and_then(NonZero::new);
+    size.map(Some)
+        .ok_or_else(|| de::Error::custom("the shard size is not a whole number of bytes from 1 on"))
 }

@@ -8,14 +8,6 @@ use crate::support::{Run, Workspace, copy_tree, fixture};
 
 /// Cases that this version answers otherwise than the list says, and why.
 const OTHERWISE: &[(&str, i32, &str)] = &[
-    // Not verified yet: said so, with exit code 2.
-    ("shards-blake2b-1000", 2, "does not verify"),
-    ("shards-sha256-1000", 2, "does not verify"),
-    ("shards-sha256-default", 2, "does not verify"),
-    ("x-digests-v0.1-subset", 2, "does not verify"),
-    ("y-shards-colon-digits-name", 2, "does not verify"),
-    ("y-shards-go-style", 2, "does not verify"),
-    ("y-shards-spec-literal", 2, "does not verify"),
     // Judgement cases. Exactly v1.0, as the specification's §8.3 demands.
     ("x-predtype-v1.1", 2, "does not verify"),
     // The signature is not over DSSE's encoding; only the v0.2.0 producer had that bug.
