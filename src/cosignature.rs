@@ -87,6 +87,15 @@ fn cosigned_message(name: &str, checkpoint: &Checkpoint, time: u64) -> Option<Ve
     Some(message)
 }
 
+/// A secret for one purpose that follows from an Ed25519 key.
+fn derived(domain: &str, key: &SigningKey) -> Zeroizing<[u8; 32]> {
+    let mut hasher = Sha256::new();
+    hasher.update(domain);
+    hasher.update([0]);
+    hasher.update(Zeroizing::new(key.to_bytes()));
+    Zeroizing::new(hasher.finalize().into())
+}
+
 /// An ML-DSA-44 key that follows from an Ed25519 key, expanded once: that takes longer than signing.
 struct PostQuantum {
     key: ml_dsa::ExpandedSigningKey<MlDsa44>,
@@ -98,12 +107,7 @@ impl PostQuantum {
     /// finds the Ed25519 scalar from its public key, as a quantum computer might, learns half of a
     /// hash of that seed, and nothing of this one.
     fn derive(domain: &str, name: &str, key: &SigningKey) -> Result<PostQuantum, NoteError> {
-        let mut hasher = Sha256::new();
-        hasher.update(domain);
-        hasher.update([0]);
-        hasher.update(Zeroizing::new(key.to_bytes()));
-        let digest = Zeroizing::new(<[u8; 32]>::from(hasher.finalize()));
-        let seed = Zeroizing::new(ml_dsa::Seed::from(*digest));
+        let seed = Zeroizing::new(ml_dsa::Seed::from(*derived(domain, key)));
         let key = ml_dsa::ExpandedSigningKey::<MlDsa44>::from_seed(&seed);
         let public = key.verifying_key().encode();
         let verifier = NoteKey::with_type(name, SignatureType::MlDsa44, &public)?;
@@ -130,6 +134,8 @@ pub struct LogSigner {
 
 const LOG_DOMAIN: &str = "weighbridge.dev/log-key/ml-dsa-44/v1";
 const WITNESS_DOMAIN: &str = "weighbridge.dev/witness-key/ml-dsa-44/v1";
+const MIRROR_DOMAIN: &str = "weighbridge.dev/mirror-key/ml-dsa-44/v1";
+const MIRROR_ED25519_DOMAIN: &str = "weighbridge.dev/mirror-key/ed25519/v1";
 
 impl LogSigner {
     /// The signer of the log `origin`.
@@ -210,9 +216,20 @@ pub struct WitnessSigner {
 impl WitnessSigner {
     /// The witness `name`.
     pub fn new(name: &str, key: SigningKey) -> Result<WitnessSigner, NoteError> {
+        WitnessSigner::with_domain(name, key, WITNESS_DOMAIN)
+    }
+
+    /// The mirror `name`. Both its keys follow from `key` and are of no witness: an Ed25519 cosignature does
+    /// not bind the name, and a witness's, under another name, must not say that entries are stored.
+    pub fn mirror(name: &str, key: &SigningKey) -> Result<WitnessSigner, NoteError> {
+        let own = SigningKey::from_bytes(&derived(MIRROR_ED25519_DOMAIN, key));
+        WitnessSigner::with_domain(name, own, MIRROR_DOMAIN)
+    }
+
+    fn with_domain(name: &str, key: SigningKey, domain: &str) -> Result<WitnessSigner, NoteError> {
         let public = key.verifying_key();
         let verifier = NoteKey::with_type(name, SignatureType::CosignatureV1, public.as_bytes())?;
-        let post_quantum = Box::new(PostQuantum::derive(WITNESS_DOMAIN, name, &key)?);
+        let post_quantum = Box::new(PostQuantum::derive(domain, name, &key)?);
         Ok(WitnessSigner {
             key,
             verifier,

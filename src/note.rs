@@ -292,26 +292,28 @@ impl<'a> Note<'a> {
             .filter(|signature| signature.is_by(key))
     }
 
-    /// This note with those of its signature lines that are by `keys`, in their order, followed by
-    /// `more` lines.
+    /// This note with the first signature line by each of `keys`, in their order, followed by `more` lines.
+    /// One a key: whoever repeats a valid line must not make a note that is too long to be read.
     pub fn with_signatures(&self, keys: &[&NoteKey], more: &str) -> String {
-        self.keeping(
-            |signature| keys.iter().any(|key| signature.is_by(key)),
-            more,
-        )
+        let first = |key: &&NoteKey| self.signatures.iter().position(|one| one.is_by(key));
+        let mut kept: Vec<usize> = keys.iter().filter_map(first).collect();
+        kept.sort_unstable();
+        kept.dedup();
+        let kept = kept
+            .into_iter()
+            .filter_map(|place| self.signatures.get(place));
+        self.with(kept, more)
     }
 
     /// This note without those of its signature lines that are by `keys`, followed by `more` lines.
     pub fn replacing(&self, keys: &[&NoteKey], more: &str) -> String {
-        self.keeping(
-            |signature| !keys.iter().any(|key| signature.is_by(key)),
-            more,
-        )
+        let by = |one: &&NoteSignature<'_>| keys.iter().any(|key| one.is_by(key));
+        self.with(self.signatures.iter().filter(|one| !by(one)), more)
     }
 
-    fn keeping(&self, keep: impl Fn(&NoteSignature<'_>) -> bool, more: &str) -> String {
+    fn with<'b>(&self, kept: impl Iterator<Item = &'b NoteSignature<'b>>, more: &str) -> String {
         let mut note = format!("{}\n", self.text);
-        for signature in self.signatures.iter().filter(|signature| keep(signature)) {
+        for signature in kept {
             note.push_str(signature.line);
             note.push('\n');
         }

@@ -37,6 +37,8 @@ pub struct LogTrust {
     pub path: Location,
     /// The database that holds its slots, if not the ledger itself: a URL without a password.
     pub slots: Option<String>,
+    /// Addresses of witnesses in `trust` that are mirrors: they are sent the entries.
+    pub mirrors: Vec<String>,
     /// What `ledger prune` may remove.
     pub prune: Vec<Prune>,
 }
@@ -107,6 +109,8 @@ pub enum PolicyError {
     LogKey(#[from] NoteError),
     #[error("the trust policy of the log: {0}")]
     Trust(String),
+    #[error("[log] lists {0:?} as a mirror, and no witness in its trust has that address")]
+    Mirror(String),
     #[error("[log] needs exactly one of key, trust and trust_file")]
     TrustTwice,
     #[error("the trust policy names logs of several origins, and [log] is one log")]
@@ -158,6 +162,8 @@ struct RawLog {
     trust_file: Option<String>,
     path: String,
     slots: Option<String>,
+    #[serde(default)]
+    mirrors: Vec<String>,
     #[serde(default)]
     prune: Vec<Prune>,
 }
@@ -224,6 +230,7 @@ impl Policy {
             trust_file,
             path,
             slots,
+            mirrors,
             prune,
         } = raw.log;
         let trust = match (key, trust, &trust_file) {
@@ -241,8 +248,23 @@ impl Policy {
             trust_file,
             path: Location::parse(&path)?,
             slots: self::slots(slots)?,
+            mirrors,
             prune,
         };
+        let bare = |url: &str| url.trim_end_matches('/').to_owned();
+        let urls: Vec<String> = log
+            .trust
+            .witnesses()
+            .iter()
+            .filter_map(|one| one.url().map(bare))
+            .collect();
+        if let Some(mirror) = log
+            .mirrors
+            .iter()
+            .find(|mirror| !urls.contains(&bare(mirror)))
+        {
+            return Err(PolicyError::Mirror(mirror.clone()));
+        }
         let identities = identities(raw.identity)?;
         let gate = gate(raw.gate, &identities)?;
         let signing = raw.signing.map(|signing| Signing {

@@ -240,7 +240,13 @@ const WITNESSES: std::time::Duration = std::time::Duration::from_secs(20);
 impl Cosigners for LogAccess<'_> {
     fn cosign(&self, log: &Log<'_>, previous: u64) -> Result<String, LedgerError> {
         let trust = &self.config.policy.log.trust;
-        let gathered = gather(trust, log, previous, WITNESSES)?;
+        let gathered = gather(
+            trust,
+            log,
+            previous,
+            &self.config.policy.log.mirrors,
+            WITNESSES,
+        )?;
         for (name, error) in &gathered.missing {
             self.output.warn(format!(
                 "{name} did not cosign: {}",

@@ -81,14 +81,21 @@ fn send(url: &str, log: &Log<'_>, at: &Info, until: Instant) -> Result<Answer, W
         .map_err(WitnessError::request)?;
     let (status, kind, body) = read_answer(response)?;
     let info = || {
-        let info = Info::parse(&body).filter(|_| kind.as_deref() == Some(INFO_CONTENT_TYPE));
+        let info = Info::parse(&body).filter(|_| {
+            let kind = kind.as_deref().unwrap_or_default();
+            kind.split(';').next().map(str::trim) == Some(INFO_CONTENT_TYPE)
+        });
         info.ok_or(WitnessError::Conflict)
     };
     match status {
         200 => Ok(Answer::Cosignatures(body)),
         202 => Ok(Answer::Taken(info()?)),
         409 => Ok(Answer::Moved(info()?)),
-        status => Err(WitnessError::status(status, &body)),
+        status => {
+            // It may be ours that is wrong, and it is read again then.
+            log.distrust();
+            Err(WitnessError::status(status, &body))
+        }
     }
 }
 
@@ -99,7 +106,7 @@ fn body(log: &Log<'_>, at: &Info) -> Result<Vec<u8>, WitnessError> {
         why: why.into(),
     };
     let header = Header {
-        origin: log.checkpoint().origin.clone(),
+        origin: log.checkpoint().origin.clone().into_bytes(),
         start: at.next,
         end: at.size,
         ticket: at.ticket.clone(),

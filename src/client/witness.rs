@@ -1,6 +1,6 @@
 //! The client of a witness (C2SP tlog-witness): asks for cosignatures on a checkpoint. Bounded in
-//! size and time; believes no witness without its signature. One that accepts a checkpoint and says
-//! nothing of it is a mirror, which cosigns when it has the entries: see `mirror`.
+//! size and time; believes no witness without its signature. A mirror is a witness that is sent the entries as
+//! well: see `mirror`. Which ones are, the caller says: a log may be private.
 
 use std::io::Read;
 use std::sync::OnceLock;
@@ -136,12 +136,14 @@ pub(super) fn read_answer(
 /// `limit`.
 ///
 /// `expected` is the size that they are thought to know: that of the checkpoint before. One that
-/// names another size is asked once more.
+/// names another size is asked once more. Those at the addresses `mirrors` are sent the entries that they
+/// lack.
 /// What is missing is an answer, not an error: whether it suffices, `trust` says.
 pub fn gather(
     trust: &TlogPolicy,
     log: &Log<'_>,
     expected: u64,
+    mirrors: &[String],
     limit: Duration,
 ) -> Result<Gathered, CheckpointError> {
     let note = log.note();
@@ -155,6 +157,7 @@ pub fn gather(
         log,
         bare: &bare,
         expected: expected.min(checkpoint.size),
+        mirrors,
         until: Instant::now() + limit,
     };
     // The log's own second key may stand in the policy as a witness. It signed already.
@@ -212,6 +215,7 @@ struct Ask<'a> {
     log: &'a Log<'a>,
     bare: &'a str,
     expected: u64,
+    mirrors: &'a [String],
     until: Instant,
 }
 
@@ -228,10 +232,12 @@ impl Ask<'_> {
                 Answer::Conflict(known) => return Err(WitnessError::Moving { known }),
             },
         };
-        if lines.is_empty() {
-            return mirror::upload(url, self.log, self.expected, self.until);
+        let same = |mirror: &String| mirror.trim_end_matches('/') == url.trim_end_matches('/');
+        if !self.mirrors.iter().any(same) {
+            return Ok(lines);
         }
-        Ok(lines)
+        // It may be a witness too, under another name.
+        Ok(lines + &mirror::upload(url, self.log, self.expected, self.until)?)
     }
 
     fn once(&self, url: &str, old: u64) -> Result<Answer, WitnessError> {

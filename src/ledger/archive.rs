@@ -10,10 +10,11 @@
 //! Written while it is verified, and read into a directory that gets its name when everything in it
 //! was verified. Commit slots are not part of it: a copy is for reading.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
+use super::edge::Edge;
 use super::fsck::{Problem, Slots, fsck};
 use super::mirror::{Blobs, Mirrored, manifest, mirror};
 use super::publish::CHECKPOINT;
@@ -22,8 +23,8 @@ use super::store::{DirectoryStore, Store, StoreError};
 use super::tile::{self, MAX_BUNDLE, Row, Tile, WIDTH};
 use super::{LedgerError, MAX_BLOB, MemoryError, blob, blob_key};
 use crate::checkpoint::Checkpoint;
+use crate::digest::Sha256;
 use crate::disk::{self, DiskError, Growing};
-use crate::merkle::{RootBuilder, leaf_hash};
 use crate::note::MAX_NOTE;
 use crate::tlog_policy::TlogPolicy;
 
@@ -57,7 +58,9 @@ pub fn export(log: &Log<'_>, path: &Path, blobs: Blobs) -> Result<Checkpoint, Ar
     let size = log.checkpoint().size;
     let mut file = Growing::create(path)?;
     member(&mut file, CHECKPOINT, log.note())?;
-    let mut tree = RootBuilder::default();
+    let mut edge = Edge::default();
+    // What the entries imply: tiles that say otherwise are not written.
+    let mut implied = HashMap::new();
     let mut named = HashSet::new();
     for index in 0..size.div_ceil(WIDTH) {
         let entries = log.entries(index)?;
@@ -65,8 +68,10 @@ pub fn export(log: &Log<'_>, path: &Path, blobs: Blobs) -> Result<Checkpoint, Ar
         for entry in &entries {
             // They were read from a bundle.
             _ = tile::encode_entry(&mut bundle, entry);
-            tree.push(leaf_hash(entry));
         }
+        edge.extend(&entries)?;
+        let complete = edge.take_complete().into_iter();
+        implied.extend(complete.map(|(tile, bytes)| (tile, Sha256::of(&bytes))));
         let width = Tile::width_in(Row::Entries, index, size);
         let row = Row::Entries;
         member(&mut file, &Tile { row, index, width }.key(), &bundle)?;
@@ -76,13 +81,22 @@ pub fn export(log: &Log<'_>, path: &Path, blobs: Blobs) -> Result<Checkpoint, Ar
             }
         }
     }
-    let root = tree.root();
+    let partial = edge.partial().into_iter();
+    implied.extend(partial.map(|(tile, bytes)| (tile, Sha256::of(&bytes))));
+    let root = edge.root()?;
     if root != log.checkpoint().root {
+        log.distrust();
         let what = format!("the {size} entries have root {root}, which nobody signed");
         return Err(LedgerError::damaged("tile/entries", what).into());
     }
     for tile in tiles(size) {
-        member(&mut file, &tile.key(), &log.tile(tile)?)?;
+        let bytes = log.tile(tile)?;
+        if implied.get(&tile) != Some(&Sha256::of(&bytes)) {
+            log.distrust();
+            let what = "is not what the entries imply";
+            return Err(LedgerError::damaged(tile.key(), what).into());
+        }
+        member(&mut file, &tile.key(), &bytes)?;
     }
     // The end of an archive: two empty blocks.
     file.write(&[0; 2 * BLOCK])?;
@@ -178,7 +192,7 @@ fn unpack(
     while let Some((key, bytes)) = archive.next(MAX_BLOB.max(MAX_BUNDLE))? {
         if next.is_some_and(|tile| tile.key() == key) {
             next = expected.next();
-        } else if !key.starts_with("blob/") || blob_key(&crate::digest::Sha256::of(&bytes)) != key {
+        } else if !key.starts_with("blob/") || blob_key(&Sha256::of(&bytes)) != key {
             let wanted = next.map_or("the end".into(), |tile| tile.key());
             return Err(malformed(format!(
                 "it holds {key:?} where {wanted} was expected"

@@ -211,6 +211,7 @@ impl Index {
             }
             let (_, root) = log.consistency(tree.size())?;
             if root != tree.root() {
+                log.distrust();
                 let what = format!("the entries up to {} have another root", tree.size());
                 return Err(LedgerError::damaged("tile/entries", what).into());
             }

@@ -67,6 +67,7 @@ pub fn mirror(
         // The log proves that its tree of this size is part of what it signed.
         let (_, root) = log.consistency(edge.size())?;
         if edge.size() != end || edge.root()? != root {
+            log.distrust();
             let what = format!("the entries up to {end} do not lead to the signed root");
             return Err(LedgerError::damaged("tile/entries", what).into());
         }

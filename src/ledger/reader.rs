@@ -168,12 +168,12 @@ impl<'a> Log<'a> {
         if index >= size {
             return Err(LedgerError::Outside { index, size });
         }
-        (&mut &*self).node(Node { level: 0, index })
+        self.judged((&mut &*self).node(Node { level: 0, index }))
     }
 
     /// The entries of a bundle. They are not known to be in the log.
     pub(super) fn entries(&self, bundle: u64) -> Result<Vec<Vec<u8>>, LedgerError> {
-        Ok(self.bundle(bundle)?.1)
+        Ok(self.judged(self.bundle(bundle))?.1)
     }
 
     /// The entries that a mirror is sent for `interval`, and the proof that they are in the log
@@ -187,13 +187,19 @@ impl<'a> Log<'a> {
             .take(count(interval.start, interval.end));
         Ok(Package {
             entries: entries.collect(),
-            proof: merkle::subtree_proof(&mut &*self, interval.begin, interval.end, size)?,
+            proof: self.judged(merkle::subtree_proof(
+                &mut &*self,
+                interval.begin,
+                interval.end,
+                size,
+            ))?,
         })
     }
 
     /// The bytes of a tile that the checkpoint implies. They are not known to be right.
     pub(super) fn tile(&self, tile: Tile) -> Result<Vec<u8>, LedgerError> {
-        let (found, mut bytes) = self.read(tile.row, tile.index, tile.width, MAX_TILE)?;
+        let read = self.read(tile.row, tile.index, tile.width, MAX_TILE);
+        let (found, mut bytes) = self.judged(read)?;
         if found.width != tile.width {
             bytes.truncate(usize::try_from(tile.width * 32).unwrap_or(usize::MAX));
         }
@@ -257,7 +263,7 @@ impl<'a> Log<'a> {
             }
             None => return Err(missing(&tile)),
         };
-        if let Some(cache) = cache.filter(|_| found.0 == full) {
+        if let Some(cache) = cache.filter(|_| found.0 == full && is_sound(&found)) {
             cache.put(&full, &found.1);
             self.keep(full);
         }
@@ -269,9 +275,17 @@ impl<'a> Log<'a> {
         kept.insert(tile);
     }
 
-    /// If what was read is not the log's, it is not kept on this machine either.
     fn judged<T>(&self, result: Result<T, LedgerError>) -> Result<T, LedgerError> {
-        if let (Err(LedgerError::Damaged { .. }), Some(cache)) = (&result, self.store.tiles()) {
+        if let Err(LedgerError::Damaged { .. }) = &result {
+            self.distrust();
+        }
+        result
+    }
+
+    /// What was read is not the log's: it is not kept on this machine either. For callers that find that
+    /// out themselves.
+    pub fn distrust(&self) {
+        if let Some(cache) = self.store.tiles() {
             let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
             for tile in kept.drain() {
                 cache.drop(&tile);
@@ -279,9 +293,20 @@ impl<'a> Log<'a> {
             let mut tiles = self.tiles.lock().unwrap_or_else(PoisonError::into_inner);
             tiles.clear();
         }
-        result
     }
 }
+
+/// Is it worth keeping: of its form, and not large?
+fn is_sound((tile, bytes): &(Tile, Vec<u8>)) -> bool {
+    let formed = match tile.row {
+        Row::Hashes { .. } => bytes.len() as u64 == MAX_TILE,
+        Row::Entries => tile::parse_bundle(bytes, tile.width).is_ok(),
+    };
+    formed && bytes.len() <= LARGEST_KEPT
+}
+
+/// The largest bundle that is kept on this machine.
+const LARGEST_KEPT: usize = 1 << 20;
 
 fn missing(tile: &Tile) -> LedgerError {
     LedgerError::damaged(tile.key(), "is missing")

@@ -61,7 +61,7 @@ impl Upload {
     /// before: what a witness answers, and remembers as pending.
     pub fn pend(&self, request: &AddCheckpoint, logs: &[NoteKey]) -> Result<Verdict, LedgerError> {
         let _turn = self.pending.lock()?;
-        let pending = self.pending()?;
+        let pending = self.newest()?;
         let seen = pending.map(|(checkpoint, _)| Seen {
             size: checkpoint.size,
             root: checkpoint.root,
@@ -84,11 +84,25 @@ impl Upload {
         Ok(keys)
     }
 
-    /// The newest pending checkpoint.
-    pub fn pending(&self) -> Result<Option<Shown>, LedgerError> {
+    /// The newest tree that the copy is bound to: the newest pending checkpoint, or the copy's own, if
+    /// what is pending was lost.
+    pub fn newest(&self) -> Result<Option<Shown>, LedgerError> {
         let keys = self.pending_keys()?;
         let newest = keys.last();
-        newest.map_or(Ok(None), |key| shown(&self.pending, key))
+        let pending = newest.map_or(Ok(None), |key| shown(&self.pending, key))?;
+        let copied = self.copied()?;
+        match (pending, copied) {
+            (Some(pending), Some(copied)) if pending.0.size == copied.0.size => {
+                if pending.0.root != copied.0.root {
+                    let what = "contradicts what is pending at the same size";
+                    return Err(LedgerError::damaged(CHECKPOINT, what));
+                }
+                Ok(Some(pending))
+            }
+            (Some(pending), Some(copied)) if pending.0.size < copied.0.size => Ok(Some(copied)),
+            (Some(pending), _) => Ok(Some(pending)),
+            (None, copied) => Ok(copied),
+        }
     }
 
     /// The pending checkpoint of this size, if it is remembered, or else the copy's own.
@@ -189,11 +203,12 @@ impl Upload {
         Ok(Taken::Stored)
     }
 
-    /// Makes `target`, all of whose entries are there, the checkpoint of the copy, with the lines that
-    /// `cosign` gives for it and for the note before. `None` if the copy is larger already.
+    /// Makes `target`, all of whose entries are there, the checkpoint of the copy, with the lines by `keys`
+    /// that `cosign` gives for it and for the note before. `None` if the copy is larger already.
     pub fn complete<E: From<LedgerError>>(
         &self,
         target: &Shown,
+        keys: &[&NoteKey],
         cosign: impl FnOnce(&Shown, Option<&Shown>) -> Result<String, E>,
     ) -> Result<Option<String>, E> {
         let _lock = self.store.lock().map_err(LedgerError::from)?;
@@ -204,8 +219,14 @@ impl Upload {
         }
         let complete = self.derive(copied.as_ref(), &target.0)?;
         let lines = cosign(target, copied.as_ref())?;
-        let note = [&target.1, lines.as_bytes()].concat();
-        let replaced = self.store.replace(CHECKPOINT, &note);
+        // The copy's own note may be what it goes on from: its lines are replaced, not added to.
+        let note = Note::parse(&target.1).map_err(LedgerError::from)?;
+        let note = note.replacing(keys, &lines);
+        Note::parse(note.as_bytes()).map_err(LedgerError::from)?;
+        // That the copy is bound to this tree is durable before it says that it has it.
+        let bound = self.pending.sync_names(&pending_key(target.0.size));
+        bound.map_err(LedgerError::from)?;
+        let replaced = self.store.replace(CHECKPOINT, note.as_bytes());
         replaced.map_err(LedgerError::from)?;
         drop_replaced(&self.store, &complete);
         Ok(Some(lines))

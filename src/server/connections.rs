@@ -1,5 +1,5 @@
 //! Connections of a public server: bounded in number, in silence and in life, so that clients that
-//! send nothing, or a byte at a time, do not keep others out. Knows no protocol.
+//! send nothing do not keep others out. Who sends a byte at a time is the protocol's business. Knows none.
 
 use std::future::{Future, IntoFuture};
 use std::io;
@@ -18,6 +18,7 @@ use tokio::time::{Instant, Sleep};
 #[derive(Debug)]
 pub struct Connections {
     listener: TcpListener,
+    limits: Limits,
     open: Arc<AtomicUsize>,
 }
 
@@ -25,22 +26,30 @@ pub struct Connections {
 #[derive(Debug)]
 pub struct Connection {
     stream: TcpStream,
+    limit: Duration,
     silence: Pin<Box<Sleep>>,
     end: Instant,
     open: Arc<AtomicUsize>,
 }
 
-const MAX_CONNECTIONS: usize = 512;
-/// Without a byte.
-const SILENCE: Duration = Duration::from_secs(15);
+/// How much a server bears.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Open at a time.
+    pub connections: usize,
+    /// Without a byte in either direction, also while an answer is made.
+    pub silence: Duration,
+}
+
 /// However busy.
 const LIFE: Duration = Duration::from_secs(600);
 
 impl Connections {
     /// Of this socket.
-    pub fn new(listener: TcpListener) -> Connections {
+    pub fn new(listener: TcpListener, limits: Limits) -> Connections {
         Connections {
             listener,
+            limits,
             open: Arc::default(),
         }
     }
@@ -57,7 +66,7 @@ impl axum::serve::Listener for Connections {
                 tokio::time::sleep(Duration::from_millis(50)).await;
                 continue;
             };
-            if self.open.load(Ordering::Relaxed) >= MAX_CONNECTIONS {
+            if self.open.load(Ordering::Relaxed) >= self.limits.connections {
                 drop(stream);
                 continue;
             }
@@ -66,7 +75,8 @@ impl axum::serve::Listener for Connections {
             let now = Instant::now();
             let connection = Connection {
                 stream,
-                silence: Box::pin(tokio::time::sleep_until(now + SILENCE)),
+                limit: self.limits.silence,
+                silence: Box::pin(tokio::time::sleep_until(now + self.limits.silence)),
                 end: now + LIFE,
                 open: Arc::clone(&self.open),
             };
@@ -93,7 +103,7 @@ impl Connection {
         progress: Poll<io::Result<T>>,
     ) -> Poll<io::Result<T>> {
         if progress.is_ready() {
-            let deadline = (Instant::now() + SILENCE).min(self.end);
+            let deadline = (Instant::now() + self.limit).min(self.end);
             self.silence.as_mut().reset(deadline);
             return progress;
         }
@@ -141,15 +151,17 @@ const GRACE: Duration = Duration::from_secs(5);
 /// answered: what was answered is durable, so connections that do not end by themselves can be cut.
 pub(super) async fn serve(
     listener: TcpListener,
+    limits: Limits,
     router: axum::Router,
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> io::Result<()> {
     let (stopping, stopped) = std::sync::mpsc::channel::<()>();
-    let server =
-        axum::serve(Connections::new(listener), router).with_graceful_shutdown(async move {
+    let server = axum::serve(Connections::new(listener, limits), router).with_graceful_shutdown(
+        async move {
             stop.await;
             drop(stopping);
-        });
+        },
+    );
     let mut server = Box::pin(server.into_future());
     let cut = async move {
         while stopped.try_recv() == Err(std::sync::mpsc::TryRecvError::Empty) {

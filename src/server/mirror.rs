@@ -22,7 +22,7 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 
-use super::connections;
+use super::connections::{self, Limits};
 use super::witness::{BODY_TIME, answer_of};
 use crate::checkpoint::Checkpoint;
 use crate::cosignature::{self, Signed, WitnessSigner};
@@ -82,10 +82,20 @@ pub enum Uploaded {
 
 /// An upload of 32 packages over a slow line.
 const UPLOAD_TIME: Duration = Duration::from_secs(300);
+/// How long an upload may take beyond what [`MIN_RATE`] allows.
+const PAUSE: Duration = Duration::from_secs(10);
+/// Bytes a millisecond that an upload has at least.
+const MIN_RATE: u64 = 16;
 /// Requests that are worked on at a time; the rest is told to come again.
 const MAX_REQUESTS: usize = 64;
-/// Uploads among them: each has up to a bundle of 16 MiB in memory, and twice that while it is written.
+/// Uploads at a time: each has up to five times a bundle of 16 MiB in memory.
 const MAX_UPLOADS: usize = 8;
+/// A tile that waits to be sent is in memory; and after an upload of many entries their tiles are
+/// computed before it is answered.
+const LIMITS: Limits = Limits {
+    connections: 64,
+    silence: Duration::from_secs(120),
+};
 /// How many entries may be uploaded again.
 const MAX_EXCESS: u64 = 8192;
 /// The most bytes of one request, however they are compressed.
@@ -109,7 +119,7 @@ impl Mirror {
         // A copy that cannot be read is better found now than at the first request.
         for log in &mirror.logs {
             let copy = mirror.copy(log.name());
-            copy.pending()
+            copy.newest()
                 .map_err(|source| MirrorError::in_copy(&copy, source))?;
             let copied = copy.copied();
             let copied = copied.map_err(|source| MirrorError::in_copy(&copy, source))?;
@@ -156,11 +166,18 @@ impl Mirror {
             Ok(header) => header,
             Err(error) => return Ok(Uploaded::BadRequest(error.to_string())),
         };
-        if !self.logs.iter().any(|log| log.name() == header.origin) {
+        let log = self
+            .logs
+            .iter()
+            .find(|log| log.name().as_bytes() == header.origin);
+        let Some(log) = log else {
             return Ok(Uploaded::UnknownLog);
+        };
+        if header.start > header.end {
+            return Ok(Uploaded::BadRequest("it ends before it starts".into()));
         }
-        let copy = self.copy(&header.origin);
-        self.upload(&copy, &header, from)
+        let copy = self.copy(log.name());
+        self.upload(&copy, log.name(), &header, from)
             .map_err(|error| match error {
                 MirrorError::Store(source) => MirrorError::in_copy(&copy, *source),
                 error => error,
@@ -170,16 +187,17 @@ impl Mirror {
     fn upload(
         &self,
         copy: &Upload,
+        origin: &str,
         header: &Header,
         from: &mut dyn Read,
     ) -> Result<Uploaded, MirrorError> {
-        let Some((pending, _)) = copy.pending()? else {
+        let Some((pending, _)) = copy.newest()? else {
             return Ok(Uploaded::Unprocessable(
                 "no checkpoint of this log was added",
             ));
         };
         let copied = copy.copied()?.map_or(0, |(copied, _)| copied.size);
-        let next = self.next(copy, &header.origin, copied)?;
+        let next = self.next(copy, origin, copied)?;
         let target = copy.known(header.end)?;
         let target = target.filter(|(target, _)| target.size >= copied);
         let Some(target) = target else {
@@ -210,12 +228,12 @@ impl Mirror {
                     ));
                 }
                 Taken::TooEarly => {
-                    let next = self.next(copy, &header.origin, copied)?;
+                    let next = self.next(copy, origin, copied)?;
                     return Ok(Uploaded::Conflict(at(end, next)));
                 }
             }
         }
-        let next = self.next(copy, &header.origin, copied)?;
+        let next = self.next(copy, origin, copied)?;
         if !all && taken == 0 {
             return Ok(Uploaded::BadRequest("there is no whole package".into()));
         }
@@ -228,7 +246,7 @@ impl Mirror {
             let time = (self.clock)().seconds().max(before);
             Ok(self.signer.cosign(Note::parse(&target.1)?.text, time)?)
         };
-        match copy.complete(&target, cosign)? {
+        match copy.complete(&target, &self.keys(), cosign)? {
             Some(lines) => Ok(Uploaded::Cosigned(lines)),
             None => Ok(Uploaded::Conflict(at(pending.size, next))),
         }
@@ -305,6 +323,7 @@ struct Serving {
     mirror: Mirror,
     requests: AtomicUsize,
     uploads: AtomicUsize,
+    reads: AtomicUsize,
     /// Where a copy that cannot be read or written is told.
     alarm: Box<dyn Fn(&MirrorError) + Send + Sync>,
 }
@@ -321,6 +340,7 @@ pub async fn serve(
         mirror,
         requests: AtomicUsize::new(0),
         uploads: AtomicUsize::new(0),
+        reads: AtomicUsize::new(0),
         alarm: Box::new(alarm),
     });
     let router = Router::new()
@@ -328,7 +348,7 @@ pub async fn serve(
         .route("/add-entries", post(add_entries))
         .route("/{origin}/{*key}", get(read))
         .with_state(serving);
-    connections::serve(listener, router, stop).await
+    connections::serve(listener, LIMITS, router, stop).await
 }
 
 /// Counts a request as long as it lives.
@@ -386,20 +406,23 @@ async fn add_entries(
     };
     let encoding = headers.get(header::CONTENT_ENCODING);
     let gzip = match encoding.map(axum::http::HeaderValue::as_bytes) {
-        None | Some(b"identity") => false,
-        Some(b"gzip") => true,
+        None => false,
+        Some(encoding) if encoding.eq_ignore_ascii_case(b"identity") => false,
+        Some(encoding) if encoding.eq_ignore_ascii_case(b"gzip") => true,
         Some(_) => {
             let accepted = [(header::ACCEPT_ENCODING, "gzip")];
             return (StatusCode::UNSUPPORTED_MEDIA_TYPE, accepted).into_response();
         }
     };
     let runtime = tokio::runtime::Handle::current();
+    let now = tokio::time::Instant::now();
     let answered = tokio::task::spawn_blocking(move || {
         let serving = &counted.0;
         let body = Streamed {
             body,
             chunk: Bytes::new(),
-            until: tokio::time::Instant::now() + UPLOAD_TIME,
+            begun: now,
+            received: 0,
             runtime,
         };
         let answered = if gzip {
@@ -435,7 +458,7 @@ async fn read(
     State(serving): State<Arc<Serving>>,
     extract::Path((origin, key)): extract::Path<(String, String)>,
 ) -> Response {
-    let Some(counted) = Counted::of(&serving, |serving| &serving.requests, MAX_REQUESTS) else {
+    let Some(counted) = Counted::of(&serving, |serving| &serving.reads, MAX_REQUESTS) else {
         return StatusCode::SERVICE_UNAVAILABLE.into_response();
     };
     let kind = match key.as_str() {
@@ -458,22 +481,27 @@ async fn read(
 struct Streamed {
     body: Body,
     chunk: Bytes,
-    until: tokio::time::Instant,
+    begun: tokio::time::Instant,
+    received: u64,
     runtime: tokio::runtime::Handle,
 }
 
 impl Read for Streamed {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         while self.chunk.is_empty() {
+            // Whoever is slower than this leaves the place to others.
+            let allowed = PAUSE + Duration::from_millis(self.received / MIN_RATE);
+            let until = self.begun + allowed.min(UPLOAD_TIME);
             let body = &mut self.body;
             let frame =
                 std::future::poll_fn(move |context| Pin::new(&mut *body).poll_frame(context));
             let frame = self
                 .runtime
-                .block_on(async { tokio::time::timeout_at(self.until, frame).await });
+                .block_on(async { tokio::time::timeout_at(until, frame).await });
             match frame {
                 Ok(Some(Ok(frame))) => {
                     if let Ok(data) = frame.into_data() {
+                        self.received += data.len() as u64;
                         self.chunk = data;
                     }
                 }

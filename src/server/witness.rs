@@ -20,7 +20,7 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 
-use super::connections;
+use super::connections::{self, Limits};
 use crate::checkpoint::Checkpoint;
 use crate::cosignature::{self, Signed, WitnessSigner};
 use crate::digest::Sha256;
@@ -60,6 +60,10 @@ pub enum Answered {
 
 /// Within which a small request has to be there.
 pub(super) const BODY_TIME: Duration = Duration::from_secs(10);
+const LIMITS: Limits = Limits {
+    connections: 512,
+    silence: Duration::from_secs(15),
+};
 /// Requests that are worked on at a time; the rest is told to come again.
 const MAX_REQUESTS: usize = 64;
 
@@ -124,6 +128,8 @@ impl Witness {
         let parsed = Note::parse(accepted.note.as_bytes())?;
         let lines = self.signer.cosign(parsed.text, time)?;
         let note = accepted.note + &lines;
+        // What is written must be readable again: this witness would never come up without it.
+        Note::parse(note.as_bytes())?;
         let path = directory.join("checkpoint");
         disk::write(&path, note.as_bytes(), Existing::Replace, Access::Shared)?;
         Ok(Answered::Cosigned(lines))
@@ -204,7 +210,7 @@ pub async fn serve(
         .route("/add-checkpoint", post(add_checkpoint))
         .route("/{origin}/checkpoint", get(checkpoint))
         .with_state(serving);
-    connections::serve(listener, router, stop).await
+    connections::serve(listener, LIMITS, router, stop).await
 }
 
 /// Counts a request as long as it lives.

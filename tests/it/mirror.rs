@@ -11,6 +11,7 @@ use weighbridge::ledger::fsck::{Slots, fsck};
 use weighbridge::ledger::{DirectoryStore, Log};
 use weighbridge::merkle::{self, Hash, Node, Nodes, RootBuilder, leaf_hash};
 use weighbridge::server::mirror::{Mirror, Uploaded};
+use weighbridge::server::witness::{Answered, Witness};
 use weighbridge::time::Timestamp;
 use weighbridge::tlog_mirror::{Header, Info, Package, intervals};
 use weighbridge::tlog_policy::TlogPolicy;
@@ -91,7 +92,7 @@ fn at() -> Timestamp {
 }
 
 fn mirror(directory: &Path) -> Mirror {
-    let signer = WitnessSigner::new("m.example", SigningKey::from_bytes(&[8; 32])).unwrap();
+    let signer = WitnessSigner::mirror("m.example", &SigningKey::from_bytes(&[8; 32])).unwrap();
     let [log, _] = View::new(0).signer.keys().map(Clone::clone);
     Mirror::open(signer, vec![log], directory, at).unwrap()
 }
@@ -204,12 +205,9 @@ fn answers_of_the_specification() {
             .is_some()
     );
     assert!(third.read(&hash, "tile/0/000").unwrap().is_some());
-    for key in [
-        "pending-00000000000000001000",
-        "../x",
-        "lock",
-        "tile/../checkpoint",
-    ] {
+    let pending = format!("../{hash}.pending/pending-00000000000000001000");
+    assert!(scratch.path().join(&hash).join(&pending).exists());
+    for key in [pending.as_str(), "../x", "lock", "tile/../checkpoint"] {
         assert_eq!(third.read(&hash, key).unwrap(), None, "{key}");
     }
     assert_eq!(
@@ -273,7 +271,7 @@ fn what_a_mirror_remembers() {
         Uploaded::Cosigned(_)
     ));
     // A checkpoint that it did not sign is not its own.
-    let signer = WitnessSigner::new("m.example", SigningKey::from_bytes(&[7; 32])).unwrap();
+    let signer = WitnessSigner::mirror("m.example", &SigningKey::from_bytes(&[7; 32])).unwrap();
     let [key, _] = View::new(0).signer.keys().map(Clone::clone);
     let error = Mirror::open(signer, vec![key], scratch.path(), at).unwrap_err();
     assert!(
@@ -299,6 +297,16 @@ fn a_log_fills_its_mirror() {
     let (before, rest) = toml.split_once("trust = \"\"\"").unwrap();
     let (_, after) = rest.split_once("\"\"\"").unwrap();
     let toml = format!("{before}trust_file = \"trust.policy\"{after}");
+    workspace.write("weighbridge.toml", &toml);
+    // Nobody is sent the entries who is not listed as a mirror.
+    workspace
+        .run(["ledger", "cosign"])
+        .exits(2)
+        .says("no cosignature by its key");
+    let toml = toml.replace(
+        "trust_file =",
+        &format!("mirrors = [\"{}/\"]\ntrust_file =", mirror.url),
+    );
     workspace.write("weighbridge.toml", toml);
     // 9,001 entries are two requests.
     workspace
@@ -367,6 +375,8 @@ fn tiles_from_afar_are_kept_on_this_machine() {
             "--trust",
             "trust.policy",
             "cosign",
+            "--mirror",
+            &mirror.url,
         ])
         .exits(0);
     let origin = log.split('+').next().unwrap();
@@ -411,4 +421,171 @@ fn tiles_from_afar_are_kept_on_this_machine() {
     workspace.shell("rm -r cache").exits(0);
     with_cache(&["ledger", "log"]).exits(0);
     assert_eq!(workspace.shell("find . -path '*tiles*'").stdout, "");
+}
+
+/// Whoever repeats a valid signature line, or asks again and again, makes no note that cannot be read.
+#[test]
+fn nobody_can_make_a_checkpoint_unreadable() {
+    let scratch = tempfile::tempdir().unwrap();
+    let log = View::new(0);
+    let one = mirror(scratch.path());
+    assert_eq!(log.pend(&one, 0, 5), 200);
+    assert!(matches!(
+        add(&one, &log.upload(0, 5, ALL)),
+        Uploaded::Cosigned(_)
+    ));
+    let Ok(root) = merkle::range_hash(&mut &log, 0, 5);
+    let checkpoint = Checkpoint {
+        origin: "grow.example".into(),
+        size: 5,
+        root,
+    };
+    let note = log.signer.sign(&checkpoint, at()).unwrap();
+    let line = note
+        .lines()
+        .find(|line| line.starts_with('\u{2014}'))
+        .unwrap();
+    for count in [126, 127, 128] {
+        let checkpoint = format!("{checkpoint}\n{}", format!("{line}\n").repeat(count));
+        let request = AddCheckpoint {
+            old: 5,
+            proof: Vec::new(),
+            checkpoint: checkpoint.into(),
+        };
+        let verdict = one.add_checkpoint(&request.encode()).unwrap();
+        assert_eq!(verdict.status(), 200, "{count}");
+        assert!(
+            matches!(add(&one, &header(5, 5)), Uploaded::Cosigned(_)),
+            "{count}"
+        );
+        let witness = WitnessSigner::new("w", SigningKey::from_bytes(&[6; 32])).unwrap();
+        let logs = log.signer.keys().map(Clone::clone).into();
+        let state = scratch.path().join(format!("witness-{count}"));
+        let witness = Witness::open(witness, logs, &state, at).unwrap();
+        let request = AddCheckpoint { old: 0, ..request };
+        let first = witness.add_checkpoint(&request.encode()).unwrap();
+        assert!(matches!(first, Answered::Cosigned(_)), "{count}");
+        let again = AddCheckpoint { old: 5, ..request };
+        let again = witness.add_checkpoint(&again.encode()).unwrap();
+        assert!(matches!(again, Answered::Cosigned(_)), "{count}");
+    }
+    // What is pending is forgotten after eight more, and the copy's own note is gone on from.
+    for size in 6..=14 {
+        assert_eq!(log.pend(&one, size - 1, size), 200);
+    }
+    for _ in 0..70 {
+        assert!(matches!(add(&one, &header(5, 5)), Uploaded::Cosigned(_)));
+    }
+    drop(one);
+    let store = weighbridge::digest::Sha256::of(b"grow.example").to_string();
+    let note = mirror(scratch.path())
+        .read(&store, "checkpoint")
+        .unwrap()
+        .unwrap();
+    assert_eq!(
+        String::from_utf8(note).unwrap().matches('\u{2014}').count(),
+        3
+    );
+}
+
+/// A copy that lost what was pending is still bound to what it has.
+#[test]
+fn a_fork_is_refused_also_when_what_was_pending_is_lost() {
+    let scratch = tempfile::tempdir().unwrap();
+    let (good, fork) = (View::new(0), View::new(1));
+    let one = mirror(scratch.path());
+    assert_eq!(good.pend(&one, 0, 256), 200);
+    assert!(matches!(
+        add(&one, &good.upload(0, 256, ALL)),
+        Uploaded::Cosigned(_)
+    ));
+    let hash = weighbridge::digest::Sha256::of(b"grow.example");
+    std::fs::remove_dir_all(scratch.path().join(format!("{hash}.pending"))).unwrap();
+    assert_eq!(fork.pend(&one, 0, 600), 409);
+    assert_eq!(fork.pend(&one, 256, 600), 422);
+    assert_eq!(good.pend(&one, 256, 600), 200);
+    assert!(matches!(
+        add(&one, &good.upload(256, 600, ALL)),
+        Uploaded::Cosigned(_)
+    ));
+}
+
+/// Its cosignature says that entries are stored: no key and no memory of a witness can stand for it.
+#[test]
+fn a_witness_is_no_mirror() {
+    let key = || SigningKey::from_bytes(&[5; 32]);
+    let mirror = WitnessSigner::mirror("m", &key()).unwrap();
+    let witness = WitnessSigner::new("m", key()).unwrap();
+    for (of_mirror, of_witness) in mirror.keys().into_iter().zip(witness.keys()) {
+        assert_ne!(of_mirror.public(), of_witness.public());
+    }
+    let workspace = Workspace::released();
+    let log = log_of(&workspace);
+    key_file(&workspace, "witness.pem", 50);
+    workspace.write("logs.policy", format!("log {log}\nquorum none\n"));
+    drop(Running::start(&workspace));
+    workspace
+        .shell(
+            "weighbridge ledger serve-mirror --listen 127.0.0.1:0 --key witness.pem --name m \
+             --state witness --trust logs.policy",
+        )
+        .exits(2)
+        .says("is the state of a witness, not of a mirror");
+}
+
+/// Several upload at once, and the mirror is killed again and again: it ends with the whole log.
+#[test]
+fn a_killed_mirror_goes_on() {
+    let workspace = Workspace::released();
+    let log = log_of(&workspace);
+    key_file(&workspace, "witness.pem", 50);
+    workspace.write("logs.policy", format!("log {log}\nquorum none\n"));
+    workspace
+        .shell("seq 1 3000 > lines; weighbridge ledger append --opaque --lines lines > /dev/null")
+        .exits(0);
+    let mut mirror = Running::serve(&workspace, "serve-mirror", "127.0.0.1:0");
+    let address = mirror.address().to_string();
+    workspace.write("trust.policy", mirror.policy(&log));
+    let cosign = || {
+        let fixed = [
+            "ledger",
+            "--ledger",
+            "ledger",
+            "--trust",
+            "trust.policy",
+            "cosign",
+        ];
+        workspace.run(
+            [
+                &fixed[..],
+                &["--mirror", &mirror_url(&address), "--timeout", "10"],
+            ]
+            .concat(),
+        )
+    };
+    for round in 0..8_u64 {
+        std::thread::scope(|scope| {
+            let uploads: Vec<_> = (0..3).map(|_| scope.spawn(cosign)).collect();
+            std::thread::sleep(std::time::Duration::from_millis(10 + 25 * round));
+            mirror.child.kill().unwrap();
+            mirror.child.wait().unwrap();
+            for upload in uploads {
+                let code = upload.join().unwrap().code;
+                assert!(matches!(code, 0 | 2), "{code}");
+            }
+        });
+        mirror = Running::serve(&workspace, "serve-mirror", &address);
+    }
+    cosign().exits(0).says("cosigned by w-ed25519, w-ml-dsa");
+    let hash = weighbridge::digest::Sha256::of(log.split('+').next().unwrap().as_bytes());
+    workspace
+        .shell(&format!(
+            "weighbridge ledger --ledger witness/{hash} --trust trust.policy fsck --copy --no-blobs"
+        ))
+        .exits(0)
+        .says("3001 entries");
+}
+
+fn mirror_url(address: &str) -> String {
+    format!("http://{address}")
 }

@@ -361,7 +361,7 @@ fn answers_over_http() {
     workspace.write("old/checkpoint", log.note(0, 3));
     let old = DirectoryStore::new(&workspace.path("old"));
     let old = Log::open(&old, &trust.without_quorum()).unwrap();
-    let gathered = gather(&trust, &old, 3, SECONDS).unwrap();
+    let gathered = gather(&trust, &old, 3, &[], SECONDS).unwrap();
     assert!(gathered.signed.is_empty());
     assert!(matches!(
         gathered.missing[0].1,

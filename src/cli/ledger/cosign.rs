@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use crate::cli::Outcome;
+use crate::cli::context::Config;
 use crate::cli::failure::Failure;
 use crate::cli::output::Output;
 use crate::client::witness::gather;
@@ -22,22 +23,32 @@ pub(super) struct CosignArgs {
     #[arg(long, value_name = "SECONDS", default_value_t = 20,
           value_parser = clap::value_parser!(u64).range(1..=600))]
     timeout: u64,
+    /// The witness at this address is a mirror: send it the entries that it lacks. May be repeated; those
+    /// that [log] of the policy lists as mirrors are sent them anyway
+    #[arg(long = "mirror", value_name = "URL")]
+    mirrors: Vec<String>,
 }
 
 pub(super) fn run(
     args: &CosignArgs,
     log: &Log<'_>,
-    trust: &TlogPolicy,
+    (trust, config): (&TlogPolicy, Option<&Config>),
     output: &Output,
 ) -> Outcome {
     if trust.witnesses().is_empty() {
         return Err(Failure::error("the policy names no witness")
             .hint("name a tlog-policy with --trust, or as trust in [log]"));
     }
+    let mut mirrors = args.mirrors.clone();
+    mirrors.extend(
+        config
+            .into_iter()
+            .flat_map(|config| config.policy.log.mirrors.clone()),
+    );
     let limit = Duration::from_secs(args.timeout);
     let wrong = |error: &dyn std::error::Error| Failure::error(cause(error));
-    let gathered =
-        gather(trust, log, log.checkpoint().size, limit).map_err(|error| wrong(&error))?;
+    let gathered = gather(trust, log, log.checkpoint().size, &mirrors, limit)
+        .map_err(|error| wrong(&error))?;
     for (name, error) in &gathered.missing {
         let name = crate::path::display(name);
         output.say(format!("{name} did not cosign: {}", cause(error)));

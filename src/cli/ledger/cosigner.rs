@@ -4,7 +4,9 @@
 use std::future::Future;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
+use ed25519_dalek::SigningKey;
 use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -14,7 +16,7 @@ use crate::cli::Outcome;
 use crate::cli::failure::Failure;
 use crate::cli::keys::PassphraseArgs;
 use crate::cli::output::Output;
-use crate::cosignature::WitnessSigner;
+use crate::disk::{self, Access, DiskError, Existing};
 use crate::note::NoteKey;
 
 #[derive(clap::Args)]
@@ -27,7 +29,7 @@ pub(super) struct CosignerArgs {
     key: PathBuf,
     /// The name that it cosigns under, as in w1.example
     #[arg(long, value_name = "NAME")]
-    name: String,
+    pub(super) name: String,
     /// Where it keeps what it knows of the logs
     #[arg(long, value_name = "DIR")]
     pub(super) state: PathBuf,
@@ -40,8 +42,9 @@ impl CosignerArgs {
     pub(super) fn open(
         &self,
         trust: &[PathBuf],
+        role: &str,
         output: &Output,
-    ) -> Result<(WitnessSigner, Vec<NoteKey>), Failure> {
+    ) -> Result<(SigningKey, Vec<NoteKey>), Failure> {
         let mut logs = Vec::new();
         for file in trust {
             logs.extend(policy::read(file)?.logs().cloned());
@@ -57,9 +60,28 @@ impl CosignerArgs {
                 "an Ed25519 cosignature does not say whose it is: who cosigns needs its own key",
             ));
         }
-        let signer = WitnessSigner::new(&self.name, *key)
-            .map_err(|error| Failure::because("--name", &error))?;
-        Ok((signer, logs))
+        self.claim(role)?;
+        Ok((*key, logs))
+    }
+
+    /// What a witness remembers is no copy of a log, and the other way round.
+    fn claim(&self, role: &str) -> Result<(), Failure> {
+        disk::create_directory(&self.state)?;
+        let path = self.state.join("role");
+        let mine = format!("{role}\n").into_bytes();
+        let there = match disk::write(&path, &mine, Existing::Refuse, Access::Shared) {
+            Err(DiskError::Exists { .. }) => disk::read(&path, 64)?,
+            written => written.map(|()| mine.clone())?,
+        };
+        if there == mine {
+            return Ok(());
+        }
+        let there = String::from_utf8_lossy(&there).trim().to_owned();
+        let place = self.state.display();
+        Err(Failure::error(format!(
+            "{place} is the state of a {there}, not of a {role}"
+        ))
+        .hint("give each its own directory with --state"))
     }
 
     /// Prints the verifier keys and the address, and runs `serve` until SIGTERM or SIGINT.
@@ -77,7 +99,7 @@ impl CosignerArgs {
             .enable_all()
             .build()
             .map_err(|error| Failure::because("cannot start", &error))?;
-        runtime.block_on(async {
+        let served: Outcome = runtime.block_on(async {
             let fail =
                 |error| Failure::because(format!("cannot listen on {}", self.listen), &error);
             let mut terminate = signal(SignalKind::terminate()).map_err(fail)?;
@@ -102,8 +124,12 @@ impl CosignerArgs {
                 })
                 .await;
             };
-            serve(listener, Box::pin(stop)).await.map_err(fail)
-        })?;
+            serve(listener, Box::pin(stop)).await.map_err(fail)?;
+            Ok(0)
+        });
+        // What still computes is not waited for: it can be killed at any time.
+        runtime.shutdown_timeout(Duration::from_secs(1));
+        served?;
         output.say("stopped");
         Ok(0)
     }

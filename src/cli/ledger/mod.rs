@@ -203,7 +203,7 @@ pub(super) fn run(args: &LedgerArgs, global: &Global, output: &Output) -> Outcom
     history.demand(&log)?;
     #[cfg(feature = "http")]
     if let LedgerVerb::Cosign(own) = &args.verb {
-        return cosign::run(own, &log, &trust, output);
+        return cosign::run(own, &log, (&trust, config.as_ref()), output);
     }
     trust
         .open(log.note())

@@ -6,6 +6,7 @@ use super::cosigner::CosignerArgs;
 use crate::cli::failure::Failure;
 use crate::cli::output::Output;
 use crate::cli::{Outcome, context};
+use crate::cosignature::WitnessSigner;
 use crate::gate::cause;
 use crate::server::mirror::{Mirror, MirrorError, serve};
 
@@ -13,9 +14,10 @@ use crate::server::mirror::{Mirror, MirrorError, serve};
 ///
 /// Prints its verifier keys and the address it listens on, then takes add-checkpoint and add-entries and
 /// serves the copies until SIGTERM or SIGINT. --trust names the tlog-policies whose logs it knows. A log
-/// whose policy lists the mirror, as a witness with this address, uploads whenever it publishes. The copy
-/// of a log is served, and lies in the state directory, under the SHA-256 of its origin; it can be read
-/// by any verb: --ledger http://…/<hash>.
+/// uploads whenever it publishes, if its trust policy lists the mirror as a witness with this address and
+/// [log] of its weighbridge.toml lists the address under mirrors. The copy of a log is served, and lies in
+/// the state directory, under the SHA-256 of its origin; it can be read by any verb: --ledger
+/// http://…/<hash>. The mirror's two keys follow from the key file, and are not those of a witness.
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
   weighbridge ledger serve-mirror --listen 127.0.0.1:7381 --key mirror.pem --name m1.example \\
@@ -26,7 +28,9 @@ pub(super) struct ServeMirrorArgs {
 }
 
 pub(super) fn run(args: &ServeMirrorArgs, trust: &[PathBuf], output: &Output) -> Outcome {
-    let (signer, logs) = args.cosigner.open(trust, output)?;
+    let (key, logs) = args.cosigner.open(trust, "mirror", output)?;
+    let signer = WitnessSigner::mirror(&args.cosigner.name, &key)
+        .map_err(|error| Failure::because("--name", &error))?;
     let mirror = Mirror::open(signer, logs, &args.cosigner.state, context::now)
         .map_err(|error| Failure::error(cause(&error)))?;
     let keys = mirror.keys().map(Clone::clone);

@@ -6,6 +6,7 @@ use super::cosigner::CosignerArgs;
 use crate::cli::failure::Failure;
 use crate::cli::output::Output;
 use crate::cli::{Outcome, context};
+use crate::cosignature::WitnessSigner;
 use crate::gate::cause;
 use crate::server::witness::{Witness, WitnessStateError, serve};
 
@@ -25,7 +26,9 @@ pub(super) struct WitnessArgs {
 }
 
 pub(super) fn run(args: &WitnessArgs, trust: &[PathBuf], output: &Output) -> Outcome {
-    let (signer, logs) = args.cosigner.open(trust, output)?;
+    let (key, logs) = args.cosigner.open(trust, "witness", output)?;
+    let signer = WitnessSigner::new(&args.cosigner.name, key)
+        .map_err(|error| Failure::because("--name", &error))?;
     let witness = Witness::open(signer, logs, &args.cosigner.state, context::now)
         .map_err(|error| Failure::error(cause(&error)))?;
     let keys = witness.keys().map(Clone::clone);
