@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::sync::mpsc::{self, SyncSender};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::Scope;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::LedgerError;
 use super::append::{Appended, Level, Recovery, check_sizes};
@@ -18,6 +18,8 @@ pub const MAX_PENDING: usize = 16 * MAX_BATCH;
 pub const MAX_PENDING_BYTES: usize = 256 << 20;
 /// How long an append waits for room.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// How long those who were answered are waited for, at most.
+const COME_BACK: Duration = Duration::from_millis(10);
 
 /// Batches the appends of many threads.
 pub struct Sequencer {
@@ -123,8 +125,18 @@ impl Queue {
     }
 
     /// The requests of the next batch; none if nothing more will come.
-    fn take(&self) -> Vec<Request> {
+    ///
+    /// `last` were answered just now. They often come back at once: for a short while they are waited
+    /// for, because else those that wait already and those that come back would take turns in batches of
+    /// half the size.
+    fn take(&self, last: usize, patience: Duration) -> Vec<Request> {
         let mut state = self.lock();
+        if last > 1 {
+            let goal = state.waiting.len() + last;
+            let missing = |state: &mut State| state.waiting.len() < goal && !state.closed;
+            let waited = self.work.wait_timeout_while(state, patience, missing);
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
         while state.waiting.is_empty() && !state.closed {
             state = self
                 .work
@@ -159,19 +171,24 @@ impl Drop for Closer<'_> {
 }
 
 fn work(queue: &Queue, mut writer: Writer<'_>, level: Level) {
+    let (mut last, mut patience) = (0, Duration::ZERO);
     loop {
-        let batch = queue.take();
+        let batch = queue.take(last, patience);
         if batch.is_empty() {
             return;
         }
+        let begin = Instant::now();
+        last = batch.len();
         let mut entries = Vec::new();
         let mut answers = Vec::new();
         for request in batch {
             answers.push((request.entries.len(), request.answer));
             entries.extend(request.entries);
         }
+        let result = writer.append(&entries, level);
+        patience = (begin.elapsed() / 8).min(COME_BACK);
         // Who asked may be gone: then nobody reads the answer.
-        match writer.append(&entries, level) {
+        match result {
             Ok(mut appended) => {
                 let mut rest = std::mem::take(&mut appended.indices).into_iter();
                 for (count, answer) in answers {
