@@ -153,9 +153,15 @@ pub fn gather(
     let logs: Vec<&NoteKey> = trust.logs().collect();
     // Witnesses limit what they read: other witnesses' signatures are no business of theirs.
     let bare = parsed.with_signatures(&logs, "");
+    // A mirror serves what it is sent: readers of the copy ask for the log's second signature too.
+    let own = trust.witnesses().iter().map(|witness| &witness.key);
+    let own = own.filter(|key| key.name() == checkpoint.origin);
+    let both: Vec<&NoteKey> = logs.iter().copied().chain(own).collect();
+    let for_mirrors = parsed.with_signatures(&both, "");
     let ask = Ask {
         log,
         bare: &bare,
+        for_mirrors: &for_mirrors,
         expected: expected.min(checkpoint.size),
         mirrors,
         until: Instant::now() + limit,
@@ -214,6 +220,7 @@ pub fn gather(
 struct Ask<'a> {
     log: &'a Log<'a>,
     bare: &'a str,
+    for_mirrors: &'a str,
     expected: u64,
     mirrors: &'a [String],
     until: Instant,
@@ -232,12 +239,16 @@ impl Ask<'_> {
                 Answer::Conflict(known) => return Err(WitnessError::Moving { known }),
             },
         };
-        let same = |mirror: &String| mirror.trim_end_matches('/') == url.trim_end_matches('/');
-        if !self.mirrors.iter().any(same) {
+        if !self.is_mirror(url) {
             return Ok(lines);
         }
         // It may be a witness too, under another name.
         Ok(lines + &mirror::upload(url, self.log, self.expected, self.until)?)
+    }
+
+    fn is_mirror(&self, url: &str) -> bool {
+        let same = |mirror: &String| mirror.trim_end_matches('/') == url.trim_end_matches('/');
+        self.mirrors.iter().any(same)
     }
 
     fn once(&self, url: &str, old: u64) -> Result<Answer, WitnessError> {
@@ -258,7 +269,11 @@ impl Ask<'_> {
         let request = AddCheckpoint {
             old,
             proof,
-            checkpoint: self.bare.into(),
+            checkpoint: if self.is_mirror(url) {
+                self.for_mirrors.into()
+            } else {
+                self.bare.into()
+            },
         };
         add_checkpoint(url, &request, left)
     }

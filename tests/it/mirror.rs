@@ -290,9 +290,19 @@ fn a_log_fills_its_mirror() {
         .shell("seq 1 9000 > lines; weighbridge ledger append --opaque --lines lines > /dev/null")
         .exits(0);
     key_file(&workspace, "witness.pem", 50);
-    workspace.write("logs.policy", format!("log {log}\nquorum none\n"));
+    // What `init` made readers ask for: the log's second signature, which the copy has to carry too.
+    let own = workspace.run(["ledger", "policy"]).exits(0).stdout;
+    workspace.write("logs.policy", &own);
+    let second = own
+        .lines()
+        .find(|line| line.starts_with("witness "))
+        .unwrap();
     let mirror = Running::serve(&workspace, "serve-mirror", "127.0.0.1:0");
-    workspace.write("trust.policy", mirror.policy(&log));
+    let policy = mirror.policy(&log).replace(
+        "group both all",
+        &format!("{second}\ngroup both all log-ml-dsa-44"),
+    );
+    workspace.write("trust.policy", policy);
     let toml = String::from_utf8(workspace.read("weighbridge.toml")).unwrap();
     let (before, rest) = toml.split_once("trust = \"\"\"").unwrap();
     let (_, after) = rest.split_once("\"\"\"").unwrap();

@@ -38,7 +38,7 @@ pub(super) struct CosignerArgs {
 }
 
 impl CosignerArgs {
-    /// Who cosigns, and the keys of the logs that the policies in `trust` list.
+    /// The key that cosigns, and the keys of the logs that the policies in `trust` list.
     pub(super) fn open(
         &self,
         trust: &[PathBuf],
@@ -47,7 +47,12 @@ impl CosignerArgs {
     ) -> Result<(SigningKey, Vec<NoteKey>), Failure> {
         let mut logs = Vec::new();
         for file in trust {
-            logs.extend(policy::read(file)?.logs().cloned());
+            let policy = policy::read(file)?;
+            logs.extend(policy.logs().cloned());
+            // A log's second key may stand there as a witness: its signature is the log's too.
+            let second = policy.witnesses().iter().map(|witness| &witness.key);
+            let own = second.filter(|key| policy.logs().any(|log| log.name() == key.name()));
+            logs.extend(own.cloned());
         }
         if logs.is_empty() {
             return Err(Failure::error("no log is known")
