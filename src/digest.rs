@@ -111,6 +111,9 @@ pub struct Sharding {
     pub of: ShardHash,
     /// Bytes of each part but the last.
     pub size: NonZero<u64>,
+    /// No file has more parts than this. What comes after them is hashed in one: it is not what was signed,
+    /// and who lists tiny parts must not make a large file cost a digest for every byte.
+    pub most: u64,
 }
 
 /// What each part is hashed with.
@@ -217,6 +220,10 @@ struct Shards {
     part: Hasher,
     /// How much the part still takes.
     left: u64,
+    /// Is there anything in it?
+    begun: bool,
+    /// How many parts are done.
+    done: u64,
 }
 
 impl Shards {
@@ -226,6 +233,8 @@ impl Shards {
             digests: sha2::Sha256::new(),
             part: Shards::part(sharding),
             left: sharding.size.get(),
+            begun: false,
+            done: 0,
         }
     }
 
@@ -238,6 +247,7 @@ impl Shards {
             let left = usize::try_from(self.left).unwrap_or(usize::MAX);
             let (now, later) = bytes.split_at(left.min(bytes.len()));
             self.part.update(now);
+            self.begun = true;
             self.left -= now.len() as u64;
             bytes = later;
             if self.left == 0 {
@@ -249,11 +259,17 @@ impl Shards {
     fn end_part(&mut self) {
         let part = std::mem::replace(&mut self.part, Shards::part(self.sharding));
         self.digests.update(part.finish());
-        self.left = self.sharding.size.get();
+        self.begun = false;
+        self.done += 1;
+        self.left = if self.done < self.sharding.most {
+            self.sharding.size.get()
+        } else {
+            u64::MAX
+        };
     }
 
     fn finish(mut self) -> sha2::digest::Output<sha2::Sha256> {
-        if self.left < self.sharding.size.get() {
+        if self.begun {
             self.end_part();
         }
         self.digests.finalize()
@@ -349,6 +365,7 @@ mod tests {
             let sharding = Sharding {
                 of: ShardHash::Sha256,
                 size: NonZero::new(size).unwrap(),
+                most: 4,
             };
             let mut hasher = Hasher::new(&[Algorithm::Sharded(sharding)], 0);
             for piece in pieces {
@@ -368,6 +385,11 @@ mod tests {
         assert_eq!(sharded(4, &[b"abcdefgh"]), of(&[b"abcd", b"efgh"]));
         assert_eq!(sharded(9, &[b"abcdefgh"]), of(&[b"abcdefgh"]));
         assert_eq!(sharded(3, &[]), of(&[]));
+        assert_eq!(sharded(1, &[b"abcd"]), of(&[b"a", b"b", b"c", b"d"]));
+        assert_eq!(
+            sharded(1, &[b"abcdefgh"]),
+            of(&[b"a", b"b", b"c", b"d", b"efgh"])
+        );
     }
 
     #[test]

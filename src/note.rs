@@ -362,6 +362,20 @@ mod tests {
         SigningKey::from_bytes(&[7; 32])
     }
 
+    /// A line that is repeated is kept once; what is replaced is replaced each time that it is there.
+    #[test]
+    fn one_line_a_key() {
+        let text = sign("text\n", "a", &key()).unwrap();
+        let line = text.lines().last().unwrap();
+        let many = format!("{text}{}", format!("{line}\n").repeat(100));
+        let note = Note::parse(many.as_bytes()).unwrap();
+        let by = NoteKey::new("a", key().verifying_key()).unwrap();
+        assert_eq!(note.with_signatures(&[&by, &by], ""), text);
+        assert_eq!(note.replacing(&[&by], "more\n"), "text\n\nmore\n");
+        let other = NoteKey::new("b", key().verifying_key()).unwrap();
+        assert_eq!(note.replacing(&[&other], ""), many);
+    }
+
     #[test]
     fn key_of_the_specification() {
         assert_eq!(NoteKey::parse(VKEY).unwrap().to_string(), VKEY);

@@ -40,6 +40,7 @@ pub enum Taken {
     TooEarly,
 }
 
+const PENDING: &str = "pending-";
 /// How many pending checkpoints are remembered, so that an upload to one of them can go on.
 const REMEMBERED: usize = 8;
 
@@ -80,7 +81,7 @@ impl Upload {
     /// The pending checkpoints, oldest first.
     fn pending_keys(&self) -> Result<Vec<String>, LedgerError> {
         let mut keys = self.pending.list("")?;
-        keys.retain(|key| key.len() == pending_key(0).len());
+        keys.retain(|key| key.starts_with(PENDING));
         Ok(keys)
     }
 
@@ -223,7 +224,9 @@ impl Upload {
         let note = Note::parse(&target.1).map_err(LedgerError::from)?;
         let note = note.replacing(keys, &lines);
         Note::parse(note.as_bytes()).map_err(LedgerError::from)?;
-        // That the copy is bound to this tree is durable before it says that it has it.
+        // That the copy is bound to this tree is durable before it says that it has it. The lock makes the
+        // directory, should it have been lost.
+        let _turn = self.pending.lock().map_err(LedgerError::from)?;
         let bound = self.pending.sync_names(&pending_key(target.0.size));
         bound.map_err(LedgerError::from)?;
         let replaced = self.store.replace(CHECKPOINT, note.as_bytes());
@@ -275,7 +278,7 @@ fn bundle_tile(index: u64, width: u64) -> Tile {
 
 /// Sorted by size.
 fn pending_key(size: u64) -> String {
-    format!("pending-{size:020}")
+    format!("{PENDING}{size:020}")
 }
 
 fn shown(store: &DirectoryStore, key: &str) -> Result<Option<Shown>, LedgerError> {

@@ -23,7 +23,10 @@ pub(super) struct Listed {
 }
 
 /// The digest of files that `serialization` asks for.
-pub(super) fn algorithm(serialization: &Serialization) -> Result<Algorithm, OmsError> {
+pub(super) fn algorithm(
+    serialization: &Serialization,
+    resources: usize,
+) -> Result<Algorithm, OmsError> {
     let of = match serialization.hash_type.as_str() {
         "sha256" => ShardHash::Sha256,
         "blake2b" => ShardHash::Blake2b,
@@ -33,7 +36,11 @@ pub(super) fn algorithm(serialization: &Serialization) -> Result<Algorithm, OmsE
     match (serialization.method.as_str(), serialization.shard_size) {
         ("files", None) => Ok(of.algorithm()),
         ("files", Some(_)) => Err(OmsError::Statement("method files has a shard size")),
-        ("shards", Some(size)) => Ok(Algorithm::Sharded(Sharding { of, size })),
+        ("shards", Some(size)) => Ok(Algorithm::Sharded(Sharding {
+            of,
+            size,
+            most: resources as u64,
+        })),
         ("shards", None) => Err(OmsError::Statement("method shards has no shard size")),
         _ => Err(OmsError::Statement("unknown serialization method")),
     }

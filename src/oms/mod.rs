@@ -164,7 +164,8 @@ impl OmsModel {
         if subject.name.is_empty() {
             return Err(OmsError::Statement("the subject has no name"));
         }
-        let algorithm = content::algorithm(&statement.predicate.serialization)?;
+        let count = statement.predicate.resources.len();
+        let algorithm = content::algorithm(&statement.predicate.serialization, count)?;
         let Predicate {
             serialization,
             resources,

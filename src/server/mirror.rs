@@ -23,7 +23,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 
 use super::connections::{self, Limits};
-use super::witness::{BODY_TIME, answer_of};
+use super::witness::{answer_of, checkpoint_body};
 use crate::checkpoint::Checkpoint;
 use crate::cosignature::{self, Signed, WitnessSigner};
 use crate::digest::Sha256;
@@ -33,7 +33,7 @@ use crate::ledger::{LedgerError, Store};
 use crate::note::{Note, NoteError, NoteKey};
 use crate::time::Timestamp;
 use crate::tlog_mirror::{Header, INFO_CONTENT_TYPE, Info, Package, ReadError, intervals};
-use crate::witness::{self, AddCheckpoint, MAX_REQUEST, Verdict};
+use crate::witness::{self, AddCheckpoint, Verdict};
 
 /// A mirror with its copies.
 #[derive(Debug)]
@@ -377,11 +377,9 @@ async fn add_checkpoint(State(serving): State<Arc<Serving>>, body: Body) -> Resp
     let Some(counted) = Counted::of(&serving, |serving| &serving.requests, MAX_REQUESTS) else {
         return StatusCode::SERVICE_UNAVAILABLE.into_response();
     };
-    let read = axum::body::to_bytes(body, MAX_REQUEST);
-    let body = match tokio::time::timeout(BODY_TIME, read).await {
-        Ok(Ok(body)) => body,
-        Ok(Err(_)) => return StatusCode::PAYLOAD_TOO_LARGE.into_response(),
-        Err(_) => return StatusCode::REQUEST_TIMEOUT.into_response(),
+    let body = match checkpoint_body(body).await {
+        Ok(body) => body,
+        Err(status) => return status.into_response(),
     };
     let answered = tokio::task::spawn_blocking(move || {
         let serving = &counted.0;

@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::Body;
+use axum::body::{Body, Bytes};
 use axum::extract::{self, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -58,8 +58,8 @@ pub enum Answered {
     Refused(Verdict),
 }
 
-/// Within which a small request has to be there.
-pub(super) const BODY_TIME: Duration = Duration::from_secs(10);
+/// Within which the body of `add-checkpoint` has to be there.
+const BODY_TIME: Duration = Duration::from_secs(10);
 const LIMITS: Limits = Limits {
     connections: 512,
     silence: Duration::from_secs(15),
@@ -228,11 +228,9 @@ async fn add_checkpoint(State(serving): State<Arc<Serving>>, body: Body) -> Resp
     if busy {
         return StatusCode::SERVICE_UNAVAILABLE.into_response();
     }
-    let read = axum::body::to_bytes(body, MAX_REQUEST);
-    let body = match tokio::time::timeout(BODY_TIME, read).await {
-        Ok(Ok(body)) => body,
-        Ok(Err(_)) => return StatusCode::PAYLOAD_TOO_LARGE.into_response(),
-        Err(_) => return StatusCode::REQUEST_TIMEOUT.into_response(),
+    let body = match checkpoint_body(body).await {
+        Ok(body) => body,
+        Err(status) => return status.into_response(),
     };
     let answered = tokio::task::spawn_blocking(move || {
         let answered = counted.0.witness.add_checkpoint(&body);
@@ -242,6 +240,16 @@ async fn add_checkpoint(State(serving): State<Arc<Serving>>, body: Body) -> Resp
         Ok(Ok(Answered::Cosigned(lines))) => lines.into_response(),
         Ok(Ok(Answered::Refused(verdict))) => answer_of(&verdict),
         _ => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+    }
+}
+
+/// The body of `add-checkpoint`, or what is answered instead.
+pub(super) async fn checkpoint_body(body: Body) -> Result<Bytes, StatusCode> {
+    let read = axum::body::to_bytes(body, MAX_REQUEST);
+    match tokio::time::timeout(BODY_TIME, read).await {
+        Ok(Ok(body)) => Ok(body),
+        Ok(Err(_)) => Err(StatusCode::PAYLOAD_TOO_LARGE),
+        Err(_) => Err(StatusCode::REQUEST_TIMEOUT),
     }
 }
 

@@ -92,3 +92,14 @@ pub(crate) fn log_of(workspace: &Workspace) -> String {
     let log = policy.lines().find_map(|line| line.strip_prefix("log "));
     log.unwrap().to_owned()
 }
+
+/// Lets the policy take its trust from `trust.policy`, with `more` lines under `[log]`.
+pub(crate) fn trust_from_file(workspace: &Workspace, more: &str) {
+    let toml = String::from_utf8(workspace.read("weighbridge.toml")).unwrap();
+    let (before, after) = match toml.split_once("trust = \"\"\"") {
+        Some((before, rest)) => (before, rest.split_once("\"\"\"").unwrap().1),
+        None => toml.split_once("trust_file = \"trust.policy\"").unwrap(),
+    };
+    let toml = format!("{before}trust_file = \"trust.policy\"\n{more}{after}");
+    workspace.write("weighbridge.toml", toml);
+}

@@ -147,6 +147,18 @@ fn a_log_goes_into_one_file_and_out_of_it() {
         .says("at 601 entries");
     workspace.run(["ledger", "export", "again.tar"]).exits(0);
     workspace.shell("cmp log.tar again.tar").exits(0);
+    // A tile that the entries do not imply is not carried on.
+    let tile = workspace.path("ledger/tile/0/000");
+    let good = std::fs::read(&tile).unwrap();
+    let mut bad = good.clone();
+    bad[40] ^= 1;
+    std::fs::write(&tile, bad).unwrap();
+    workspace
+        .run(["ledger", "export", "bad.tar"])
+        .exits(2)
+        .says("tile/0/000: is not what the entries imply");
+    assert!(!workspace.path("bad.tar").exists());
+    std::fs::write(&tile, good).unwrap();
     // Other programs read it, and what they extract is a log.
     workspace
         .shell("mkdir x; tar -xf log.tar -C x; weighbridge ledger --ledger x --trust log.policy fsck --copy")

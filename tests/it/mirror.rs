@@ -17,7 +17,7 @@ use weighbridge::tlog_mirror::{Header, Info, Package, intervals};
 use weighbridge::tlog_policy::TlogPolicy;
 use weighbridge::witness::AddCheckpoint;
 
-use crate::cosigners::{Running, key_file, log_of};
+use crate::cosigners::{Running, key_file, log_of, trust_from_file};
 use crate::support::{Run, Workspace, peer};
 
 /// One view of a log: two views of the same origin are a fork.
@@ -303,20 +303,19 @@ fn a_log_fills_its_mirror() {
         &format!("{second}\ngroup both all log-ml-dsa-44"),
     );
     workspace.write("trust.policy", policy);
-    let toml = String::from_utf8(workspace.read("weighbridge.toml")).unwrap();
-    let (before, rest) = toml.split_once("trust = \"\"\"").unwrap();
-    let (_, after) = rest.split_once("\"\"\"").unwrap();
-    let toml = format!("{before}trust_file = \"trust.policy\"{after}");
-    workspace.write("weighbridge.toml", &toml);
+    trust_from_file(&workspace, "");
     // Nobody is sent the entries who is not listed as a mirror.
     workspace
         .run(["ledger", "cosign"])
         .exits(2)
         .says("no cosignature by its key");
-    let toml = toml.replace(
-        "trust_file =",
-        &format!("mirrors = [\"{}/\"]\ntrust_file =", mirror.url),
-    );
+    trust_from_file(&workspace, "mirrors = [\"http://127.0.0.1:9\"]\n");
+    workspace
+        .run(["ledger", "cosign"])
+        .exits(2)
+        .says("no witness in its trust has that address");
+    let toml = String::from_utf8(workspace.read("weighbridge.toml")).unwrap();
+    let toml = toml.replace("http://127.0.0.1:9\"", &format!("{}/\"", mirror.url));
     workspace.write("weighbridge.toml", toml);
     // 9,001 entries are two requests.
     workspace
@@ -510,6 +509,12 @@ fn a_fork_is_refused_also_when_what_was_pending_is_lost() {
         Uploaded::Cosigned(_)
     ));
     let hash = weighbridge::digest::Sha256::of(b"grow.example");
+    std::fs::remove_dir_all(scratch.path().join(format!("{hash}.pending"))).unwrap();
+    // The copy alone can be cosigned again.
+    assert!(matches!(
+        add(&one, &header(256, 256)),
+        Uploaded::Cosigned(_)
+    ));
     std::fs::remove_dir_all(scratch.path().join(format!("{hash}.pending"))).unwrap();
     assert_eq!(fork.pend(&one, 0, 600), 409);
     assert_eq!(fork.pend(&one, 256, 600), 422);

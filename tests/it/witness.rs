@@ -18,7 +18,7 @@ use weighbridge::time::Timestamp;
 use weighbridge::tlog_policy::TlogPolicy;
 use weighbridge::witness::AddCheckpoint;
 
-use crate::cosigners::{Running, key_file, log_of};
+use crate::cosigners::{Running, key_file, log_of, trust_from_file};
 use crate::support::{Workspace, peer};
 
 #[test]
@@ -29,11 +29,7 @@ fn a_quorum_is_gathered_demanded_and_shown() {
     workspace.write("logs.policy", format!("log {log}\nquorum none\n"));
     let witness = Running::start(&workspace);
     workspace.write("trust.policy", witness.policy(&log));
-    let toml = String::from_utf8(workspace.read("weighbridge.toml")).unwrap();
-    let (before, rest) = toml.split_once("trust = \"\"\"").unwrap();
-    let (_, after) = rest.split_once("\"\"\"").unwrap();
-    let toml = format!("{before}trust_file = \"trust.policy\"{after}");
-    workspace.write("weighbridge.toml", toml);
+    trust_from_file(&workspace, "");
 
     // Not cosigned yet: whatever relies on the log refuses it.
     workspace
@@ -111,13 +107,7 @@ fn appends_are_witnessed_before_they_are_published() {
         &format!("{own}\ngroup both all log-ml-dsa-44"),
     );
     workspace.write("trust.policy", policy);
-    let toml = String::from_utf8(workspace.read("weighbridge.toml")).unwrap();
-    let (before, rest) = toml.split_once("trust = \"\"\"").unwrap();
-    let (_, after) = rest.split_once("\"\"\"").unwrap();
-    workspace.write(
-        "weighbridge.toml",
-        format!("{before}trust_file = \"trust.policy\"{after}"),
-    );
+    trust_from_file(&workspace, "");
     workspace.gate().exits(2);
     for name in ["a", "b", "c"] {
         workspace.write(name, name);
