@@ -28,6 +28,7 @@ mod ledger_stores;
 mod ledger_vectors;
 mod ledger_writers;
 mod mirror;
+mod mirrored_logs;
 mod oms_peer;
 mod oms_vectors;
 mod openssl;
