@@ -1,10 +1,10 @@
-//! Sigstore bundles v0.3 (sigstore/protobuf-specs), as OMS v1.0 §4.1 uses them for key
-//! signatures. Bytes in, bytes out; verifies nothing.
+//! Sigstore bundles v0.3 (sigstore/protobuf-specs), as OMS v1.0 §4.1 uses them. Bytes in, bytes out;
+//! verifies nothing.
 
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::envelope::Envelope;
+use crate::envelope::{Envelope, from_base64, to_base64};
 use crate::json::{self, JsonError};
 
 /// The media type that is written, and read beside the older spelling of the same version.
@@ -46,13 +46,44 @@ pub struct VerificationMaterial {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub public_key: Option<PublicKeyIdentifier>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub certificate: Option<Opaque>,
+    pub certificate: Option<RawCertificate>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub x509_certificate_chain: Option<Opaque>,
+    pub x509_certificate_chain: Option<CertificateChain>,
     #[serde(default)]
     pub tlog_entries: Vec<Opaque>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub timestamp_verification_data: Option<Opaque>,
+    pub timestamp_verification_data: Option<TimestampVerificationData>,
+}
+
+/// A certificate in DER.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct RawCertificate {
+    #[serde(serialize_with = "to_base64", deserialize_with = "from_base64")]
+    pub raw_bytes: Vec<u8>,
+}
+
+/// Certificates, that of the signer first.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct CertificateChain {
+    pub certificates: Vec<RawCertificate>,
+}
+
+/// Timestamps over the signature.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct TimestampVerificationData {
+    #[serde(default)]
+    pub rfc3161_timestamps: Vec<SignedTimestamp>,
+}
+
+/// A TimeStampResp or a bare token (RFC 3161) in DER.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct SignedTimestamp {
+    #[serde(serialize_with = "to_base64", deserialize_with = "from_base64")]
+    pub signed_timestamp: Vec<u8>,
 }
 
 /// A key by hint, or in full as model_signing wrote it before 1.1.
@@ -95,21 +126,50 @@ impl Bundle {
     }
 
     /// The bundle of an envelope that was signed by the key with `hint`.
-    pub fn with_key_hint(dsse_envelope: Envelope, hint: String) -> Bundle {
+    pub fn with_key_hint(envelope: Envelope, hint: String) -> Bundle {
         let public_key = Some(PublicKeyIdentifier {
             hint: Some(hint),
             raw_bytes: None,
             key_details: None,
         });
-        let verification_material = VerificationMaterial {
-            public_key,
-            ..Default::default()
-        };
+        Bundle::with_material(
+            envelope,
+            VerificationMaterial {
+                public_key,
+                ..Default::default()
+            },
+        )
+    }
+
+    /// The bundle of an envelope that was signed by the key of the first of `certificates`.
+    pub fn with_certificates(envelope: Envelope, certificates: Vec<Vec<u8>>) -> Bundle {
+        let raw = |raw_bytes| RawCertificate { raw_bytes };
+        let certificates = certificates.into_iter().map(raw).collect();
+        Bundle::with_material(
+            envelope,
+            VerificationMaterial {
+                x509_certificate_chain: Some(CertificateChain { certificates }),
+                ..Default::default()
+            },
+        )
+    }
+
+    fn with_material(envelope: Envelope, material: VerificationMaterial) -> Bundle {
         Bundle {
             media_type: MEDIA_TYPE.into(),
-            verification_material,
-            dsse_envelope,
+            verification_material: material,
+            dsse_envelope: envelope,
         }
+    }
+
+    /// The same with a timestamp over its signature.
+    #[must_use]
+    pub fn with_timestamp(mut self, signed_timestamp: Vec<u8>) -> Bundle {
+        let material = &mut self.verification_material;
+        let data = material.timestamp_verification_data.get_or_insert_default();
+        data.rfc3161_timestamps
+            .push(SignedTimestamp { signed_timestamp });
+        self
     }
 
     /// The bytes to write.

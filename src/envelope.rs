@@ -35,6 +35,16 @@ impl Envelope {
     /// Signs `payload` with `key`; `keyid` is a hint for the verifier.
     pub fn sign(payload: Vec<u8>, payload_type: &str, key: &PrivateKey, keyid: &str) -> Envelope {
         let sig = key.sign(&pre_authentication_encoding(payload_type, &payload));
+        Envelope::with_signature(payload, payload_type, sig, keyid)
+    }
+
+    /// An envelope whose signature was made elsewhere, over [`pre_authentication_encoding`].
+    pub fn with_signature(
+        payload: Vec<u8>,
+        payload_type: &str,
+        sig: Vec<u8>,
+        keyid: &str,
+    ) -> Envelope {
         let signatures = vec![Signature {
             sig,
             keyid: keyid.into(),
@@ -75,12 +85,12 @@ pub fn pre_authentication_encoding(payload_type: &str, payload: &[u8]) -> Vec<u8
     [head.as_bytes(), payload].concat()
 }
 
-fn to_base64<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
+pub(crate) fn to_base64<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(&BASE64.encode(bytes))
 }
 
 /// Standard base64 with padding (RFC 4648 §4), in its one spelling.
-fn from_base64<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u8>, D::Error> {
+pub(crate) fn from_base64<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u8>, D::Error> {
     let text = String::deserialize(deserializer)?;
     crate::digest::decode_base64(&text).ok_or_else(|| de::Error::custom("not base64"))
 }

@@ -73,6 +73,11 @@ rules! {
     SignatureFormat => "signature.format", "The bundle is a well-formed OMS v1.0 bundle.";
     SignatureUnsupported => "signature.unsupported", "The bundle uses only what this version can check.";
     SignatureKey => "signature.key", "The signature verifies under a trusted key.";
+    SignatureCertificate => "signature.certificate", "The signer's certificate leads to a trusted authority and held when it was used.";
+    SignatureIdentity => "signature.identity", "The signature is by whom is expected.";
+    SignatureRevoked => "signature.revoked", "The signer's key or certificate was not revoked when it was used.";
+    SignatureTime => "signature.time", "A trusted authority says when the signature was made.";
+    SignatureLog => "signature.log", "The signature is in the transparency log.";
     SignatureHint => "signature.hint", "The bundle's key hint names the key that verified it.";
     SignatureStatement => "signature.statement", "The signed statement is well-formed and its root digest is right.";
     SignatureCoverage => "signature.coverage", "Paths that the signature leaves out are named.";

@@ -11,6 +11,7 @@ pub mod cli;
 #[cfg(feature = "http")]
 pub mod client;
 pub mod cosignature;
+pub mod credential;
 pub mod digest;
 pub mod disk;
 pub mod envelope;
@@ -27,10 +28,13 @@ pub mod policy;
 pub mod report;
 #[cfg(feature = "server")]
 pub mod server;
+pub mod sigstore;
 pub mod source;
 pub mod statement;
 pub mod time;
+pub mod timestamp;
 pub mod tlog_mirror;
 pub mod tlog_policy;
 pub mod verify;
 pub mod witness;
+pub mod x509;

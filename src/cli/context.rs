@@ -17,9 +17,8 @@ use crate::ledger::store::postgres::SlotsInPostgres;
 use crate::ledger::store::{Cached, TileCache, location, probe};
 use crate::ledger::{Location, Store, StoreError};
 use crate::policy::{MAX_POLICY, Policy};
-use crate::report::document::PolicySummary;
+use crate::report::document::{FileSummary, PolicySummary};
 use crate::time::Timestamp;
-use crate::tlog_policy::{MAX_TLOG_POLICY, TlogPolicy};
 use crate::verify::{ArtifactEvidence, fault_finding, obstacle_finding};
 
 /// The time of this machine.
@@ -38,7 +37,12 @@ pub(super) struct Config {
     pub(super) sha256: Sha256,
     pub(super) policy: Policy,
     trust_sha256: Option<Sha256>,
+    /// What else it names: anchors, lists, trust roots.
+    files: Vec<(String, Sha256)>,
 }
+
+/// The largest file that a policy names.
+const MAX_NAMED: u64 = crate::x509::revocation::MAX_CRL as u64;
 
 impl Config {
     /// Reads the policy file; `None` if there is none.
@@ -51,13 +55,14 @@ impl Config {
         };
         let text = std::str::from_utf8(&bytes)
             .map_err(|error| Failure::because(path.display(), &error))?;
-        let mut trust_sha256 = None;
-        let policy = Policy::parse_with(text, |name| {
-            let (trust, sha256) = trust_policy(&beside(path, name)).map_err(Failure::text)?;
-            trust_sha256 = Some(sha256);
-            Ok(trust)
-        })
-        .map_err(|error| {
+        let mut files = Vec::new();
+        let mut read = |name: &str| {
+            let bytes = disk::read(&beside(path, name), MAX_NAMED)
+                .map_err(|error| crate::gate::cause(&error))?;
+            files.push((name.to_owned(), Sha256::of(&bytes)));
+            Ok(bytes)
+        };
+        let policy = Policy::parse_with(text, &mut read).map_err(|error| {
             Failure::error(format!(
                 "{}: {}",
                 path.display(),
@@ -65,7 +70,13 @@ impl Config {
             ))
             .hint("the policy was not applied; correct it and try again")
         })?;
+        let mut trust_sha256 = None;
+        if let Some(trust) = &policy.log.trust_file {
+            let read = files.iter().position(|(name, _)| name == trust);
+            trust_sha256 = read.map(|index| files.remove(index).1);
+        }
         Ok(Some(Config {
+            files,
             path: path.clone(),
             sha256: Sha256::of(&bytes),
             policy,
@@ -100,6 +111,14 @@ impl Config {
             path: self.path.display().to_string(),
             sha256: self.sha256,
             trust_sha256: self.trust_sha256,
+            files: self
+                .files
+                .iter()
+                .map(|(path, sha256)| FileSummary {
+                    path: path.clone(),
+                    sha256: *sha256,
+                })
+                .collect(),
         }
     }
 
@@ -141,14 +160,6 @@ fn beside(file: &Path, path: &str) -> PathBuf {
         Some(parent) if !parent.as_os_str().is_empty() => parent.join(path),
         _ => PathBuf::from(path),
     }
-}
-
-/// Reads a trust policy (C2SP tlog-policy), and its digest.
-pub(super) fn trust_policy(path: &Path) -> Result<(TlogPolicy, Sha256), Failure> {
-    let bytes = disk::read(path, MAX_TLOG_POLICY as u64)?;
-    let policy = TlogPolicy::parse(&bytes)
-        .map_err(|error| Failure::error(format!("{}: {error}", path.display())))?;
-    Ok((policy, Sha256::of(&bytes)))
 }
 
 /// The ledger that the policy names.

@@ -5,6 +5,7 @@
 //! 2 could not be checked.
 
 mod completions;
+mod conformance;
 mod context;
 mod failure;
 mod gate;
@@ -21,7 +22,10 @@ mod receipt;
 mod record;
 mod sign;
 mod target;
+mod timestamp;
+
 mod tour;
+mod trust;
 mod values;
 mod verify;
 
@@ -89,7 +93,10 @@ enum Verb {
     Record(record::RecordArgs),
     Gate(gate::GateArgs),
     Ledger(ledger::LedgerArgs),
+    Timestamp(timestamp::TimestampArgs),
     Oms(oms::OmsArgs),
+    #[command(hide = true)]
+    VerifyBundle(conformance::VerifyBundleArgs),
     Completions(completions::CompletionsArgs),
     /// Print the manual page
     Man,
@@ -111,7 +118,9 @@ pub fn run() -> ExitCode {
         Verb::Record(args) => record::run(&args, &cli.global, &output),
         Verb::Gate(args) => gate::run(&args, &cli.global, &output),
         Verb::Ledger(args) => ledger::run(&args, &cli.global, &output),
+        Verb::Timestamp(args) => timestamp::run(&args, &cli.global, &output),
         Verb::Oms(args) => oms::run(&args, &output),
+        Verb::VerifyBundle(args) => conformance::verify(&args, &output),
         Verb::Completions(args) => completions::run(&args, Cli::command(), &output),
         Verb::Man => completions::man(Cli::command(), &output),
     };

@@ -12,16 +12,18 @@ use super::output::Output;
 use super::receipt;
 use super::record::Recorder;
 use super::target::TargetArgs;
-use super::{Global, Outcome};
+use super::timestamp::{self, AuthorityArgs};
+use super::{Global, Outcome, trust, values};
 use crate::artifact::Artifact;
 use crate::bundle::{Bundle, MAX_BUNDLE};
-use crate::digest::Sha256;
+use crate::digest::{Algorithm, Sha256};
 use crate::disk::{self, Access, DiskError, Existing};
-use crate::key::PrivateKey;
-use crate::oms::{self, SignOptions};
+use crate::key::Signer;
+use crate::oms::{self, SignOptions, SigningMaterial};
 use crate::report::text::count;
 use crate::statement::release::SignatureReference;
 use crate::verify::ArtifactEvidence;
+use crate::x509::Certificate;
 
 /// Sign an artifact with an OMS bundle that model_signing verifies too
 ///
@@ -32,13 +34,26 @@ use crate::verify::ArtifactEvidence;
 #[command(after_help = "Examples:
   weighbridge sign ./model
   weighbridge sign --record ./model
-  weighbridge sign --key key.pem --signature model.sig ./model    without a policy file")]
+    weighbridge sign --key key.pem --signature model.sig ./model    without a policy file
+  weighbridge sign --key key.pem --certificate chain.pem ./model  for whoever trusts the root of the chain")]
 pub(super) struct SignArgs {
     #[command(flatten)]
     target: TargetArgs,
     /// The private key, in PEM; unless given, the one that the policy names
     #[arg(long, value_name = "FILE")]
     key: Option<PathBuf>,
+    /// The certificate of the key, in PEM, with those between it and a root behind it: whoever trusts the
+    /// root can verify, without knowing the key
+    #[arg(long, value_name = "FILE", conflicts_with = "record")]
+    certificate: Option<PathBuf>,
+    /// Ask the timestamp authority at this address to vouch for the time
+    #[arg(long, value_name = "URL")]
+    timestamp_url: Option<String>,
+    #[command(flatten)]
+    authorities: AuthorityArgs,
+    /// What the files are hashed with; model_signing's command line verifies sha256 only
+    #[arg(long, value_parser = values::word::<Algorithm>(&["sha256", "blake2b", "blake3"]), default_value = "sha256", value_name = "NAME")]
+    algorithm: Algorithm,
     /// Record the release in the ledger as well
     #[arg(long)]
     record: bool,
@@ -74,6 +89,15 @@ pub(super) fn run(args: &SignArgs, global: &Global, output: &Output) -> Outcome 
     let key_path = keys::required(key_path, "signing key", hint)?;
     keys::keep_out_of(artifact, &key_path)?;
     let key = reader.private(&key_path, output)?;
+    let how = How {
+        signer: &key,
+        chain: chain(args, &key)?,
+        timestamp: match &args.timestamp_url {
+            Some(url) => Some((url, args.authorities.read(config.as_ref())?)),
+            None => None,
+        },
+        algorithm: args.algorithm,
+    };
     replaceable(signature)?;
     if let Some(receipt) = &args.receipt {
         receipt::writable(receipt, artifact)?;
@@ -94,8 +118,8 @@ pub(super) fn run(args: &SignArgs, global: &Global, output: &Output) -> Outcome 
         recorder.can_write_receipt()?;
     }
 
-    let evidence = target.read_complete(output)?;
-    let signed = write_signature(artifact, &evidence, signature, &key, output)?;
+    let evidence = target.read_complete(&how.algorithms(), output)?;
+    let signed = write_signature(artifact, &evidence, signature, &how, output)?;
     let Some(recorder) = recorder else {
         if output.json {
             output.document(&json!({ "signature": signature.display().to_string(), "root": signed.root.to_string() }))?;
@@ -140,6 +164,33 @@ pub(super) fn replaceable(signature: &Path) -> Result<(), Failure> {
     }
 }
 
+/// The certificates that go into the bundle, that of `signer` first.
+fn chain(args: &SignArgs, signer: &dyn Signer) -> Result<Vec<Certificate>, Failure> {
+    let Some(path) = &args.certificate else {
+        return Ok(Vec::new());
+    };
+    let chain = trust::certificates(path)?;
+    trust::belongs(signer, &chain, path)?;
+    Ok(chain)
+}
+
+/// Who signs, and how the bundle names him.
+struct How<'a> {
+    signer: &'a dyn Signer,
+    /// None: by his key.
+    chain: Vec<Certificate>,
+    timestamp: Option<(&'a String, Vec<Certificate>)>,
+    algorithm: Algorithm,
+}
+
+impl How<'_> {
+    fn algorithms(&self) -> Vec<Algorithm> {
+        let mut all = vec![Algorithm::Sha256, self.algorithm];
+        all.dedup();
+        all
+    }
+}
+
 struct Signed {
     root: Sha256,
     bundle: Sha256,
@@ -149,7 +200,7 @@ fn write_signature(
     artifact: &Artifact,
     evidence: &ArtifactEvidence,
     path: &Path,
-    key: &PrivateKey,
+    how: &How<'_>,
     output: &Output,
 ) -> Result<Signed, Failure> {
     let mut ignored: Vec<String> = oms::DEFAULT_IGNORED
@@ -182,12 +233,23 @@ fn write_signature(
         ));
     }
     let options = SignOptions {
+        algorithm: how.algorithm,
         name: artifact.name(),
         ignored,
         allow_symlinks: false,
     };
-    let (bytes, root) = oms::sign(&evidence.manifest, options, key)
-        .map_err(|error| Failure::refused(vec![error.to_string()]))?;
+    let refused = |error: oms::OmsError| Failure::refused(vec![error.to_string()]);
+    let (payload, root) = oms::statement(&evidence.manifest, options).map_err(refused)?;
+    let material = if how.chain.is_empty() {
+        SigningMaterial::Key
+    } else {
+        SigningMaterial::Certificates(&how.chain)
+    };
+    let mut bundle = oms::sign(payload, how.signer, &material).map_err(refused)?;
+    if let Some((url, authorities)) = &how.timestamp {
+        bundle = timestamp::stamped(bundle, url, authorities, output)?;
+    }
+    let bytes = bundle.to_json()?;
     disk::write(path, &bytes, Existing::Replace, Access::Shared)?;
     output.say(format!(
         "signed {}, {} bytes: {}",

@@ -65,8 +65,12 @@ impl Target<'_> {
     }
 
     /// The same for what will be signed or recorded: anything that is not a plain file is refused.
-    pub(super) fn read_complete(&self, output: &Output) -> Result<ArtifactEvidence, Failure> {
-        let evidence = self.read(&[Algorithm::Sha256], Names::Printable, output)?;
+    pub(super) fn read_complete(
+        &self,
+        algorithms: &[Algorithm],
+        output: &Output,
+    ) -> Result<ArtifactEvidence, Failure> {
+        let evidence = self.read(algorithms, Names::Printable, output)?;
         context::complete(&self.args.path, &evidence)?;
         Ok(evidence)
     }

@@ -1,17 +1,17 @@
 //! `verify`: is the signature over exactly these files, by a trusted key? No ledger, no policy
 //! rules.
 
-use std::path::PathBuf;
-
 use super::context::{self, Config};
 use super::failure::Failure;
 use super::output::Output;
 use super::target::TargetArgs;
-use super::{Global, Outcome, keys};
+use super::trust::TrustArgs;
+use super::{Global, Outcome};
 use crate::artifact::Names;
+use crate::credential::{Clock, Credential};
 use crate::gate;
-use crate::key::PublicKey;
-use crate::verify::verify_signature;
+use crate::verify::{Trusted, verify_signature};
+use crate::x509::Certificate;
 
 /// Verify the OMS signature of an artifact, whoever made it
 ///
@@ -21,13 +21,15 @@ use crate::verify::verify_signature;
 #[command(after_help = "Examples:
   weighbridge verify ./model                                by the identities in weighbridge.toml
   weighbridge verify --key release.pub.pem ./model
-  weighbridge verify --key release.pub.pem --signature model.sig weights.onnx")]
+  weighbridge verify --key release.pub.pem --signature model.sig weights.onnx
+  weighbridge verify --certificate-chain ca.pem --certificate-name release@example.com ./model
+  weighbridge verify --certificate-identity me@example.com \\
+      --certificate-oidc-issuer https://accounts.google.com ./model")]
 pub(super) struct VerifyArgs {
     #[command(flatten)]
     target: TargetArgs,
-    /// A trusted public key, in PEM; may be repeated. Unless given, those of the policy
-    #[arg(long, value_name = "FILE")]
-    key: Vec<PathBuf>,
+    #[command(flatten)]
+    trust: TrustArgs,
 }
 
 const NOT_CHECKED: &[&str] = &[
@@ -37,37 +39,49 @@ const NOT_CHECKED: &[&str] = &[
 ];
 
 pub(super) fn run(args: &VerifyArgs, global: &Global, output: &Output) -> Outcome {
-    let (config, trusted) = trusted(args, global)?;
+    let (config, trusted, authorities) = trusted(args, global)?;
     let target = args.target.open()?;
     if let Some(config) = &config {
         config.keep_out_of(&target.artifact)?;
     }
     let signature = gate::read_signature(&target.signature);
     let evidence = target.read(&gate::algorithms(&signature), Names::Any, output)?;
-    let keys: Vec<(&str, &PublicKey)> = trusted
+    let trusted: Vec<Trusted<'_>> = trusted
         .iter()
-        .map(|(name, key)| (name.as_str(), key))
+        .map(|(name, credential)| Trusted { name, credential })
         .collect();
-    let report = verify_signature(&evidence, &signature, &keys);
+    let clock = Clock {
+        now: context::now(),
+        authorities: &authorities,
+    };
+    let report = verify_signature(&evidence, &signature, &trusted, clock);
     target.report("verify", report, config.as_ref(), NOT_CHECKED, output)
 }
 
-type Trusted = Vec<(String, PublicKey)>;
+type Everybody = Vec<(String, Credential)>;
 
-fn trusted(args: &VerifyArgs, global: &Global) -> Result<(Option<Config>, Trusted), Failure> {
-    if args.key.is_empty() {
-        let config = Config::load(global)?;
-        let identities = config.policy.identities.iter();
-        let now = context::now();
-        let keys: Trusted = identities
-            .filter(|identity| !identity.is_expired(now))
-            .map(|identity| (identity.name.to_string(), identity.key.clone()))
-            .collect();
-        return Ok((Some(config), keys));
+/// Whose signature counts: those named by flags, else those of the policy.
+fn trusted(
+    args: &VerifyArgs,
+    global: &Global,
+) -> Result<(Option<Config>, Everybody, Vec<Certificate>), Failure> {
+    let mut authorities = args.trust.timestamp_authorities()?;
+    if !args.trust.is_empty() {
+        return Ok((None, args.trust.credentials()?, authorities));
     }
-    let read = |path: &PathBuf| Ok((path.display().to_string(), keys::public(path)?));
-    Ok((
-        None,
-        args.key.iter().map(read).collect::<Result<_, Failure>>()?,
-    ))
+    let config = Config::load(global)?;
+    let policy = &config.policy;
+    let now = context::now();
+    let everybody = policy
+        .identities
+        .iter()
+        .filter(|identity| !identity.is_expired(now))
+        .filter(|identity| {
+            let key = identity.credential.key();
+            key.is_none_or(|key| policy.withdrawn(&key.key_id()).is_none())
+        })
+        .map(|identity| (identity.name.to_string(), identity.credential.clone()))
+        .collect();
+    authorities.extend(policy.timestamp_authorities.iter().cloned());
+    Ok((Some(config), everybody, authorities))
 }

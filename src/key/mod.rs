@@ -5,10 +5,12 @@ mod file;
 
 use std::fmt;
 
-use ed25519_dalek::Signer;
+use ed25519_dalek::Signer as _;
 use p256::ecdsa::signature::Verifier;
+use p256::ecdsa::signature::hazmat::PrehashVerifier;
 use pkcs8::spki::{DecodePublicKey, EncodePublicKey, SubjectPublicKeyInfoRef};
 use pkcs8::{LineEnding, ObjectIdentifier};
+use sha2::Digest;
 use zeroize::Zeroizing;
 
 use crate::digest::Sha256;
@@ -48,6 +50,25 @@ impl KeyAlgorithm {
     }
 }
 
+/// The hashes that ECDSA and RSA signatures are made over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hash {
+    Sha256,
+    Sha384,
+    Sha512,
+}
+
+impl Hash {
+    /// The digest of `message`.
+    pub(crate) fn of(self, message: &[u8]) -> Vec<u8> {
+        match self {
+            Hash::Sha256 => sha2::Sha256::digest(message).to_vec(),
+            Hash::Sha384 => sha2::Sha384::digest(message).to_vec(),
+            Hash::Sha512 => sha2::Sha512::digest(message).to_vec(),
+        }
+    }
+}
+
 /// A passphrase; wiped from memory when dropped.
 #[derive(Clone)]
 pub struct Passphrase(pub Zeroizing<String>);
@@ -78,6 +99,30 @@ pub enum KeyError {
     Cost(&'static str),
     #[error("no random numbers from the system: {0}")]
     Random(String),
+}
+
+/// Somebody who signs: a key in memory, in a token, behind a service.
+pub trait Signer {
+    /// The public half.
+    fn public(&self) -> PublicKey;
+
+    /// The signature over `message`, as [`PublicKey::verify`] reads it.
+    fn signature(&self, message: &[u8]) -> Result<Vec<u8>, SignerError>;
+}
+
+/// Why there is no signature.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct SignerError(pub String);
+
+impl Signer for PrivateKey {
+    fn public(&self) -> PublicKey {
+        PrivateKey::public(self)
+    }
+
+    fn signature(&self, message: &[u8]) -> Result<Vec<u8>, SignerError> {
+        Ok(self.sign(message))
+    }
 }
 
 /// A private key.
@@ -262,6 +307,32 @@ impl PublicKey {
                 .is_ok_and(|signature| key.verify(message, &signature).is_ok()),
             PublicKey::P521(key) => p521::ecdsa::Signature::from_der(signature)
                 .is_ok_and(|signature| key.verify(message, &signature).is_ok()),
+        }
+    }
+
+    /// Is this a key on one of the NIST curves?
+    pub fn is_elliptic(&self) -> bool {
+        !matches!(self, PublicKey::Ed25519(_))
+    }
+
+    /// Is `signature` this key's ECDSA signature over `message` with `hash`, which authorities choose
+    /// apart from the curve? False for other keys.
+    pub(crate) fn verify_ecdsa(&self, hash: Hash, message: &[u8], signature: &[u8]) -> bool {
+        // A digest shorter than the curve's order is the number that it is (FIPS 186-5 §6.4.2).
+        let digest = |length: usize| {
+            let digest = hash.of(message);
+            let mut number = vec![0; length.saturating_sub(digest.len())];
+            number.extend(digest);
+            number
+        };
+        match self {
+            PublicKey::Ed25519(_) => false,
+            PublicKey::P256(key) => p256::ecdsa::Signature::from_der(signature)
+                .is_ok_and(|signature| key.verify_prehash(&digest(32), &signature).is_ok()),
+            PublicKey::P384(key) => p384::ecdsa::Signature::from_der(signature)
+                .is_ok_and(|signature| key.verify_prehash(&digest(48), &signature).is_ok()),
+            PublicKey::P521(key) => p521::ecdsa::Signature::from_der(signature)
+                .is_ok_and(|signature| key.verify_prehash(&digest(66), &signature).is_ok()),
         }
     }
 }

@@ -1,9 +1,8 @@
-//! OpenSSF Model Signing v1.0 (ossf/model-signing-spec) with keys: one signed statement that
-//! lists every file of a model with its digest. Bytes in, bytes out; reads no file.
+//! OpenSSF Model Signing v1.0 (ossf/model-signing-spec): one signed statement that lists every file
+//! of a model with its digest. Bytes in, bytes out; reads no file.
 //!
-//! Covered: methods `files` and `shards`, SHA-256, BLAKE2b and BLAKE3, key material, and what
-//! model_signing 0.2 to 1.1 wrote. A bundle with certificates is told apart from a malformed one: see
-//! [`OmsError::Unsupported`].
+//! Covered: methods `files` and `shards`, SHA-256, BLAKE2b and BLAKE3, all three verification
+//! materials, and what model_signing 0.2 to 1.1 wrote. Whose signature counts is said by `credential`.
 //!
 //! Stricter than model_signing 1.1.1: duplicate names and JSON keys, non-canonical hexadecimal,
 //! empty manifests, paths that leave the model, and more than one signature are refused.
@@ -13,12 +12,13 @@ mod statement;
 
 use crate::artifact::manifest::Line;
 use crate::artifact::{Manifest, ManifestFile};
-use crate::bundle::{Bundle, BundleError, MAX_BUNDLE};
+use crate::bundle::{Bundle, BundleError, MAX_BUNDLE, RawCertificate};
 use crate::digest::{Algorithm, DigestError, Sha256};
-use crate::envelope::{Envelope, IN_TOTO};
+use crate::envelope::{Envelope, IN_TOTO, pre_authentication_encoding};
 use crate::json::{self, JsonError};
-use crate::key::{PrivateKey, PublicKey};
+use crate::key::{Hash, PublicKey, Signer, SignerError};
 use crate::path::{ArtifactPath, PathError};
+use crate::x509::{Certificate, CertificateError, MAX_CERTIFICATES};
 
 use content::{Listed, SINGLE_FILE};
 use statement::{OmsStatement, Predicate, Resource, Serialization, Subject, SubjectDigest};
@@ -30,9 +30,26 @@ pub const DEFAULT_IGNORED: [&str; 4] = [".git", ".gitattributes", ".github", ".g
 #[derive(Debug)]
 pub struct OmsBundle {
     envelope: Envelope,
-    hint: Option<String>,
+    /// Who made the signature, as the bundle has it. Outside the signature.
+    pub material: Material,
+    /// Timestamps over the signature (RFC 3161), unverified.
+    pub timestamps: Vec<Vec<u8>>,
     /// What it says. Of no interest unless somebody trusted signed it.
     pub model: Result<OmsModel, OmsError>,
+    bytes: Vec<u8>,
+}
+
+/// How a bundle names its signer.
+#[derive(Debug)]
+pub enum Material {
+    /// A key, perhaps by its hint.
+    Key { hint: Option<String> },
+    /// Certificates, the signer's first.
+    Certificates {
+        chain: Vec<Certificate>,
+        /// It came with entries of a transparency log: it was signed keyless.
+        logged: bool,
+    },
 }
 
 /// What a bundle says about a model.
@@ -85,6 +102,13 @@ pub enum OmsError {
     Root,
     #[error("this version does not verify {0}")]
     Unsupported(String),
+    #[error("certificate {number} of the bundle {source}")]
+    Certificate {
+        number: usize,
+        source: CertificateError,
+    },
+    #[error("the signature cannot be made: {0}")]
+    Signer(#[from] SignerError),
     #[error("the model holds no file that would be signed")]
     Empty,
 }
@@ -93,13 +117,24 @@ impl OmsBundle {
     /// Reads a bundle and what it says.
     pub fn parse(bytes: &[u8]) -> Result<OmsBundle, OmsError> {
         let bundle = Bundle::parse(bytes)?;
-        let hint = hint(&bundle)?;
+        let material = Material::read(&bundle)?;
+        let stamps = bundle.verification_material.timestamp_verification_data;
+        let stamps = stamps.unwrap_or_default().rfc3161_timestamps;
+        if stamps.len() > MAX_TIMESTAMPS {
+            return Err(OmsError::Statement(
+                "the bundle has more than 16 timestamps",
+            ));
+        }
         let envelope = bundle.dsse_envelope;
         let model = OmsModel::read(&envelope);
+        // Only the verifier of keyless signatures reads the bundle again, with its own reader.
+        let keep = matches!(material, Material::Certificates { .. });
         Ok(OmsBundle {
             envelope,
-            hint,
+            material,
+            timestamps: stamps.into_iter().map(|one| one.signed_timestamp).collect(),
             model,
+            bytes: if keep { bytes.to_vec() } else { Vec::new() },
         })
     }
 
@@ -108,23 +143,50 @@ impl OmsBundle {
         self.envelope.signed_by(key).is_some() || self.signed_by_as_of_0_2(key)
     }
 
-    /// model_signing 0.2.0 signed the Python representation of the payload. Only what it wrote is read so.
+    /// model_signing 0.2.0 signed the Python representation of the payload, with a certificate's key
+    /// always by way of SHA-256. Only what it wrote is read so.
     fn signed_by_as_of_0_2(&self, key: &PublicKey) -> bool {
-        let outline = json::parse::<statement::Outline>(&self.envelope.payload, MAX_BUNDLE);
-        if !outline.is_ok_and(|outline| outline.predicate_type == statement::DIGESTS) {
+        if !self.is_of_0_2() {
             return false;
         }
         let message = encoding_of_0_2(&self.envelope.payload_type, &self.envelope.payload);
-        let signatures = &self.envelope.signatures;
-        signatures.iter().any(|one| key.verify(&message, &one.sig))
+        let certified = matches!(self.material, Material::Certificates { .. });
+        self.envelope.signatures.iter().any(|one| {
+            key.verify(&message, &one.sig)
+                || (certified && key.verify_ecdsa(Hash::Sha256, &message, &one.sig))
+        })
+    }
+
+    fn is_of_0_2(&self) -> bool {
+        json::parse::<statement::Outline>(&self.envelope.payload, MAX_BUNDLE)
+            .is_ok_and(|outline| outline.predicate_type == statement::DIGESTS)
+    }
+
+    /// The digest that the statement is about first: the root, or in version 0.2 that of a file.
+    pub fn first_subject(&self) -> Option<Sha256> {
+        statement::first_subject(&self.envelope.payload)
+    }
+
+    /// The bundle as it was read, where it names certificates.
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// The signature: what timestamps are over.
+    pub fn signature(&self) -> &[u8] {
+        self.envelope
+            .signatures
+            .first()
+            .map_or(&[][..], |one| one.sig.as_slice())
     }
 
     /// Does the bundle name another key than `key`? A hint proves nothing either way.
     pub fn hint_contradicts(&self, key: &PublicKey) -> bool {
         let expected = key.oms_hint().to_string();
-        self.hint
-            .as_ref()
-            .is_some_and(|hint| !hint.is_empty() && *hint != expected)
+        match &self.material {
+            Material::Key { hint: Some(hint) } => !hint.is_empty() && *hint != expected,
+            _ => false,
+        }
     }
 }
 
@@ -218,24 +280,51 @@ impl OmsModel {
     }
 }
 
-fn hint(bundle: &Bundle) -> Result<Option<String>, OmsError> {
-    let material = &bundle.verification_material;
-    if material.certificate.is_some() || material.x509_certificate_chain.is_some() {
-        return Err(OmsError::Unsupported(
-            "signatures by certificate, only by key".into(),
-        ));
+impl Material {
+    fn read(bundle: &Bundle) -> Result<Material, OmsError> {
+        let material = &bundle.verification_material;
+        let chain = material.x509_certificate_chain.as_ref();
+        match (&material.public_key, &material.certificate, chain) {
+            (Some(key), None, None) => {
+                if key.hint.is_none() && key.raw_bytes.is_none() {
+                    return Err(OmsError::Statement(
+                        "the bundle's public key has neither hint nor bytes",
+                    ));
+                }
+                let hint = key.hint.clone();
+                Ok(Material::Key { hint })
+            }
+            (None, Some(one), None) => Material::certificates(bundle, &[one]),
+            (None, None, Some(chain)) => {
+                Material::certificates(bundle, &chain.certificates.iter().collect::<Vec<_>>())
+            }
+            (None, None, None) => Err(OmsError::Statement(
+                "the bundle names neither key nor certificate",
+            )),
+            _ => Err(OmsError::Statement(
+                "the bundle names more than one of key, certificate and chain",
+            )),
+        }
     }
-    let key = material.public_key.as_ref();
-    let key = key.ok_or(OmsError::Statement(
-        "the bundle names neither key nor certificate",
-    ))?;
-    if key.hint.is_none() && key.raw_bytes.is_none() {
-        return Err(OmsError::Statement(
-            "the bundle's public key has neither hint nor bytes",
-        ));
+
+    fn certificates(bundle: &Bundle, raw: &[&RawCertificate]) -> Result<Material, OmsError> {
+        if raw.is_empty() || raw.len() > MAX_CERTIFICATES {
+            return Err(OmsError::Statement(
+                "the bundle's chain holds no certificate, or more than 512",
+            ));
+        }
+        let mut chain = Vec::new();
+        for (number, one) in raw.iter().enumerate() {
+            let certificate = Certificate::from_der(&one.raw_bytes);
+            chain.push(certificate.map_err(|source| OmsError::Certificate { number, source })?);
+        }
+        let logged = !bundle.verification_material.tlog_entries.is_empty();
+        Ok(Material::Certificates { chain, logged })
     }
-    Ok(key.hint.clone())
 }
+
+/// More timestamps than this on one signature prove nothing more.
+const MAX_TIMESTAMPS: usize = 16;
 
 /// The recorded exclusions. One that would exclude everything is refused.
 fn ignored(paths: Vec<String>) -> Result<Vec<String>, OmsError> {
@@ -278,6 +367,8 @@ fn encoding_of_0_2(payload_type: &str, payload: &[u8]) -> Vec<u8> {
 /// What to sign, beside the files.
 #[derive(Debug, Clone)]
 pub struct SignOptions {
+    /// What the files are hashed with: SHA-256, BLAKE2b or BLAKE3.
+    pub algorithm: Algorithm,
     /// What the model is called.
     pub name: String,
     /// Paths that the signature leaves out, recorded in it: [`DEFAULT_IGNORED`] and the signature
@@ -287,17 +378,21 @@ pub struct SignOptions {
     pub allow_symlinks: bool,
 }
 
-/// The bundle over the files of `manifest` that are not ignored, and its root digest.
+/// Who signs, and how the bundle names him.
+pub enum SigningMaterial<'a> {
+    /// By the hint of his key.
+    Key,
+    /// By a certificate of his key, and those between it and a root, in this order.
+    Certificates(&'a [Certificate]),
+}
+
+/// The statement over the files of `manifest` that are not ignored, and its root digest.
 ///
-/// Written so that model_signing verifies it: resources in string order, a single file named `.`,
-/// an empty key id, and the key's hint.
-pub fn sign(
-    manifest: &Manifest,
-    options: SignOptions,
-    key: &PrivateKey,
-) -> Result<(Vec<u8>, Sha256), OmsError> {
+/// Written so that model_signing verifies it: resources in string order, a single file named `.`.
+pub fn statement(manifest: &Manifest, options: SignOptions) -> Result<(Vec<u8>, Sha256), OmsError> {
     let mut resources = Vec::new();
     let mut digests = Vec::new();
+    let algorithm = options.algorithm;
     for file in manifest.files() {
         if options
             .ignored
@@ -306,9 +401,9 @@ pub fn sign(
         {
             continue;
         }
-        let digest = manifest.digest(file, Algorithm::Sha256).unwrap_or_default();
+        let digest = manifest.digest(file, algorithm).unwrap_or_default();
         digests.extend_from_slice(digest);
-        resources.push(resource(manifest, file, digest));
+        resources.push(resource(manifest, file, algorithm, digest));
     }
     if resources.is_empty() {
         return Err(OmsError::Empty);
@@ -324,7 +419,7 @@ pub fn sign(
         predicate: Predicate {
             serialization: Serialization {
                 method: "files".into(),
-                hash_type: Algorithm::Sha256.name().into(),
+                hash_type: algorithm.name().into(),
                 shard_size: None,
                 allow_symlinks: options.allow_symlinks,
                 ignore_paths: options.ignored,
@@ -333,12 +428,39 @@ pub fn sign(
         },
     };
     let payload = serde_json::to_vec(&statement).map_err(JsonError::from)?;
-    let envelope = Envelope::sign(payload, IN_TOTO, key, "");
-    let hint = key.public().oms_hint().to_string();
-    Ok((Bundle::with_key_hint(envelope, hint).to_json()?, root))
+    Ok((payload, root))
 }
 
-fn resource(manifest: &Manifest, file: &ManifestFile, digest: &[u8]) -> Resource {
+/// Signs a statement: the bundle as model_signing writes it, with an empty key id.
+pub fn sign(
+    payload: Vec<u8>,
+    signer: &dyn Signer,
+    material: &SigningMaterial<'_>,
+) -> Result<Bundle, OmsError> {
+    let message = pre_authentication_encoding(IN_TOTO, &payload);
+    let signature = signer.signature(&message)?;
+    let key = signer.public();
+    // A token or a service can be set up wrongly: what does not verify is never written.
+    if !key.verify(&message, &signature) {
+        let why = "what came back does not verify under its public key";
+        return Err(SignerError(why.into()).into());
+    }
+    let envelope = Envelope::with_signature(payload, IN_TOTO, signature, "");
+    Ok(match material {
+        SigningMaterial::Key => Bundle::with_key_hint(envelope, key.oms_hint().to_string()),
+        SigningMaterial::Certificates(chain) => {
+            let chain = chain.iter().map(|one| one.der().to_vec()).collect();
+            Bundle::with_certificates(envelope, chain)
+        }
+    })
+}
+
+fn resource(
+    manifest: &Manifest,
+    file: &ManifestFile,
+    algorithm: Algorithm,
+    digest: &[u8],
+) -> Resource {
     let name = if manifest.is_single_file() {
         SINGLE_FILE
     } else {
@@ -346,7 +468,7 @@ fn resource(manifest: &Manifest, file: &ManifestFile, digest: &[u8]) -> Resource
     };
     Resource {
         name: name.into(),
-        algorithm: Algorithm::Sha256.name().into(),
+        algorithm: algorithm.name().into(),
         digest: data_encoding::HEXLOWER.encode(digest),
     }
 }

@@ -5,7 +5,9 @@ use std::num::NonZero;
 
 use serde::{Deserialize, Deserializer, Serialize, de};
 
+use crate::bundle::MAX_BUNDLE;
 use crate::digest::Sha256;
+use crate::json;
 use crate::statement::StatementType;
 
 /// What model_signing 0.2.0 wrote: the files are the subjects.
@@ -18,6 +20,24 @@ pub(super) const PREDICATE: &str = "https://model_signing/signature/v1.0";
 pub(super) struct Outline {
     #[serde(default)]
     pub(super) predicate_type: String,
+}
+
+/// The SHA-256 of the first subject, in whatever statement.
+pub(super) fn first_subject(payload: &[u8]) -> Option<Sha256> {
+    #[derive(Deserialize)]
+    struct Subjects {
+        subject: Vec<FirstSubject>,
+    }
+    #[derive(Deserialize)]
+    struct FirstSubject {
+        digest: FirstDigest,
+    }
+    #[derive(Deserialize)]
+    struct FirstDigest {
+        sha256: Sha256,
+    }
+    let subjects: Subjects = json::parse(payload, MAX_BUNDLE).ok()?;
+    Some(subjects.subject.first()?.digest.sha256)
 }
 
 #[derive(Serialize, Deserialize)]

@@ -55,6 +55,15 @@ pub struct PolicySummary {
     pub sha256: Sha256,
     /// SHA-256 of the trust policy that it names, if it names one.
     pub trust_sha256: Option<Sha256>,
+    /// The other files that it names.
+    pub files: Vec<FileSummary>,
+}
+
+/// A file that was relied on.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct FileSummary {
+    pub path: String,
+    pub sha256: Sha256,
 }
 
 /// A record.

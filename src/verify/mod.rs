@@ -6,23 +6,25 @@
 
 mod artifact;
 mod records;
+mod signature;
 
-use crate::artifact::manifest::{Difference, Line, compare};
+use crate::artifact::manifest::Line;
 use crate::artifact::{ArtifactDigest, FileFault, Manifest, Obstacle, ObstacleKind};
 use crate::checkpoint::Checkpoint;
+use crate::credential::{Clock, Credential};
 use crate::digest::Sha256;
 use crate::finding::{Finding, Rule, Severity};
-use crate::key::PublicKey;
 use crate::ledger::TlogProof;
-use crate::oms::{OmsBundle, OmsError, OmsModel};
+use crate::oms::{OmsBundle, OmsError};
 use crate::path::ArtifactPath;
 use crate::policy::{Identity, Policy};
 use crate::time::Timestamp;
 
-use artifact::{Reported, check_artifact, difference_finding};
+use artifact::check_artifact;
 pub use artifact::{fault_finding, obstacle_finding};
 pub use records::authorised;
 use records::{check_ledger, check_recorded_signature};
+use signature::{Signed, check_signature};
 
 /// What was found where the artifact lies.
 #[derive(Debug)]
@@ -123,6 +125,13 @@ impl Report {
     }
 }
 
+/// Somebody whose signature counts.
+#[derive(Clone, Copy)]
+pub struct Trusted<'a> {
+    pub name: &'a str,
+    pub credential: &'a Credential,
+}
+
 /// The whole policy: artifact, signature, identity, ledger and records.
 pub fn verify(
     artifact: &ArtifactEvidence,
@@ -133,184 +142,45 @@ pub fn verify(
 ) -> Report {
     let mut report = Report::default();
     check_artifact(&mut report, artifact);
-    let keys = policy
-        .identities
-        .iter()
-        .map(|identity| (identity.name.as_str(), &identity.key));
-    let signed = check_signature(&mut report, artifact, signature, &keys.collect::<Vec<_>>());
-    if let Some(key) = signed
-        && let Some(identity) = policy
-            .identities
-            .iter()
-            .find(|identity| identity.key == key)
+    let trusted = policy.identities.iter().map(|identity| Trusted {
+        name: identity.name.as_str(),
+        credential: &identity.credential,
+    });
+    let trusted: Vec<Trusted<'_>> = trusted.collect();
+    let clock = Clock {
+        now,
+        authorities: &policy.timestamp_authorities,
+    };
+    if let Some(signed) = check_signature(&mut report, artifact, signature, &trusted, clock)
+        && let Some(identity) = policy.identities.get(signed.by)
     {
-        check_signer(&mut report, identity, policy, now);
+        check_signer(&mut report, identity, &signed, policy, now);
     }
     check_ledger(&mut report, artifact, ledger, policy, now);
     check_recorded_signature(&mut report, signature);
     report
 }
 
-/// The signature alone: is it over these files, by one of `keys`?
+/// The signature alone: is it over these files, by one of `trusted`?
 pub fn verify_signature(
     artifact: &ArtifactEvidence,
     signature: &SignatureEvidence,
-    keys: &[(&str, &PublicKey)],
+    trusted: &[Trusted<'_>],
+    clock: Clock<'_>,
 ) -> Report {
     let mut report = Report::default();
     check_artifact(&mut report, artifact);
-    check_signature(&mut report, artifact, signature, keys);
+    check_signature(&mut report, artifact, signature, trusted, clock);
     report
 }
 
-/// Checks the signature and the files it covers. Returns the key that made it.
-fn check_signature(
+fn check_signer(
     report: &mut Report,
-    artifact: &ArtifactEvidence,
-    signature: &SignatureEvidence,
-    keys: &[(&str, &PublicKey)],
-) -> Option<PublicKey> {
-    let bundle = match signature {
-        SignatureEvidence::Missing { path } => {
-            let message = format!("there is no signature at {path}");
-            report.add(
-                Finding::new(Rule::SignatureMissing, Severity::Fail, message)
-                    .hint("sign it with `weighbridge sign`, or name the file with --signature"),
-            );
-            return None;
-        }
-        SignatureEvidence::Unreadable { path, why } => {
-            let message = format!("the signature {path} cannot be read: {why}");
-            report.add(Finding::new(
-                Rule::SignatureMissing,
-                Severity::Inconclusive,
-                message,
-            ));
-            return None;
-        }
-        SignatureEvidence::Bundle { bundle, .. } => match &**bundle {
-            Ok(bundle) => bundle,
-            Err(error @ OmsError::Unsupported(_)) => {
-                let severity = Severity::Inconclusive;
-                report.add(Finding::new(
-                    Rule::SignatureUnsupported,
-                    severity,
-                    error.to_string(),
-                ));
-                return None;
-            }
-            Err(error) => {
-                report.add(
-                    Finding::new(Rule::SignatureFormat, Severity::Fail, error.to_string())
-                        .hint("get the signature file again from where it is published"),
-                );
-                return None;
-            }
-        },
-    };
-    let signer = keys.iter().find(|(_, key)| bundle.signed_by(key));
-    let Some((name, key)) = signer else {
-        let message = "the signature is not by any trusted key, or what it signs was altered";
-        report.add(Finding::new(Rule::SignatureKey, Severity::Fail, message).hint(trusted(keys)));
-        return None;
-    };
-    report.signer = Some((*name).into());
-    let message = format!(
-        "signed by {name} ({}, key {})",
-        key.algorithm().name(),
-        key.key_id()
-    );
-    report.add(Finding::new(Rule::SignatureKey, Severity::Pass, message));
-    if bundle.hint_contradicts(key) {
-        let message = "the bundle's key hint names another key; the hint is not signed";
-        report.add(Finding::new(
-            Rule::SignatureHint,
-            Severity::Warning,
-            message,
-        ));
-    }
-    // What it says matters only now that it is known who says it.
-    let model = match &bundle.model {
-        Ok(model) => model,
-        Err(error) => {
-            let (rule, severity) = match error {
-                OmsError::Unsupported(_) => (Rule::SignatureUnsupported, Severity::Inconclusive),
-                _ => (Rule::SignatureStatement, Severity::Fail),
-            };
-            report.add(Finding::new(rule, severity, error.to_string()));
-            return Some((*key).clone());
-        }
-    };
-    let message = format!("signed as {:?} with root {}", model.name, model.root);
-    report.add(Finding::new(
-        Rule::SignatureStatement,
-        Severity::Pass,
-        message,
-    ));
-    if model.unsorted {
-        let message = "the signed files are not in the order the specification asks for";
-        report.add(Finding::new(
-            Rule::SignatureStatement,
-            Severity::Note,
-            message,
-        ));
-    }
-    check_files(report, artifact, model);
-    Some((*key).clone())
-}
-
-fn trusted(keys: &[(&str, &PublicKey)]) -> String {
-    let names: Vec<&str> = keys.iter().map(|(name, _)| *name).collect();
-    format!(
-        "trusted is: {}; restore the original, or trust its signer in the policy",
-        names.join(", ")
-    )
-}
-
-/// Compares the files with what was signed: a closed world.
-fn check_files(report: &mut Report, artifact: &ArtifactEvidence, model: &OmsModel) {
-    let manifest = &artifact.manifest;
-    let Some(lines) = model.lines(manifest) else {
-        let message = "the signature is of a single file, and this is a directory";
-        report.add(Finding::new(
-            Rule::SignatureStatement,
-            Severity::Fail,
-            message,
-        ));
-        return;
-    };
-    let reported = Reported::new(artifact);
-    let mut wrong = 0;
-    for difference in compare(&lines, manifest, model.algorithm) {
-        let finding = match difference {
-            // An empty file has no shard.
-            Difference::Added { path }
-                if model.ignores(&path) || model.leaves_out_empty(manifest, &path) =>
-            {
-                let message = "is outside the signature";
-                report.add(
-                    Finding::new(Rule::SignatureCoverage, Severity::Note, message)
-                        .at(path.to_string()),
-                );
-                continue;
-            }
-            difference => difference_finding(&difference, &reported, "signed"),
-        };
-        let Some(finding) = finding else { continue };
-        wrong += 1;
-        report.add(finding);
-    }
-    if wrong == 0
-        && !lines.is_empty()
-        && artifact.faults.is_empty()
-        && artifact.obstacles.is_empty()
-    {
-        let message = format!("all {} signed files are as they were signed", lines.len());
-        report.add(Finding::new(Rule::ArtifactFiles, Severity::Pass, message));
-    }
-}
-
-fn check_signer(report: &mut Report, identity: &Identity, policy: &Policy, now: Timestamp) {
+    identity: &Identity,
+    signed: &Signed,
+    policy: &Policy,
+    now: Timestamp,
+) {
     let name = &identity.name;
     if identity.is_expired(now) {
         let expired = identity
@@ -319,6 +189,26 @@ fn check_signer(report: &mut Report, identity: &Identity, policy: &Policy, now: 
             .unwrap_or_default();
         let message = format!("identity {name} expired at {expired}");
         report.add(Finding::new(Rule::IdentityRole, Severity::Fail, message));
+        return;
+    }
+    // What was signed before the key was revoked counts, if somebody trusted says that it was before.
+    if let Some(key) = identity.credential.key()
+        && let Some(withdrawn) = policy.withdrawn(&key.key_id())
+        && !signed
+            .at
+            .is_some_and(|at| withdrawn.since.is_some_and(|since| at < since))
+    {
+        let since = withdrawn
+            .since
+            .map_or(String::new(), |since| format!(" as of {since}"));
+        let message = format!(
+            "the key of {name} was revoked{since}, and no trusted timestamp places the signature before"
+        );
+        report.add(Finding::new(
+            Rule::SignatureRevoked,
+            Severity::Fail,
+            message,
+        ));
         return;
     }
     let roles = &policy.gate.signature_roles;

@@ -120,7 +120,7 @@ fn judge(
     let signers: Vec<&Identity> = policy
         .identities
         .iter()
-        .filter(|identity| envelope.signed_by(&identity.key).is_some())
+        .filter(|identity| signed(&envelope, identity))
         .collect();
     let statement = Statement::parse(&envelope.payload);
     let statement = match statement {
@@ -173,13 +173,13 @@ pub fn authorised<'a>(
     let mut signers = policy
         .identities
         .iter()
-        .filter(|identity| envelope.signed_by(&identity.key).is_some())
+        .filter(|identity| signed(envelope, identity))
         .peekable();
     if signers.peek().is_none() {
         return Err(format!("{kind} is not by a trusted key"));
     }
     let identity = signers
-        .find(|identity| identity.key.key_id() == actor.key_id)
+        .find(|identity| identity.has_key(&actor.key_id))
         .ok_or_else(|| format!("{kind} names another key than the one that signed"))?;
     let name = &identity.name;
     // A record is for one log. Elsewhere it was copied, by somebody who could not sign it.
@@ -194,10 +194,19 @@ pub fn authorised<'a>(
     if identity.is_expired(now) {
         return Err(format!("{kind} is by identity {name}, which expired"));
     }
+    if policy.withdrawn(&actor.key_id).is_some() {
+        return Err(format!("{kind} is by the key of {name}, which was revoked"));
+    }
     if record.time().millis() > now.millis() + CLOCK_SKEW_MILLIS {
         return Err(format!("{kind} is dated {}, after now", record.time()));
     }
     Ok(identity)
+}
+
+/// Records are signed with keys.
+fn signed(envelope: &Envelope, identity: &Identity) -> bool {
+    let key = identity.credential.key();
+    key.is_some_and(|key| envelope.signed_by(key).is_some())
 }
 
 /// How far two honest clocks may differ.

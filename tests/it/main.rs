@@ -13,11 +13,13 @@
 
 mod bad_input;
 mod bucket_writers;
+mod certificates;
 mod commands;
 mod cosigners;
 mod hash_list;
 mod help;
 mod invariants;
+mod keyless;
 mod ledger_append;
 mod ledger_copies;
 mod ledger_damage;
@@ -41,6 +43,7 @@ mod store_faults;
 mod support;
 mod tampering;
 mod tidy;
+mod timestamps;
 mod tlog_policy;
 mod tour;
 mod witness;

@@ -125,7 +125,7 @@ pub(super) fn run(args: &RecordArgs, global: &Global, output: &Output) -> Outcom
             None
         }
     };
-    let evidence = target.read_complete(output)?;
+    let evidence = target.read_complete(&[crate::digest::Algorithm::Sha256], output)?;
     let manifest = manifest_reference(&evidence);
     let record = match &args.kind {
         RecordKind::Acquire(args) => {

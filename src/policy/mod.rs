@@ -5,23 +5,34 @@
 //! policy. What may be left out only tightens it: an expiry, further identities and records. A rule
 //! that could never be met is an error too.
 
-use std::fmt::Write;
+mod error;
+mod identity;
+mod render;
 
 use serde::Deserialize;
 
 use crate::digest::Sha256;
-use crate::key::{KeyError, PublicKey};
-use crate::ledger::{Location, StoreError};
-use crate::note::{NoteError, NoteKey};
-use crate::statement::{Kind, Role, Text, TextError};
+use crate::ledger::Location;
+use crate::note::NoteKey;
+use crate::statement::{Kind, Role};
 use crate::time::Timestamp;
 use crate::tlog_policy::TlogPolicy;
+use crate::x509::{Certificate, Withdrawn};
+
+pub use error::PolicyError;
+pub use identity::Identity;
+use identity::RawIdentity;
+pub use render::{NewPolicy, render};
 
 /// A valid policy.
 #[derive(Clone, Debug)]
 pub struct Policy {
     pub log: LogTrust,
     pub identities: Vec<Identity>,
+    /// Anchors of the authorities that may say when a signature was made.
+    pub timestamp_authorities: Vec<Certificate>,
+    /// Keys and certificates that no longer count.
+    pub revoked: Vec<Withdrawn>,
     pub gate: GateRules,
     pub signing: Option<Signing>,
 }
@@ -53,16 +64,6 @@ pub enum Prune {
     Partials,
 }
 
-/// A key and what it may speak for.
-#[derive(Clone, Debug)]
-pub struct Identity {
-    pub name: Text,
-    pub roles: Vec<Role>,
-    pub key: PublicKey,
-    /// From this moment on it no longer counts.
-    pub expires: Option<Timestamp>,
-}
-
 /// What a gate asks for.
 #[derive(Clone, Debug)]
 pub struct GateRules {
@@ -91,58 +92,6 @@ pub struct Signing {
     pub log_key: Option<String>,
 }
 
-/// Why a policy is refused.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum PolicyError {
-    #[error("{0}")]
-    Toml(#[from] toml::de::Error),
-    #[error("version {0} is not known; this program reads version 1")]
-    Version(i64),
-    #[error("log.path {0}")]
-    LogPath(#[from] StoreError),
-    #[error(
-        "log.slots holds a password, and this file is no place for one; set PGPASSWORD instead"
-    )]
-    SlotsPassword,
-    #[error("log.key {0}")]
-    LogKey(#[from] NoteError),
-    #[error("the trust policy of the log: {0}")]
-    Trust(String),
-    #[error("[log] lists {0:?} as a mirror, and no witness in its trust has that address")]
-    Mirror(String),
-    #[error("[log] needs exactly one of key, trust and trust_file")]
-    TrustTwice,
-    #[error("the trust policy names logs of several origins, and [log] is one log")]
-    Origins,
-    #[error("identity {name:?}: its public key {source}")]
-    Key { name: String, source: KeyError },
-    #[error("identity {name:?}: its name {source}")]
-    Name { name: String, source: TextError },
-    #[error("identity {name:?} has no role")]
-    NoRole { name: String },
-    #[error("two identities have the {what} {name:?}")]
-    Twice { what: &'static str, name: String },
-    #[error("there is no identity: nothing could ever be accepted")]
-    NoIdentity,
-    #[error("{rule} names no role: it could never be met")]
-    NoRoles { rule: String },
-    #[error("{rule} asks for role {role}, which no identity has: it could never be met", role = role.name())]
-    RoleWithoutIdentity { rule: String, role: Role },
-    #[error("{rule}: role {role} may not sign {kind}", role = role.name(), kind = kind.name())]
-    RoleNotPermitted {
-        rule: String,
-        role: Role,
-        kind: Kind,
-    },
-    #[error("gate.records names no record: the gate asks for a ledger record")]
-    NoRecords,
-    #[error(
-        "gate.closed_world = false is not supported: an added file can be code that a loader runs"
-    )]
-    OpenWorld,
-}
-
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct RawPolicy {
@@ -150,6 +99,9 @@ struct RawPolicy {
     log: RawLog,
     #[serde(default)]
     identity: Vec<RawIdentity>,
+    timestamps: Option<RawTimestamps>,
+    #[serde(default)]
+    revoked: Vec<RawRevoked>,
     gate: RawGate,
     signing: Option<RawSigning>,
 }
@@ -170,11 +122,20 @@ struct RawLog {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct RawIdentity {
-    name: String,
-    roles: Vec<Role>,
-    public_key: String,
-    expires: Option<Timestamp>,
+struct RawTimestamps {
+    authorities: Option<String>,
+    authorities_file: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawRevoked {
+    /// SHA-256 over a certificate, or over a public key's SubjectPublicKeyInfo.
+    sha256: Sha256,
+    since: Option<Timestamp>,
+    /// For people.
+    #[serde(rename = "reason")]
+    _reason: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -206,20 +167,20 @@ struct RawSigning {
     log_key: Option<String>,
 }
 
+/// Reads a file that a policy names, relative to it.
+pub type ReadFile<'a> = dyn FnMut(&str) -> Result<Vec<u8>, String> + 'a;
+
 /// The largest policy file.
 pub const MAX_POLICY: u64 = 1 << 20;
 
 impl Policy {
-    /// Reads a policy that holds its trust policy itself.
+    /// Reads a policy that names no other file.
     pub fn parse(text: &str) -> Result<Policy, PolicyError> {
-        Policy::parse_with(text, |name| Err(format!("{name} was not read")))
+        Policy::parse_with(text, &mut |name| Err(format!("{name} was not read")))
     }
 
-    /// Reads a policy, and by `read` the trust policy that it names.
-    pub fn parse_with(
-        text: &str,
-        read: impl FnOnce(&str) -> Result<TlogPolicy, String>,
-    ) -> Result<Policy, PolicyError> {
+    /// Reads a policy, and by `read` the files that it names: a trust policy, anchors, lists.
+    pub fn parse_with(text: &str, read: &mut ReadFile<'_>) -> Result<Policy, PolicyError> {
         let raw: RawPolicy = toml::from_str(text)?;
         if raw.version != 1 {
             return Err(PolicyError::Version(raw.version));
@@ -237,7 +198,11 @@ impl Policy {
             (Some(key), None, None) => TlogPolicy::of_log(NoteKey::parse(&key)?),
             (None, Some(trust), None) => TlogPolicy::parse(trust.as_bytes())
                 .map_err(|error| PolicyError::Trust(error.to_string()))?,
-            (None, None, Some(name)) => read(name).map_err(PolicyError::Trust)?,
+            (None, None, Some(name)) => {
+                let bytes = read(name).map_err(PolicyError::Trust)?;
+                TlogPolicy::parse(&bytes)
+                    .map_err(|error| PolicyError::Trust(format!("{name}: {error}")))?
+            }
             _ => return Err(PolicyError::TrustTwice),
         };
         if trust.logs().any(|key| key.name() != trust.log().name()) {
@@ -265,7 +230,13 @@ impl Policy {
         {
             return Err(PolicyError::Mirror(mirror.clone()));
         }
-        let identities = identities(raw.identity)?;
+        let revoked = raw.revoked.into_iter().map(|raw| Withdrawn {
+            digest: raw.sha256,
+            since: raw.since,
+        });
+        let revoked: Vec<Withdrawn> = revoked.collect();
+        let identities = identity::identities(raw.identity, &revoked, read)?;
+        let timestamp_authorities = timestamps(raw.timestamps, read)?;
         let gate = gate(raw.gate, &identities)?;
         let signing = raw.signing.map(|signing| Signing {
             key: signing.key,
@@ -275,6 +246,8 @@ impl Policy {
         Ok(Policy {
             log,
             identities,
+            timestamp_authorities,
+            revoked,
             gate,
             signing,
         })
@@ -284,63 +257,24 @@ impl Policy {
     pub fn identity(&self, key_id: &Sha256) -> Option<&Identity> {
         self.identities
             .iter()
-            .find(|identity| identity.key.key_id() == *key_id)
+            .find(|identity| identity.has_key(key_id))
+    }
+
+    /// What the policy says of a key that is no longer to count.
+    pub fn withdrawn(&self, key_id: &Sha256) -> Option<&Withdrawn> {
+        self.revoked.iter().find(|one| one.digest == *key_id)
     }
 }
 
-impl Identity {
-    /// Has its key expired at `now`?
-    pub fn is_expired(&self, now: Timestamp) -> bool {
-        self.expires.is_some_and(|expires| expires <= now)
-    }
-
-    /// The first of `roles` that it has.
-    pub fn role_among(&self, roles: &[Role]) -> Option<Role> {
-        self.roles.iter().copied().find(|role| roles.contains(role))
-    }
-}
-
-fn identities(raw: Vec<RawIdentity>) -> Result<Vec<Identity>, PolicyError> {
-    let mut identities: Vec<Identity> = Vec::new();
-    for RawIdentity {
-        name,
-        roles,
-        public_key,
-        expires,
-    } in raw
-    {
-        if roles.is_empty() {
-            return Err(PolicyError::NoRole { name });
-        }
-        let key = PublicKey::from_pem(&public_key).map_err(|source| PolicyError::Key {
-            name: name.clone(),
-            source,
-        })?;
-        let text = Text::new(name.clone()).map_err(|source| PolicyError::Name {
-            name: name.clone(),
-            source,
-        })?;
-        if identities.iter().any(|identity| identity.name == text) {
-            return Err(PolicyError::Twice { what: "name", name });
-        }
-        if identities.iter().any(|identity| identity.key == key) {
-            return Err(PolicyError::Twice {
-                what: "key of",
-                name,
-            });
-        }
-        identities.push(Identity {
-            name: text,
-            roles,
-            key,
-            expires,
-        });
-    }
-    if identities.is_empty() {
-        Err(PolicyError::NoIdentity)
-    } else {
-        Ok(identities)
-    }
+fn timestamps(
+    raw: Option<RawTimestamps>,
+    read: &mut ReadFile<'_>,
+) -> Result<Vec<Certificate>, PolicyError> {
+    let Some(raw) = raw else {
+        return Ok(Vec::new());
+    };
+    identity::anchors("authorities", raw.authorities, raw.authorities_file, read)
+        .map_err(PolicyError::Timestamps)
 }
 
 fn gate(raw: RawGate, identities: &[Identity]) -> Result<GateRules, PolicyError> {
@@ -395,65 +329,6 @@ fn slots(url: Option<String>) -> Result<Option<String>, PolicyError> {
         Some(url) if holds_password(&url) => Err(PolicyError::SlotsPassword),
         url => Ok(url),
     }
-}
-
-/// What [`render`] writes.
-pub struct NewPolicy<'a> {
-    pub trust: &'a TlogPolicy,
-    pub identity: &'a str,
-    pub public_key: &'a PublicKey,
-    pub key_path: &'a str,
-    pub log_key_path: &'a str,
-}
-
-/// The policy file that `init` writes: one identity that signs and records releases.
-pub fn render(new: &NewPolicy<'_>) -> String {
-    let mut text = String::new();
-    // Writing to a string cannot fail.
-    _ = write!(
-        text,
-        r#"# Weighbridge: whom this project trusts, and what `weighbridge gate` asks for.
-# This file holds no secret. Commit it, and review its changes like code.
-version = 1
-
-# The transparency log that records must be in. The name before the first "+" of a key is its origin.
-[log]
-path = "ledger"
-# Its keys and its witnesses, as a C2SP tlog-policy; `weighbridge ledger policy` prints it for others.
-trust = """
-{trust}"""
-
-# Who may speak, and in which role: developer, operator, custodian, tester, auditor.
-[[identity]]
-name = "{identity}"
-roles = ["developer"]
-public_key = """
-{public_key}"""
-# expires = "2030-01-01T00:00:00Z"
-
-[gate]
-# A signature over every file, by an identity with one of these roles.
-signature = {{ roles = ["developer"] }}
-# Records about exactly these bytes in the ledger.
-records = [
-  {{ kind = "release", roles = ["developer"] }},
-]
-# Files that were added, removed or changed are refused. There is no other choice.
-closed_world = true
-
-# What `sign` and `record` use; the gate does not read it.
-[signing]
-key = "{key_path}"
-role = "developer"
-log_key = "{log_key_path}"
-"#,
-        trust = new.trust,
-        identity = new.identity,
-        public_key = new.public_key.to_pem(),
-        key_path = new.key_path,
-        log_key_path = new.log_key_path,
-    );
-    text
 }
 
 #[cfg(test)]

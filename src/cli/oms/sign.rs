@@ -1,0 +1,172 @@
+//! `oms sign`.
+
+use std::path::{Path, PathBuf};
+
+use clap::{Args, Subcommand};
+use zeroize::Zeroizing;
+
+use super::ModelArgs;
+use crate::artifact::Artifact;
+use crate::cli::Outcome;
+use crate::cli::context;
+use crate::cli::failure::Failure;
+use crate::cli::keys::{self, PassphraseArgs};
+use crate::cli::output::Output;
+use crate::cli::trust;
+use crate::digest::Algorithm;
+use crate::disk::{self, Access, Existing};
+use crate::key::{Passphrase, PrivateKey, Signer};
+use crate::oms::{self, SignOptions, SigningMaterial};
+use crate::x509::Certificate;
+
+#[derive(Subcommand)]
+pub(super) enum SignMethod {
+    /// With a private key: EC on P-256, P-384 or P-521 (model_signing verifies these), or Ed25519
+    Key(SignKeyArgs),
+    /// With the private key of a certificate
+    Certificate(SignCertificateArgs),
+}
+
+#[derive(Args)]
+struct Common {
+    #[command(flatten)]
+    model: ModelArgs,
+    /// Where to write the signature
+    #[arg(long, value_name = "FILE", default_value = "model.sig")]
+    signature: PathBuf,
+}
+
+#[derive(Args)]
+struct KeyFile {
+    /// The private key, in PEM
+    #[arg(long = "private-key", alias = "private_key", value_name = "FILE")]
+    private_key: PathBuf,
+    /// The key's passphrase; other users of this machine can see it, prefer WEIGHBRIDGE_PASSPHRASE
+    #[arg(long, value_name = "TEXT")]
+    password: Option<String>,
+    #[command(flatten)]
+    passphrase: PassphraseArgs,
+}
+
+#[derive(Args)]
+pub(super) struct SignKeyArgs {
+    #[command(flatten)]
+    common: Common,
+    #[command(flatten)]
+    key: KeyFile,
+}
+
+#[derive(Args)]
+struct Certificates {
+    /// The certificate of the key, in PEM
+    #[arg(
+        long = "signing-certificate",
+        alias = "signing_certificate",
+        value_name = "FILE"
+    )]
+    signing_certificate: PathBuf,
+    /// Certificates between it and a root, in PEM; may be repeated
+    #[arg(
+        long = "certificate-chain",
+        alias = "certificate_chain",
+        value_name = "FILE"
+    )]
+    certificate_chain: Vec<PathBuf>,
+}
+
+#[derive(Args)]
+pub(super) struct SignCertificateArgs {
+    #[command(flatten)]
+    common: Common,
+    #[command(flatten)]
+    key: KeyFile,
+    #[command(flatten)]
+    certificates: Certificates,
+}
+
+pub(super) fn run(method: &SignMethod, output: &Output) -> Outcome {
+    match method {
+        SignMethod::Key(args) => {
+            let artifact = args.common.open()?;
+            let key = args.key.read(&artifact, output)?;
+            sign(&args.common, &artifact, &key, &SigningMaterial::Key, output)
+        }
+        SignMethod::Certificate(args) => {
+            let artifact = args.common.open()?;
+            let chain = args.certificates.read()?;
+            let key = args.key.read(&artifact, output)?;
+            trust::belongs(&key, &chain, &args.certificates.signing_certificate)?;
+            let material = SigningMaterial::Certificates(&chain);
+            sign(&args.common, &artifact, &key, &material, output)
+        }
+    }
+}
+
+impl Common {
+    fn open(&self) -> Result<Artifact, Failure> {
+        let artifact = Artifact::open(&self.model.model_path)?;
+        crate::cli::sign::replaceable(&self.signature)?;
+        Ok(artifact)
+    }
+}
+
+impl KeyFile {
+    fn read(&self, artifact: &Artifact, output: &Output) -> Result<PrivateKey, Failure> {
+        let password = self.password.clone();
+        let password = password.map(|text| Passphrase(Zeroizing::new(text)));
+        if password.is_some() {
+            output.warn("--password is visible to other users of this machine");
+        }
+        keys::keep_out_of(artifact, &self.private_key)?;
+        let mut reader = self.passphrase.reader().with(password);
+        reader.private(&self.private_key, output)
+    }
+}
+
+impl Certificates {
+    fn read(&self) -> Result<Vec<Certificate>, Failure> {
+        let mut chain = trust::certificates(&self.signing_certificate)?;
+        for path in &self.certificate_chain {
+            chain.extend(trust::certificates(path)?);
+        }
+        Ok(chain)
+    }
+}
+
+fn sign(
+    common: &Common,
+    artifact: &Artifact,
+    signer: &dyn Signer,
+    material: &SigningMaterial<'_>,
+    output: &Output,
+) -> Outcome {
+    let model = &common.model;
+    let ignored = model.ignored(artifact, &common.signature);
+    let evidence = model.read(artifact, &ignored, &[Algorithm::Sha256], output)?;
+    context::complete(&model.model_path, &evidence)?;
+    let options = SignOptions {
+        algorithm: Algorithm::Sha256,
+        name: artifact.name(),
+        ignored: ignored.iter().map(|path| path.as_str().into()).collect(),
+        allow_symlinks: model.allow_symlinks,
+    };
+    let refused = |error: oms::OmsError| match error {
+        oms::OmsError::Signer(_) => Failure::error(error.to_string()),
+        _ => Failure::refused(vec![error.to_string()]),
+    };
+    let (payload, root) = oms::statement(&evidence.manifest, options).map_err(refused)?;
+    let bundle = oms::sign(payload, signer, material).map_err(refused)?;
+    write(&common.signature, &bundle.to_json()?)?;
+    if output.json {
+        let signature = common.signature.display().to_string();
+        output
+            .document(&serde_json::json!({ "signature": signature, "root": root.to_string() }))?;
+    } else {
+        output.data("Signing succeeded\n")?;
+    }
+    Ok(0)
+}
+
+fn write(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
+    Ok(disk::write(path, bytes, Existing::Replace, Access::Shared)?)
+}

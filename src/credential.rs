@@ -1,0 +1,343 @@
+//! Whose signature counts, and the proof that a bundle is by him: a key, a certificate, or a login.
+//! Bytes and the time in, an answer out.
+//!
+//! Order: the signature itself, then who made it, then whether he counted when he made it. A time that
+//! nobody trusted vouches for is never used; without one, now is the time.
+
+use std::fmt;
+
+use crate::digest::Sha256;
+use crate::finding::{Finding, Rule, Severity};
+use crate::key::PublicKey;
+use crate::oms::{Material, OmsBundle};
+use crate::sigstore::{KeylessTrust, Proof};
+use crate::time::Timestamp;
+use crate::timestamp::{self, Stamp};
+use crate::x509::{Certificate, CertificateTrust, TrustError};
+
+/// Whose signature counts.
+#[derive(Clone, Debug)]
+pub enum Credential {
+    /// The holder of this key.
+    Key(Box<PublicKey>),
+    /// The holder of a certificate.
+    Certificate(Box<CertificateTrust>),
+    /// Who logged in.
+    Keyless(Box<KeylessTrust>),
+}
+
+/// The moment of the check, and who may vouch for an earlier one.
+#[derive(Clone, Copy)]
+pub struct Clock<'a> {
+    pub now: Timestamp,
+    /// Anchors of timestamp authorities.
+    pub authorities: &'a [Certificate],
+}
+
+/// Who signed, as was proved.
+#[derive(Clone, Debug)]
+pub struct Signer {
+    /// For people.
+    pub description: String,
+    /// The key that made the signature, if the credential is one.
+    pub key: Option<PublicKey>,
+    /// When the signature existed, by somebody trusted.
+    pub signed_at: Option<Timestamp>,
+    /// What else there is to say.
+    pub findings: Vec<Finding>,
+}
+
+/// Why a credential does not fit a bundle.
+#[derive(Clone, Debug)]
+pub struct Refusal {
+    /// How far the check came: of several refusals, the farthest tells most.
+    pub stage: Stage,
+    pub finding: Finding,
+    /// What was seen on the way.
+    pub others: Vec<Finding>,
+}
+
+/// The steps of the check.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Stage {
+    /// The bundle names another kind of signer.
+    Kind,
+    Signature,
+    Signer,
+}
+
+impl fmt::Display for Credential {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Credential::Key(key) => write!(f, "{} key {}", key.algorithm().name(), key.key_id()),
+            Credential::Certificate(trust) => {
+                let anchors: Vec<&str> = trust.anchors.iter().map(Certificate::subject).collect();
+                write!(f, "certificates under {}", anchors.join(" or "))?;
+                for pin in &trust.pins {
+                    write!(f, " with {pin}")?;
+                }
+                Ok(())
+            }
+            Credential::Keyless(trust) => {
+                write!(f, "{}, for whom {} vouches", trust.identity, trust.issuer)
+            }
+        }
+    }
+}
+
+impl Credential {
+    /// Is the bundle's signature by him?
+    pub fn admit(&self, bundle: &OmsBundle, clock: Clock<'_>) -> Result<Signer, Refusal> {
+        match (self, &bundle.material) {
+            (Credential::Key(key), Material::Key { .. }) => by_key(key, bundle, clock),
+            (Credential::Certificate(trust), Material::Certificates { chain, logged }) => {
+                by_certificate(trust, chain, *logged, bundle, clock)
+            }
+            (Credential::Keyless(trust), Material::Certificates { chain, .. }) => {
+                by_login(trust, chain, bundle)
+            }
+            (_, Material::Key { .. }) => {
+                let message = "the bundle is signed with a key, and is expected by certificate";
+                Err(refuse(Stage::Kind, Rule::SignatureKey, message.into()))
+            }
+            (Credential::Key(_), Material::Certificates { logged, .. }) => {
+                let how = if *logged { "keyless" } else { "by certificate" };
+                let message = format!("the bundle is signed {how}, and is expected by key");
+                Err(refuse(Stage::Kind, Rule::SignatureKey, message))
+            }
+        }
+    }
+
+    /// The key, if it is one.
+    pub fn key(&self) -> Option<&PublicKey> {
+        match self {
+            Credential::Key(key) => Some(key),
+            _ => None,
+        }
+    }
+}
+
+fn refuse(stage: Stage, rule: Rule, message: String) -> Refusal {
+    Refusal {
+        stage,
+        finding: Finding::new(rule, Severity::Fail, message),
+        others: Vec::new(),
+    }
+}
+
+const NOT_BY_HIM: &str = "the signature is not by any trusted key, or what it signs was altered";
+
+fn by_key(key: &PublicKey, bundle: &OmsBundle, clock: Clock<'_>) -> Result<Signer, Refusal> {
+    if !bundle.signed_by(key) {
+        return Err(refuse(
+            Stage::Signature,
+            Rule::SignatureKey,
+            NOT_BY_HIM.into(),
+        ));
+    }
+    let mut findings = Vec::new();
+    if bundle.hint_contradicts(key) {
+        let message = "the bundle's key hint names another key; the hint is not signed";
+        findings.push(Finding::new(
+            Rule::SignatureHint,
+            Severity::Warning,
+            message,
+        ));
+    }
+    let signed_at = stamped(bundle, clock, &mut findings);
+    let description = format!("{}, key {}", key.algorithm().name(), key.key_id());
+    Ok(Signer {
+        description,
+        key: Some(key.clone()),
+        signed_at,
+        findings,
+    })
+}
+
+fn by_certificate(
+    trust: &CertificateTrust,
+    chain: &[Certificate],
+    logged: bool,
+    bundle: &OmsBundle,
+    clock: Clock<'_>,
+) -> Result<Signer, Refusal> {
+    let Some(leaf) = chain.first() else {
+        let message = "the bundle names no certificate";
+        return Err(refuse(Stage::Kind, Rule::SignatureFormat, message.into()));
+    };
+    let key = leaf.public_key().map_err(|error| {
+        let message = format!("the signer's certificate {error}");
+        refuse(Stage::Signature, Rule::SignatureCertificate, message)
+    })?;
+    if !bundle.signed_by(&key) {
+        let message = "the signature is not by the certificate's key, or what it signs was altered";
+        return Err(refuse(Stage::Signature, Rule::SignatureKey, message.into()));
+    }
+    let mut findings = Vec::new();
+    let signed_at = stamped(bundle, clock, &mut findings);
+    let admitted = trust.admit(chain, signed_at, clock.now);
+    let path = admitted.map_err(|error| {
+        let (rule, severity, hint) = match &error {
+            TrustError::Chain(_) if logged => (
+                Rule::SignatureCertificate,
+                Severity::Fail,
+                "it was signed keyless: verify it by identity and issuer",
+            ),
+            TrustError::Chain(_) => (
+                Rule::SignatureCertificate,
+                Severity::Fail,
+                "trust the authority that issued it, or have it signed again with a certificate that holds",
+            ),
+            TrustError::Pin { .. } => (
+                Rule::SignatureIdentity,
+                Severity::Fail,
+                "somebody else signed this; trust him, or get what the expected one signed",
+            ),
+            TrustError::Revoked(_) => (
+                Rule::SignatureRevoked,
+                Severity::Fail,
+                "have it signed again with a certificate that was not revoked",
+            ),
+            TrustError::Unknown(_) => (
+                Rule::SignatureRevoked,
+                Severity::Inconclusive,
+                "get the authority's current revocation list",
+            ),
+        };
+        Refusal {
+            stage: Stage::Signer,
+                        finding: Finding::new(rule, severity, error.to_string()).hint(hint),
+            others: std::mem::take(&mut findings),
+        }
+    })?;
+    let anchor = path.last().map_or("", |anchor| anchor.subject());
+    let message = format!(
+        "the certificate of {:?}, fingerprint {}, leads to {anchor:?} and held {}",
+        leaf.subject(),
+        leaf.fingerprint(),
+        signed_at.map_or_else(
+            || "at the time of this check".into(),
+            |at| format!("at {at}")
+        )
+    );
+    findings.push(Finding::new(
+        Rule::SignatureCertificate,
+        Severity::Pass,
+        message,
+    ));
+    if trust.lists.is_empty() {
+        let message =
+            "whether the certificate was revoked was not asked: no revocation list was given";
+        findings.push(Finding::new(
+            Rule::SignatureRevoked,
+            Severity::Note,
+            message,
+        ));
+    } else {
+        let message = "no certificate of the path is on its authority's revocation list";
+        findings.push(Finding::new(
+            Rule::SignatureRevoked,
+            Severity::Pass,
+            message,
+        ));
+    }
+    let names: Vec<String> = leaf.names().iter().map(ToString::to_string).collect();
+    let description = format!(
+        "{}, certificate of {:?}{}{}",
+        key.algorithm().name(),
+        leaf.subject(),
+        if names.is_empty() { "" } else { " with " },
+        names.join(", "),
+    );
+    Ok(Signer {
+        description,
+        key: None,
+        signed_at,
+        findings,
+    })
+}
+
+fn by_login(
+    trust: &KeylessTrust,
+    chain: &[Certificate],
+    bundle: &OmsBundle,
+) -> Result<Signer, Refusal> {
+    let signed = chain
+        .first()
+        .and_then(|leaf| leaf.public_key().ok())
+        .is_some_and(|key| bundle.signed_by(&key));
+    if !signed {
+        let message = "the signature is not by the certificate's key, or what it signs was altered";
+        return Err(refuse(Stage::Signature, Rule::SignatureKey, message.into()));
+    }
+    let digest = bundle.first_subject().unwrap_or(Sha256([0; 32]));
+    let refused = |error: crate::sigstore::KeylessError| {
+        let message = error.to_string();
+        let refusal = refuse(Stage::Signer, error.rule(), message);
+        match error {
+            crate::sigstore::KeylessError::Root(_) => Refusal {
+                finding: Finding {
+                    severity: Severity::Inconclusive,
+                    ..refusal.finding
+                },
+                ..refusal
+            },
+            _ => refusal,
+        }
+    };
+    let proof = trust.verify(bundle.bytes(), digest).map_err(refused)?;
+    let findings = vec![Finding::new(
+        Rule::SignatureCertificate,
+        Severity::Pass,
+        proved(trust, &proof),
+    )];
+    Ok(Signer {
+        description: format!("{}, for whom {} vouches", proof.identity, proof.issuer),
+        key: None,
+        signed_at: proof.times.first().copied(),
+        findings,
+    })
+}
+
+fn proved(trust: &KeylessTrust, proof: &Proof) -> String {
+    let times: Vec<String> = proof.times.iter().map(ToString::to_string).collect();
+    let log = if trust.ask.log {
+        "is in the transparency log"
+    } else {
+        "was not looked for in a transparency log"
+    };
+    format!(
+        "the certificate was issued by the trusted authority and held at {}; the signature {log}",
+        times.join(" and ")
+    )
+}
+
+/// The earliest time that a trusted authority vouches for. What does not count is said.
+fn stamped(bundle: &OmsBundle, clock: Clock<'_>, findings: &mut Vec<Finding>) -> Option<Timestamp> {
+    let mut earliest: Option<Stamp> = None;
+    for token in &bundle.timestamps {
+        match timestamp::verify(token, bundle.signature(), clock.authorities, clock.now) {
+            Ok(stamp) => {
+                if earliest
+                    .as_ref()
+                    .is_none_or(|one| stamp.latest() < one.latest())
+                {
+                    earliest = Some(stamp);
+                }
+            }
+            Err(error) => {
+                let message = format!("a timestamp does not count: {error}");
+                findings.push(Finding::new(
+                    Rule::SignatureTime,
+                    Severity::Warning,
+                    message,
+                ));
+            }
+        }
+    }
+    let stamp = earliest?;
+    let at = stamp.latest();
+    let message = format!("signed before {at}, by {}", stamp.authority);
+    findings.push(Finding::new(Rule::SignatureTime, Severity::Pass, message));
+    Some(at)
+}

@@ -1,0 +1,67 @@
+//! Why a policy is refused.
+
+use crate::key::KeyError;
+use crate::ledger::StoreError;
+use crate::note::NoteError;
+use crate::statement::{Kind, Role, TextError};
+
+/// Why a policy is refused.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PolicyError {
+    #[error("{0}")]
+    Toml(#[from] toml::de::Error),
+    #[error("version {0} is not known; this program reads version 1")]
+    Version(i64),
+    #[error("log.path {0}")]
+    LogPath(#[from] StoreError),
+    #[error(
+        "log.slots holds a password, and this file is no place for one; set PGPASSWORD instead"
+    )]
+    SlotsPassword,
+    #[error("log.key {0}")]
+    LogKey(#[from] NoteError),
+    #[error("the trust policy of the log: {0}")]
+    Trust(String),
+    #[error("[log] lists {0:?} as a mirror, and no witness in its trust has that address")]
+    Mirror(String),
+    #[error("[log] needs exactly one of key, trust and trust_file")]
+    TrustTwice,
+    #[error("the trust policy names logs of several origins, and [log] is one log")]
+    Origins,
+    #[error("identity {name:?}: its public key {source}")]
+    Key { name: String, source: KeyError },
+    #[error(
+        "identity {name:?} needs exactly one of public_key, certificate and keyless: how its signatures \
+         are known"
+    )]
+    Credential { name: String },
+    #[error("identity {name:?}: {why}")]
+    Identity { name: String, why: String },
+    #[error("[timestamps] {0}")]
+    Timestamps(String),
+    #[error("identity {name:?}: its name {source}")]
+    Name { name: String, source: TextError },
+    #[error("identity {name:?} has no role")]
+    NoRole { name: String },
+    #[error("two identities have the {what} {name:?}")]
+    Twice { what: &'static str, name: String },
+    #[error("there is no identity: nothing could ever be accepted")]
+    NoIdentity,
+    #[error("{rule} names no role: it could never be met")]
+    NoRoles { rule: String },
+    #[error("{rule} asks for role {role}, which no identity has: it could never be met", role = role.name())]
+    RoleWithoutIdentity { rule: String, role: Role },
+    #[error("{rule}: role {role} may not sign {kind}", role = role.name(), kind = kind.name())]
+    RoleNotPermitted {
+        rule: String,
+        role: Role,
+        kind: Kind,
+    },
+    #[error("gate.records names no record: the gate asks for a ledger record")]
+    NoRecords,
+    #[error(
+        "gate.closed_world = false is not supported: an added file can be code that a loader runs"
+    )]
+    OpenWorld,
+}
