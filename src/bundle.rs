@@ -14,6 +14,10 @@ const MEDIA_TYPE_OLD_SPELLING: &str = "application/vnd.dev.sigstore.bundle+json;
 /// The largest bundle: the signature of about a million files. More is refused unread.
 pub const MAX_BUNDLE: usize = 256 * 1024 * 1024;
 
+/// The most signatures in one envelope. The format has one; further ones are ours (DSSE allows them), and
+/// readers of the format look at the first.
+pub const MAX_SIGNATURES: usize = 16;
+
 /// A bundle: an envelope, and what it takes to verify it.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -106,7 +110,7 @@ pub enum BundleError {
     Json(#[from] JsonError),
     #[error("has media type {0:?}; OMS signatures are {MEDIA_TYPE:?}")]
     MediaType(String),
-    #[error("has {0} signatures; a v0.3 bundle has exactly one")]
+    #[error("has {0} signatures, not one to {MAX_SIGNATURES}")]
     Signatures(usize),
 }
 
@@ -117,10 +121,9 @@ impl Bundle {
         if ![MEDIA_TYPE, MEDIA_TYPE_OLD_SPELLING].contains(&bundle.media_type.as_str()) {
             return Err(BundleError::MediaType(bundle.media_type));
         }
-        if bundle.dsse_envelope.signatures.len() != 1 {
-            return Err(BundleError::Signatures(
-                bundle.dsse_envelope.signatures.len(),
-            ));
+        let count = bundle.dsse_envelope.signatures.len();
+        if !(1..=MAX_SIGNATURES).contains(&count) {
+            return Err(BundleError::Signatures(count));
         }
         Ok(bundle)
     }

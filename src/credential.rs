@@ -39,8 +39,8 @@ pub struct Clock<'a> {
 pub struct Signer {
     /// For people.
     pub description: String,
-    /// The key that made the signature, if the credential is one.
-    pub key: Option<PublicKey>,
+    /// Which of the bundle's signatures are his.
+    pub signatures: Vec<usize>,
     /// When the signature existed, by somebody trusted.
     pub signed_at: Option<Timestamp>,
     /// What else there is to say.
@@ -125,18 +125,24 @@ fn refuse(stage: Stage, rule: Rule, message: String) -> Refusal {
     }
 }
 
+fn not_by_its_key() -> Refusal {
+    let message = "the signature is not by the certificate's key, or what it signs was altered";
+    refuse(Stage::Signature, Rule::SignatureKey, message.into())
+}
+
 const NOT_BY_HIM: &str = "the signature is not by any trusted key, or what it signs was altered";
 
 fn by_key(key: &PublicKey, bundle: &OmsBundle, clock: Clock<'_>) -> Result<Signer, Refusal> {
-    if !bundle.signed_by(key) {
+    let Some(signatures) = bundle.signatures_of(key) else {
         return Err(refuse(
             Stage::Signature,
             Rule::SignatureKey,
             NOT_BY_HIM.into(),
         ));
-    }
+    };
     let mut findings = Vec::new();
-    if bundle.hint_contradicts(key) {
+    // The hint is about the first signature.
+    if signatures.contains(&0) && bundle.hint_contradicts(key) {
         let message = "the bundle's key hint names another key; the hint is not signed";
         findings.push(Finding::new(
             Rule::SignatureHint,
@@ -144,11 +150,11 @@ fn by_key(key: &PublicKey, bundle: &OmsBundle, clock: Clock<'_>) -> Result<Signe
             message,
         ));
     }
-    let signed_at = stamped(bundle, clock, &mut findings);
+    let signed_at = stamped(bundle, &signatures, clock, &mut findings);
     let description = format!("{}, key {}", key.algorithm().name(), key.key_id());
     Ok(Signer {
         description,
-        key: Some(key.clone()),
+        signatures,
         signed_at,
         findings,
     })
@@ -169,12 +175,11 @@ fn by_certificate(
         let message = format!("the signer's certificate {error}");
         refuse(Stage::Signature, Rule::SignatureCertificate, message)
     })?;
-    if !bundle.signed_by(&key) {
-        let message = "the signature is not by the certificate's key, or what it signs was altered";
-        return Err(refuse(Stage::Signature, Rule::SignatureKey, message.into()));
-    }
+    let Some(signatures) = bundle.signatures_of(&key) else {
+        return Err(not_by_its_key());
+    };
     let mut findings = Vec::new();
-    let signed_at = stamped(bundle, clock, &mut findings);
+    let signed_at = stamped(bundle, &signatures, clock, &mut findings);
     let admitted = trust.admit(chain, signed_at, clock.now);
     let path = admitted.map_err(|error| {
         let (rule, severity, hint) = match &error {
@@ -251,7 +256,7 @@ fn by_certificate(
     );
     Ok(Signer {
         description,
-        key: None,
+        signatures,
         signed_at,
         findings,
     })
@@ -267,8 +272,7 @@ fn by_login(
         .and_then(|leaf| leaf.public_key().ok())
         .is_some_and(|key| bundle.signed_by(&key));
     if !signed {
-        let message = "the signature is not by the certificate's key, or what it signs was altered";
-        return Err(refuse(Stage::Signature, Rule::SignatureKey, message.into()));
+        return Err(not_by_its_key());
     }
     let digest = bundle.first_subject().unwrap_or(Sha256([0; 32]));
     let refused = |error: crate::sigstore::KeylessError| {
@@ -293,7 +297,7 @@ fn by_login(
     )];
     Ok(Signer {
         description: format!("{}, for whom {} vouches", proof.identity, proof.issuer),
-        key: None,
+        signatures: vec![0],
         signed_at: proof.times.first().copied(),
         findings,
     })
@@ -313,7 +317,16 @@ fn proved(trust: &KeylessTrust, proof: &Proof) -> String {
 }
 
 /// The earliest time that a trusted authority vouches for. What does not count is said.
-fn stamped(bundle: &OmsBundle, clock: Clock<'_>, findings: &mut Vec<Finding>) -> Option<Timestamp> {
+fn stamped(
+    bundle: &OmsBundle,
+    signatures: &[usize],
+    clock: Clock<'_>,
+    findings: &mut Vec<Finding>,
+) -> Option<Timestamp> {
+    // Timestamps are over the first signature, and say nothing of when another was added.
+    if !signatures.contains(&0) {
+        return None;
+    }
     let mut earliest: Option<Stamp> = None;
     for token in &bundle.timestamps {
         match timestamp::verify(token, bundle.signature(), clock.authorities, clock.now) {

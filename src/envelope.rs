@@ -5,7 +5,7 @@ use data_encoding::BASE64;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use crate::json::{self, JsonError};
-use crate::key::{PrivateKey, PublicKey};
+use crate::key::{PublicKey, Signer, SignerError};
 
 /// The payload type of in-toto statements.
 pub const IN_TOTO: &str = "application/vnd.in-toto+json";
@@ -32,28 +32,38 @@ pub struct Signature {
 }
 
 impl Envelope {
-    /// Signs `payload` with `key`; `keyid` is a hint for the verifier.
-    pub fn sign(payload: Vec<u8>, payload_type: &str, key: &PrivateKey, keyid: &str) -> Envelope {
-        let sig = key.sign(&pre_authentication_encoding(payload_type, &payload));
-        Envelope::with_signature(payload, payload_type, sig, keyid)
-    }
-
-    /// An envelope whose signature was made elsewhere, over [`pre_authentication_encoding`].
-    pub fn with_signature(
+    /// Signs `payload`; `keyid` is a hint for the verifier.
+    pub fn sign(
         payload: Vec<u8>,
         payload_type: &str,
-        sig: Vec<u8>,
+        signer: &dyn Signer,
         keyid: &str,
-    ) -> Envelope {
-        let signatures = vec![Signature {
-            sig,
-            keyid: keyid.into(),
-        }];
-        Envelope {
+    ) -> Result<Envelope, SignerError> {
+        let mut envelope = Envelope {
             payload,
             payload_type: payload_type.into(),
-            signatures,
+            signatures: Vec::new(),
+        };
+        envelope.add(signer, keyid)?;
+        Ok(envelope)
+    }
+
+    /// Adds a signature over the same payload.
+    pub fn add(&mut self, signer: &dyn Signer, keyid: &str) -> Result<(), SignerError> {
+        let message = self.message();
+        let made = signer.sign(&message)?;
+        // A token or a service can be set up wrongly: what does not verify is never written.
+        let all: Vec<&[u8]> = made.iter().map(Vec::as_slice).collect();
+        if signer.public().made(&message, &all).is_none() {
+            let why = "what came back does not verify under its public key";
+            return Err(SignerError(why.into()));
         }
+        self.signatures
+            .extend(made.into_iter().map(|sig| Signature {
+                sig,
+                keyid: keyid.into(),
+            }));
+        Ok(())
     }
 
     /// Reads an envelope of at most `limit` bytes.
@@ -66,12 +76,24 @@ impl Envelope {
         json::canonical(self)
     }
 
-    /// The signature that `key` made over this payload, if there is one.
-    pub fn signed_by(&self, key: &PublicKey) -> Option<&Signature> {
-        let message = pre_authentication_encoding(&self.payload_type, &self.payload);
-        self.signatures
+    /// Did `key` sign this payload?
+    pub fn signed_by(&self, key: &PublicKey) -> bool {
+        self.signatures_of(key).is_some()
+    }
+
+    /// Which of the signatures are those of `key`; `None` unless it signed this payload.
+    pub fn signatures_of(&self, key: &PublicKey) -> Option<Vec<usize>> {
+        let all: Vec<&[u8]> = self
+            .signatures
             .iter()
-            .find(|signature| key.verify(&message, &signature.sig))
+            .map(|one| one.sig.as_slice())
+            .collect();
+        key.made(&self.message(), &all)
+    }
+
+    /// What is signed.
+    pub fn message(&self) -> Vec<u8> {
+        pre_authentication_encoding(&self.payload_type, &self.payload)
     }
 }
 
@@ -102,7 +124,7 @@ fn null_as_empty<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::key::KeyAlgorithm;
+    use crate::key::{KeyAlgorithm, PrivateKey};
 
     /// The example of the DSSE specification (protocol.md, "Test Vectors").
     #[test]
@@ -118,14 +140,14 @@ mod tests {
     fn round_trip() {
         let key = PrivateKey::generate(KeyAlgorithm::Ed25519).unwrap();
         let other = PrivateKey::generate(KeyAlgorithm::Ed25519).unwrap();
-        let envelope = Envelope::sign(b"{}".to_vec(), IN_TOTO, &key, "id");
+        let envelope = Envelope::sign(b"{}".to_vec(), IN_TOTO, &key, "id").unwrap();
         let read = Envelope::parse(&envelope.to_json().unwrap(), 1000).unwrap();
         assert_eq!(read, envelope);
-        assert!(read.signed_by(&key.public()).is_some());
-        assert!(read.signed_by(&other.public()).is_none());
+        assert!(read.signed_by(&key.public()));
+        assert!(!read.signed_by(&other.public()));
         let mut changed = read.clone();
         changed.payload_type.push('x');
-        assert!(changed.signed_by(&key.public()).is_none());
+        assert!(!changed.signed_by(&key.public()));
     }
 
     #[test]

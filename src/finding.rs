@@ -73,6 +73,8 @@ rules! {
     SignatureFormat => "signature.format", "The bundle is a well-formed OMS v1.0 bundle.";
     SignatureUnsupported => "signature.unsupported", "The bundle uses only what this version can check.";
     SignatureKey => "signature.key", "The signature verifies under a trusted key.";
+        SignatureOthers => "signature.others", "Every signature in the bundle is by somebody who is trusted.";
+    SignatureThreshold => "signature.threshold", "As many have signed as the policy asks for.";
     SignatureCertificate => "signature.certificate", "The signer's certificate leads to a trusted authority and held when it was used.";
     SignatureIdentity => "signature.identity", "The signature is by whom is expected.";
     SignatureRevoked => "signature.revoked", "The signer's key or certificate was not revoked when it was used.";

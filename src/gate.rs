@@ -101,10 +101,19 @@ pub fn read_signature(path: &Path) -> SignatureEvidence {
 /// The digests to compute so that `signature` can be judged: SHA-256 always, and the signature's
 /// own.
 pub fn algorithms(signature: &SignatureEvidence) -> Vec<Algorithm> {
+    match signature {
+        SignatureEvidence::Bundle { bundle, .. } => match &**bundle {
+            Ok(bundle) => algorithms_of(bundle),
+            Err(_) => vec![Algorithm::Sha256],
+        },
+        _ => vec![Algorithm::Sha256],
+    }
+}
+
+/// The same for a bundle that was read.
+pub fn algorithms_of(bundle: &OmsBundle) -> Vec<Algorithm> {
     let mut algorithms = vec![Algorithm::Sha256];
-    if let SignatureEvidence::Bundle { bundle, .. } = signature
-        && let Ok(bundle) = &**bundle
-        && let Ok(model) = &bundle.model
+    if let Ok(model) = &bundle.model
         && model.algorithm != Algorithm::Sha256
     {
         algorithms.push(model.algorithm);

@@ -9,7 +9,7 @@ use std::sync::LazyLock;
 use libfuzzer_sys::fuzz_target;
 use serde_json::Value;
 use weighbridge::bundle::Bundle;
-use weighbridge::digest::{Digest, Sha256, decode};
+use weighbridge::digest::{Algorithm, Digest, Sha256, decode};
 use weighbridge::key::{PublicKey, private_key_from_pem};
 use weighbridge::oms::{Content, DEFAULT_IGNORED, OmsBundle};
 use weighbridge::path::ArtifactPath;
@@ -30,12 +30,15 @@ fuzz_target!(|data: &[u8]| {
         assert!(model.ignores(&ArtifactPath::new(ignored).expect("a name")));
     }
 
-    // The same again, from the payload, without our types.
+    // The same again, from the payload, without our types. Shards and version 0.2 list other things.
+    if matches!(model.algorithm, Algorithm::Sharded(_)) {
+        return;
+    }
     let payload = Bundle::parse(data).expect("as above").dsse_envelope.payload;
     let statement: Value = serde_json::from_slice(&payload).expect("as above");
-    let resources = statement["predicate"]["resources"]
-        .as_array()
-        .expect("a list");
+    let Some(resources) = statement["predicate"]["resources"].as_array() else {
+        return;
+    };
     let pairs: Vec<(&str, &str)> = resources
         .iter()
         .filter_map(|resource| Some((resource["name"].as_str()?, resource["digest"].as_str()?)))
@@ -72,6 +75,9 @@ fuzz_target!(|data: &[u8]| {
                 .collect();
             assert_eq!(lines, listed);
         }
-        Content::File { digest } => assert_eq!(pairs, [(".", hex(digest).as_str())]),
+        Content::File { digest } => {
+            assert_eq!(pairs.len(), 1);
+            assert_eq!(pairs.first().map(|pair| pair.1), Some(hex(digest).as_str()));
+        }
     }
 });

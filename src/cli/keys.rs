@@ -31,13 +31,7 @@ impl PassphraseArgs {
     /// The passphrase, without asking: from the descriptor, else from the environment.
     fn given(&self) -> Result<Option<Passphrase>, Failure> {
         if let Some(number) = self.passphrase_fd {
-            let path = format!("/dev/fd/{number}");
-            let mut text = Zeroizing::new(String::new());
-            let read = std::fs::File::open(&path)
-                .and_then(|file| file.take(MAX_KEY).read_to_string(&mut text));
-            read.map_err(|error| Failure::because(format!("cannot read {path}"), &error))?;
-            let line = text.split(['\n', '\r']).next().unwrap_or_default();
-            return not_empty(line.to_owned(), &path).map(Some);
+            return from_descriptor(number).map(Some);
         }
         #[expect(
             clippy::disallowed_methods,
@@ -52,9 +46,21 @@ impl PassphraseArgs {
 
     /// The passphrase for a new key, which is asked for twice.
     pub(super) fn for_new_key(&self) -> Result<Passphrase, Failure> {
-        if let Some(passphrase) = self.given()? {
-            return Ok(passphrase);
+        match self.given()? {
+            Some(passphrase) => Ok(passphrase),
+            None => PassphraseArgs::asked_twice(),
         }
+    }
+
+    /// A new passphrase from the descriptor, or asked for twice.
+    pub(super) fn new_from(descriptor: Option<u32>) -> Result<Passphrase, Failure> {
+        match descriptor {
+            Some(number) => from_descriptor(number),
+            None => PassphraseArgs::asked_twice(),
+        }
+    }
+
+    fn asked_twice() -> Result<Passphrase, Failure> {
         let Some(first) = output::prompt("Passphrase for the new keys: ") else {
             return Err(no_passphrase("the new keys need a passphrase"));
         };
@@ -80,6 +86,16 @@ impl PassphraseArgs {
             known: None,
         }
     }
+}
+
+fn from_descriptor(number: u32) -> Result<Passphrase, Failure> {
+    let path = format!("/dev/fd/{number}");
+    let mut text = Zeroizing::new(String::new());
+    let read =
+        std::fs::File::open(&path).and_then(|file| file.take(MAX_KEY).read_to_string(&mut text));
+    read.map_err(|error| Failure::because(format!("cannot read {path}"), &error))?;
+    let line = text.split(['\n', '\r']).next().unwrap_or_default();
+    not_empty(line.to_owned(), &path)
 }
 
 fn not_empty(text: String, place: &str) -> Result<Passphrase, Failure> {

@@ -7,11 +7,13 @@
 mod completions;
 mod conformance;
 mod context;
+mod debug;
 mod failure;
 mod gate;
 mod hash;
 mod history;
 mod init;
+mod key;
 mod keys;
 mod ledger;
 mod log_access;
@@ -21,6 +23,7 @@ mod progress;
 mod receipt;
 mod record;
 mod sign;
+mod signing;
 mod target;
 mod timestamp;
 
@@ -94,7 +97,10 @@ enum Verb {
     Gate(gate::GateArgs),
     Ledger(ledger::LedgerArgs),
     Timestamp(timestamp::TimestampArgs),
+    Key(key::KeyArgs),
     Oms(oms::OmsArgs),
+    #[command(hide = true)]
+    Debug(debug::DebugArgs),
     #[command(hide = true)]
     VerifyBundle(conformance::VerifyBundleArgs),
     Completions(completions::CompletionsArgs),
@@ -120,6 +126,8 @@ pub fn run() -> ExitCode {
         Verb::Ledger(args) => ledger::run(&args, &cli.global, &output),
         Verb::Timestamp(args) => timestamp::run(&args, &cli.global, &output),
         Verb::Oms(args) => oms::run(&args, &output),
+        Verb::Key(args) => key::run(&args, &output),
+        Verb::Debug(args) => debug::run(&args, &output),
         Verb::VerifyBundle(args) => conformance::verify(&args, &output),
         Verb::Completions(args) => completions::run(&args, Cli::command(), &output),
         Verb::Man => completions::man(Cli::command(), &output),

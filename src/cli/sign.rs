@@ -1,6 +1,6 @@
 //! `sign`: an OMS bundle over an artifact, and with `--record` a release in the ledger.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use serde_json::json;
 
@@ -11,18 +11,13 @@ use super::log_access::Acknowledgement;
 use super::output::Output;
 use super::receipt;
 use super::record::Recorder;
+use super::signing::{Earlier, How, replaceable, write_signature};
 use super::target::TargetArgs;
-use super::timestamp::{self, AuthorityArgs};
+use super::timestamp::AuthorityArgs;
 use super::{Global, Outcome, trust, values};
-use crate::artifact::Artifact;
-use crate::bundle::{Bundle, MAX_BUNDLE};
-use crate::digest::{Algorithm, Sha256};
-use crate::disk::{self, Access, DiskError, Existing};
+use crate::digest::Algorithm;
 use crate::key::Signer;
-use crate::oms::{self, SignOptions, SigningMaterial};
-use crate::report::text::count;
 use crate::statement::release::SignatureReference;
-use crate::verify::ArtifactEvidence;
 use crate::x509::Certificate;
 
 /// Sign an artifact with an OMS bundle that model_signing verifies too
@@ -46,6 +41,9 @@ pub(super) struct SignArgs {
     /// root can verify, without knowing the key
     #[arg(long, value_name = "FILE", conflicts_with = "record")]
     certificate: Option<PathBuf>,
+    /// Add a signature to those that are there, over the same statement: the files must be as signed
+    #[arg(long, conflicts_with_all = ["certificate", "algorithm", "timestamp_url"])]
+    add: bool,
     /// Ask the timestamp authority at this address to vouch for the time
     #[arg(long, value_name = "URL")]
     timestamp_url: Option<String>,
@@ -98,7 +96,12 @@ pub(super) fn run(args: &SignArgs, global: &Global, output: &Output) -> Outcome 
         },
         algorithm: args.algorithm,
     };
-    replaceable(signature)?;
+    let earlier = if args.add {
+        Some(Earlier::read(signature)?)
+    } else {
+        replaceable(signature)?;
+        None
+    };
     if let Some(receipt) = &args.receipt {
         receipt::writable(receipt, artifact)?;
     }
@@ -118,8 +121,18 @@ pub(super) fn run(args: &SignArgs, global: &Global, output: &Output) -> Outcome 
         recorder.can_write_receipt()?;
     }
 
-    let evidence = target.read_complete(&how.algorithms(), output)?;
-    let signed = write_signature(artifact, &evidence, signature, &how, output)?;
+    let (evidence, signed) = match earlier {
+        Some(earlier) => {
+            let evidence = target.read_complete(&earlier.algorithms(), output)?;
+            let signed = earlier.add(&evidence, signature, how.signer, output)?;
+            (evidence, signed)
+        }
+        None => {
+            let evidence = target.read_complete(&how.algorithms(), output)?;
+            let signed = write_signature(artifact, &evidence, signature, &how, output)?;
+            (evidence, signed)
+        }
+    };
     let Some(recorder) = recorder else {
         if output.json {
             output.document(&json!({ "signature": signature.display().to_string(), "root": signed.root.to_string() }))?;
@@ -147,23 +160,6 @@ pub(super) fn run(args: &SignArgs, global: &Global, output: &Output) -> Outcome 
     Ok(0)
 }
 
-/// An older signature may be replaced; any other file is somebody's.
-pub(super) fn replaceable(signature: &Path) -> Result<(), Failure> {
-    let refuse = || {
-        Failure::error(format!(
-            "{} is there and is not a signature",
-            signature.display()
-        ))
-        .hint("name another file with --signature, or remove it")
-    };
-    match disk::read(signature, MAX_BUNDLE as u64) {
-        Ok(bytes) => Bundle::parse(&bytes).map(|_| ()).map_err(|_| refuse()),
-        Err(error) if error.is_not_found() => Ok(()),
-        Err(DiskError::TooLarge { .. } | DiskError::NotRegular { .. }) => Err(refuse()),
-        Err(error) => Err(error.into()),
-    }
-}
-
 /// The certificates that go into the bundle, that of `signer` first.
 fn chain(args: &SignArgs, signer: &dyn Signer) -> Result<Vec<Certificate>, Failure> {
     let Some(path) = &args.certificate else {
@@ -172,93 +168,4 @@ fn chain(args: &SignArgs, signer: &dyn Signer) -> Result<Vec<Certificate>, Failu
     let chain = trust::certificates(path)?;
     trust::belongs(signer, &chain, path)?;
     Ok(chain)
-}
-
-/// Who signs, and how the bundle names him.
-struct How<'a> {
-    signer: &'a dyn Signer,
-    /// None: by his key.
-    chain: Vec<Certificate>,
-    timestamp: Option<(&'a String, Vec<Certificate>)>,
-    algorithm: Algorithm,
-}
-
-impl How<'_> {
-    fn algorithms(&self) -> Vec<Algorithm> {
-        let mut all = vec![Algorithm::Sha256, self.algorithm];
-        all.dedup();
-        all
-    }
-}
-
-struct Signed {
-    root: Sha256,
-    bundle: Sha256,
-}
-
-fn write_signature(
-    artifact: &Artifact,
-    evidence: &ArtifactEvidence,
-    path: &Path,
-    how: &How<'_>,
-    output: &Output,
-) -> Result<Signed, Failure> {
-    let mut ignored: Vec<String> = oms::DEFAULT_IGNORED
-        .iter()
-        .map(|&path| path.into())
-        .collect();
-    let left_out = evidence
-        .not_covered
-        .iter()
-        .map(|path| path.as_str().to_owned());
-    let own = artifact.locate(path).map(|path| path.as_str().to_owned());
-    for path in left_out.chain(own) {
-        if !ignored.contains(&path) {
-            ignored.push(path);
-        }
-    }
-    ignored.sort_unstable();
-    if artifact.single_file().is_some() {
-        ignored.clear();
-    }
-    let outside = evidence
-        .manifest
-        .files()
-        .iter()
-        .filter(|file| ignored.iter().any(|ignored| file.path.is_within(ignored)));
-    for file in outside {
-        output.say(format!(
-            "{} is outside the signature (OMS leaves it out)",
-            file.path
-        ));
-    }
-    let options = SignOptions {
-        algorithm: how.algorithm,
-        name: artifact.name(),
-        ignored,
-        allow_symlinks: false,
-    };
-    let refused = |error: oms::OmsError| Failure::refused(vec![error.to_string()]);
-    let (payload, root) = oms::statement(&evidence.manifest, options).map_err(refused)?;
-    let material = if how.chain.is_empty() {
-        SigningMaterial::Key
-    } else {
-        SigningMaterial::Certificates(&how.chain)
-    };
-    let mut bundle = oms::sign(payload, how.signer, &material).map_err(refused)?;
-    if let Some((url, authorities)) = &how.timestamp {
-        bundle = timestamp::stamped(bundle, url, authorities, output)?;
-    }
-    let bytes = bundle.to_json()?;
-    disk::write(path, &bytes, Existing::Replace, Access::Shared)?;
-    output.say(format!(
-        "signed {}, {} bytes: {}",
-        count(evidence.manifest.files().len(), "file"),
-        evidence.manifest.bytes(),
-        path.display()
-    ));
-    Ok(Signed {
-        root,
-        bundle: Sha256::of(&bytes),
-    })
 }

@@ -1,6 +1,8 @@
 //! Private keys in PEM: PKCS#8 (RFC 5958), plain or encrypted with PBES2 (RFC 8018), and SEC1
 //! (RFC 5915) for EC keys. Text in, text out: the caller reads and writes the file.
 
+use der::Decode;
+use ml_dsa::MlDsa65;
 use pkcs8::pkcs5::pbes2::{Kdf, Parameters};
 use pkcs8::pkcs5::{EncryptionScheme, scrypt};
 use pkcs8::{
@@ -15,35 +17,62 @@ const PLAIN: &str = "PRIVATE KEY";
 const ENCRYPTED: &str = "ENCRYPTED PRIVATE KEY";
 const SEC1: &str = "EC PRIVATE KEY";
 
-/// The label and content of the first PEM block that can hold a key. `openssl ecparam -genkey`
-/// writes another block before the key.
-pub(super) fn first_block(text: &str) -> Option<(&str, Zeroizing<Vec<u8>>)> {
+/// The labels and contents of the PEM blocks that can hold a key, up to the first damaged one. `openssl
+/// ecparam -genkey` writes another block before the key.
+pub(super) fn blocks(text: &str) -> impl Iterator<Item = (&str, Zeroizing<Vec<u8>>)> {
     let mut rest = text;
-    loop {
-        let start = rest.find("-----BEGIN ")?;
-        let block = rest.get(start..)?;
-        let label = block.strip_prefix("-----BEGIN ")?.split_once("-----")?.0;
-        if label != "EC PARAMETERS" {
+    std::iter::from_fn(move || {
+        loop {
+            let start = rest.find("-----BEGIN ")?;
+            let block = rest.get(start..)?;
+            let label = block.strip_prefix("-----BEGIN ")?.split_once("-----")?.0;
+            if label == "EC PARAMETERS" {
+                rest = block.get(label.len()..)?;
+                continue;
+            }
             let end_line = format!("-----END {label}-----");
             let end = block.find(&end_line)? + end_line.len();
-            let (_, der) = pkcs8::der::pem::decode_vec(block.get(..end)?.as_bytes()).ok()?;
+            let (_, der) = der::pem::decode_vec(block.get(..end)?.as_bytes()).ok()?;
+            rest = block.get(end..)?;
             return Some((label, Zeroizing::new(der)));
         }
-        rest = block.get(label.len()..)?;
-    }
+    })
 }
 
 /// Does `pem` need a passphrase?
 pub fn is_encrypted(pem: &str) -> bool {
-    first_block(pem).is_some_and(|(label, _)| label == ENCRYPTED)
+    let mut blocks = blocks(pem);
+    blocks.next().is_some_and(|(label, _)| label == ENCRYPTED)
 }
 
-/// Reads a private key.
+/// Reads a private key, or the two halves of a hybrid one.
 pub fn private_key_from_pem(
     pem: &str,
     passphrase: Option<&Passphrase>,
 ) -> Result<PrivateKey, KeyError> {
-    let (label, der) = first_block(pem).ok_or(KeyError::NotPrivate)?;
+    let mut blocks = blocks(pem);
+    let first = blocks.next().ok_or(KeyError::NotPrivate)?;
+    let first = from_block(first, passphrase)?;
+    let PrivateKey::Ed25519(classical) = first else {
+        return Ok(first);
+    };
+    match blocks.next() {
+        Some(second) if [PLAIN, ENCRYPTED].contains(&second.0) => {
+            match from_block(second, passphrase)? {
+                PrivateKey::MlDsa65(quantum) => {
+                    Ok(PrivateKey::Hybrid(Box::new((*classical, *quantum))))
+                }
+                _ => Ok(PrivateKey::Ed25519(classical)),
+            }
+        }
+        _ => Ok(PrivateKey::Ed25519(classical)),
+    }
+}
+
+fn from_block(
+    (label, der): (&str, Zeroizing<Vec<u8>>),
+    passphrase: Option<&Passphrase>,
+) -> Result<PrivateKey, KeyError> {
     match label {
         PLAIN => from_pkcs8(&der),
         ENCRYPTED => {
@@ -62,17 +91,33 @@ pub fn private_key_to_pem(
     key: &PrivateKey,
     passphrase: Option<&Passphrase>,
 ) -> Result<Zeroizing<String>, KeyError> {
-    let der = match key {
-        PrivateKey::Ed25519(key) => ed25519_dalek::pkcs8::KeypairBytes {
+    let ed25519 = |key: &ed25519_dalek::SigningKey| {
+        ed25519_dalek::pkcs8::KeypairBytes {
             secret_key: key.to_bytes(),
             public_key: None,
         }
-        .to_pkcs8_der(),
+        .to_pkcs8_der()
+    };
+    let der = match key {
+        PrivateKey::Hybrid(both) => {
+            let mut pem = to_pem(ed25519(&both.0), passphrase)?;
+            pem.push_str(&to_pem(both.1.to_pkcs8_der(), passphrase)?);
+            return Ok(pem);
+        }
+        PrivateKey::Ed25519(key) => ed25519(key),
+        PrivateKey::MlDsa65(key) => key.to_pkcs8_der(),
         PrivateKey::P256(key) => key.to_pkcs8_der(),
         PrivateKey::P384(key) => key.to_pkcs8_der(),
         PrivateKey::P521(key) => key.to_pkcs8_der(),
-    }
-    .map_err(|_| KeyError::Damaged)?;
+    };
+    to_pem(der, passphrase)
+}
+
+fn to_pem(
+    der: pkcs8::Result<SecretDocument>,
+    passphrase: Option<&Passphrase>,
+) -> Result<Zeroizing<String>, KeyError> {
+    let der = der.map_err(|_| KeyError::Damaged)?;
     let pem = match passphrase {
         Some(passphrase) => encrypt(&der, passphrase)?.to_pem(ENCRYPTED, LineEnding::LF),
         None => der.to_pem(PLAIN, LineEnding::LF),
@@ -90,8 +135,38 @@ fn from_pkcs8(der: &[u8]) -> Result<PrivateKey, KeyError> {
         KeyAlgorithm::P521 => {
             p521::ecdsa::SigningKey::from_pkcs8_der(der).map(|key| PrivateKey::P521(Box::new(key)))
         }
+        KeyAlgorithm::MlDsa65 | KeyAlgorithm::Hybrid => return ml_dsa_65(&info),
     };
     key.map_err(|_| KeyError::Damaged)
+}
+
+/// RFC 9881 §6: the seed, the expanded key, or both, as OpenSSL writes it. Only a seed can be told to be
+/// what it should be.
+fn ml_dsa_65(info: &PrivateKeyInfoRef<'_>) -> Result<PrivateKey, KeyError> {
+    let key = match ml_dsa::SigningKey::try_from(info.clone()) {
+        Ok(key) => key,
+        Err(_) => {
+            let content = info.private_key.as_bytes();
+            let both = <Both<'_>>::from_der(content)
+                .map_err(|_| KeyError::Unsupported("ML-DSA-65 without its seed".into()))?;
+            let seed = <[u8; 32]>::try_from(both.seed.as_bytes()).map_err(|_| KeyError::Damaged)?;
+            let seed = Zeroizing::new(ml_dsa::Seed::from(seed));
+            let key = ml_dsa::SigningKey::<MlDsa65>::from_seed(&seed);
+            #[expect(deprecated, reason = "to compare, not to use")]
+            let expanded = Zeroizing::new(key.expanded_key().to_expanded());
+            if expanded.as_slice() != both.expanded.as_bytes() {
+                return Err(KeyError::Damaged);
+            }
+            key
+        }
+    };
+    Ok(PrivateKey::MlDsa65(Box::new(key)))
+}
+
+#[derive(der::Sequence)]
+struct Both<'a> {
+    seed: &'a der::asn1::OctetStringRef,
+    expanded: &'a der::asn1::OctetStringRef,
 }
 
 /// SEC1 names its curve in an optional field, and no two of our curves have scalars of one length.
@@ -171,12 +246,7 @@ mod tests {
 
     #[test]
     fn round_trip_plain_and_encrypted() {
-        for algorithm in [
-            KeyAlgorithm::P256,
-            KeyAlgorithm::P384,
-            KeyAlgorithm::P521,
-            KeyAlgorithm::Ed25519,
-        ] {
+        for algorithm in KeyAlgorithm::ALL {
             let key = PrivateKey::generate(algorithm).unwrap();
             let plain = private_key_to_pem(&key, None).unwrap();
             assert!(!is_encrypted(&plain));

@@ -14,7 +14,7 @@ use crate::artifact::manifest::Line;
 use crate::artifact::{Manifest, ManifestFile};
 use crate::bundle::{Bundle, BundleError, MAX_BUNDLE, RawCertificate};
 use crate::digest::{Algorithm, DigestError, Sha256};
-use crate::envelope::{Envelope, IN_TOTO, pre_authentication_encoding};
+use crate::envelope::{Envelope, IN_TOTO};
 use crate::json::{self, JsonError};
 use crate::key::{Hash, PublicKey, Signer, SignerError};
 use crate::path::{ArtifactPath, PathError};
@@ -138,9 +138,20 @@ impl OmsBundle {
         })
     }
 
-    /// Did `key` make the signature?
+    /// Did `key` sign?
     pub fn signed_by(&self, key: &PublicKey) -> bool {
-        self.envelope.signed_by(key).is_some() || self.signed_by_as_of_0_2(key)
+        self.signatures_of(key).is_some()
+    }
+
+    /// Which signatures are those of `key`; `None` unless it signed.
+    pub fn signatures_of(&self, key: &PublicKey) -> Option<Vec<usize>> {
+        let made = self.envelope.signatures_of(key);
+        made.or_else(|| self.signed_by_as_of_0_2(key).then(|| vec![0]))
+    }
+
+    /// How many signatures there are.
+    pub fn signatures(&self) -> usize {
+        self.envelope.signatures.len()
     }
 
     /// model_signing 0.2.0 signed the Python representation of the payload, with a certificate's key
@@ -151,10 +162,8 @@ impl OmsBundle {
         }
         let message = encoding_of_0_2(&self.envelope.payload_type, &self.envelope.payload);
         let certified = matches!(self.material, Material::Certificates { .. });
-        self.envelope.signatures.iter().any(|one| {
-            key.verify(&message, &one.sig)
-                || (certified && key.verify_ecdsa(Hash::Sha256, &message, &one.sig))
-        })
+        key.verify(&message, self.signature())
+            || (certified && key.verify_ecdsa(Hash::Sha256, &message, self.signature()))
     }
 
     fn is_of_0_2(&self) -> bool {
@@ -437,15 +446,8 @@ pub fn sign(
     signer: &dyn Signer,
     material: &SigningMaterial<'_>,
 ) -> Result<Bundle, OmsError> {
-    let message = pre_authentication_encoding(IN_TOTO, &payload);
-    let signature = signer.signature(&message)?;
+    let envelope = Envelope::sign(payload, IN_TOTO, signer, "")?;
     let key = signer.public();
-    // A token or a service can be set up wrongly: what does not verify is never written.
-    if !key.verify(&message, &signature) {
-        let why = "what came back does not verify under its public key";
-        return Err(SignerError(why.into()).into());
-    }
-    let envelope = Envelope::with_signature(payload, IN_TOTO, signature, "");
     Ok(match material {
         SigningMaterial::Key => Bundle::with_key_hint(envelope, key.oms_hint().to_string()),
         SigningMaterial::Certificates(chain) => {

@@ -58,6 +58,10 @@ pub enum PolicyError {
         role: Role,
         kind: Kind,
     },
+    #[error(
+        "gate.signature asks for {threshold} signatures, and {able} identities have its roles: it could never be met"
+    )]
+    Threshold { threshold: usize, able: usize },
     #[error("gate.records names no record: the gate asks for a ledger record")]
     NoRecords,
     #[error(

@@ -69,6 +69,10 @@ pub enum Prune {
 pub struct GateRules {
     /// An OMS signature by an identity that has one of these roles.
     pub signature_roles: Vec<Role>,
+    /// How many of them must have signed.
+    pub signature_threshold: usize,
+    /// Somebody in each of these roles must have signed as well.
+    pub countersigned_by: Vec<Role>,
     /// A record of each of these kinds.
     pub records: Vec<RequiredRecord>,
 }
@@ -150,6 +154,9 @@ struct RawGate {
 #[serde(deny_unknown_fields)]
 struct RawSignature {
     roles: Vec<Role>,
+    threshold: Option<usize>,
+    #[serde(default)]
+    countersigned_by: Vec<Role>,
 }
 
 #[derive(Deserialize)]
@@ -282,6 +289,19 @@ fn gate(raw: RawGate, identities: &[Identity]) -> Result<GateRules, PolicyError>
         return Err(PolicyError::OpenWorld);
     }
     satisfiable("gate.signature", &raw.signature.roles, identities)?;
+    let signature = &raw.signature;
+    let able = identities
+        .iter()
+        .filter(|identity| identity.role_among(&signature.roles).is_some())
+        .count();
+    let threshold = signature.threshold.unwrap_or(1);
+    if !(1..=able).contains(&threshold) {
+        return Err(PolicyError::Threshold { threshold, able });
+    }
+    if !signature.countersigned_by.is_empty() {
+        let rule = "gate.signature.countersigned_by";
+        satisfiable(rule, &signature.countersigned_by, identities)?;
+    }
     if raw.records.is_empty() {
         return Err(PolicyError::NoRecords);
     }
@@ -296,6 +316,8 @@ fn gate(raw: RawGate, identities: &[Identity]) -> Result<GateRules, PolicyError>
     }
     Ok(GateRules {
         signature_roles: raw.signature.roles,
+        signature_threshold: threshold,
+        countersigned_by: raw.signature.countersigned_by,
         records,
     })
 }

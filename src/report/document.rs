@@ -24,8 +24,10 @@ pub struct ReportDocument {
     pub artifact: ArtifactSummary,
     /// The policy that was applied.
     pub policy: Option<PolicySummary>,
-    /// The identity whose signature is good.
+    /// The identity whose signature is good; of several, that of the first signature.
     pub signer: Option<String>,
+    /// Every identity whose signature is good.
+    pub signers: Vec<String>,
     /// The records that the verdict relies on.
     pub records: Vec<RecordSummary>,
     /// One entry per check, in the order in which they ran.
@@ -104,7 +106,8 @@ impl ReportDocument {
                 bytes: report.bytes,
             },
             policy,
-            signer: report.signer,
+            signer: report.signers.first().cloned(),
+            signers: report.signers,
             records: report
                 .records
                 .into_iter()

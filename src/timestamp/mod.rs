@@ -8,7 +8,7 @@
 
 mod token;
 
-use x509_cert::der::asn1::ObjectIdentifier;
+use der::asn1::ObjectIdentifier;
 
 use crate::digest::Sha256;
 use crate::key::Hash;
@@ -53,7 +53,7 @@ pub enum TimestampError {
     #[error("it is malformed: {0}")]
     Malformed(&'static str),
     #[error("it is malformed: {0}")]
-    Der(#[from] x509_cert::der::Error),
+    Der(#[from] der::Error),
     #[error("the authority refused: status {0}")]
     Refused(u8),
     #[error("a certificate in it {0}")]

@@ -1,8 +1,8 @@
 //! The structure of a timestamp: TimeStampResp and TSTInfo (RFC 3161 §2.4.2), in SignedData (RFC 5652
 //! §5). Bytes in, parts out; judges nothing.
 
-use x509_cert::der::asn1::{IntRef, ObjectIdentifier, OctetStringRef};
-use x509_cert::der::{AnyRef, Decode, Encode, Reader, SliceReader, Tag, TagNumber};
+use der::asn1::{IntRef, ObjectIdentifier, OctetStringRef};
+use der::{AnyRef, Decode, Encode, Reader, SliceReader, Tag, TagNumber};
 use x509_cert::spki::AlgorithmIdentifierOwned;
 
 use super::{MAX_TOKEN, TimestampError};

@@ -7,24 +7,25 @@
 mod artifact;
 mod records;
 mod signature;
+mod signers;
 
 use crate::artifact::manifest::Line;
 use crate::artifact::{ArtifactDigest, FileFault, Manifest, Obstacle, ObstacleKind};
 use crate::checkpoint::Checkpoint;
 use crate::credential::{Clock, Credential};
 use crate::digest::Sha256;
-use crate::finding::{Finding, Rule, Severity};
+use crate::finding::{Finding, Rule};
 use crate::ledger::TlogProof;
-use crate::oms::{OmsBundle, OmsError};
+use crate::oms::{OmsBundle, OmsError, OmsModel};
 use crate::path::ArtifactPath;
-use crate::policy::{Identity, Policy};
+use crate::policy::Policy;
 use crate::time::Timestamp;
 
 use artifact::check_artifact;
 pub use artifact::{fault_finding, obstacle_finding};
 pub use records::authorised;
 use records::{check_ledger, check_recorded_signature};
-use signature::{Signed, check_signature};
+use signature::check_signature;
 
 /// What was found where the artifact lies.
 #[derive(Debug)]
@@ -109,8 +110,8 @@ pub struct Report {
     pub artifact: Option<ArtifactDigest>,
     pub files: usize,
     pub bytes: u64,
-    /// Who made the signature: the identity's name.
-    pub signer: Option<String>,
+    /// Who signed: the identities' names, that of the first signature first.
+    pub signers: Vec<String>,
     pub records: Vec<AcceptedRecord>,
 }
 
@@ -151,10 +152,9 @@ pub fn verify(
         now,
         authorities: &policy.timestamp_authorities,
     };
-    if let Some(signed) = check_signature(&mut report, artifact, signature, &trusted, clock)
-        && let Some(identity) = policy.identities.get(signed.by)
-    {
-        check_signer(&mut report, identity, &signed, policy, now);
+    let signed = check_signature(&mut report, artifact, signature, &trusted, clock);
+    if !signed.is_empty() {
+        signers::check(&mut report, &signed, policy, now);
     }
     check_ledger(&mut report, artifact, ledger, policy, now);
     check_recorded_signature(&mut report, signature);
@@ -174,53 +174,10 @@ pub fn verify_signature(
     report
 }
 
-fn check_signer(
-    report: &mut Report,
-    identity: &Identity,
-    signed: &Signed,
-    policy: &Policy,
-    now: Timestamp,
-) {
-    let name = &identity.name;
-    if identity.is_expired(now) {
-        let expired = identity
-            .expires
-            .map(|time| time.to_string())
-            .unwrap_or_default();
-        let message = format!("identity {name} expired at {expired}");
-        report.add(Finding::new(Rule::IdentityRole, Severity::Fail, message));
-        return;
-    }
-    // What was signed before the key was revoked counts, if somebody trusted says that it was before.
-    if let Some(key) = identity.credential.key()
-        && let Some(withdrawn) = policy.withdrawn(&key.key_id())
-        && !signed
-            .at
-            .is_some_and(|at| withdrawn.since.is_some_and(|since| at < since))
-    {
-        let since = withdrawn
-            .since
-            .map_or(String::new(), |since| format!(" as of {since}"));
-        let message = format!(
-            "the key of {name} was revoked{since}, and no trusted timestamp places the signature before"
-        );
-        report.add(Finding::new(
-            Rule::SignatureRevoked,
-            Severity::Fail,
-            message,
-        ));
-        return;
-    }
-    let roles = &policy.gate.signature_roles;
-    if let Some(role) = identity.role_among(roles) {
-        let message = format!("{name} may sign as {}", role.name());
-        report.add(Finding::new(Rule::IdentityRole, Severity::Pass, message));
-    } else {
-        let wanted: Vec<&str> = roles.iter().map(|role| role.name()).collect();
-        let message = format!("{name} has none of the roles {}", wanted.join(", "));
-        report.add(
-            Finding::new(Rule::IdentityRole, Severity::Fail, message)
-                .hint("have it signed by somebody in one of these roles"),
-        );
-    }
+/// Are the files of `artifact` those that `model` lists? Says nothing of who signed.
+pub fn verify_files(artifact: &ArtifactEvidence, model: &OmsModel) -> Report {
+    let mut report = Report::default();
+    check_artifact(&mut report, artifact);
+    signature::check_files(&mut report, artifact, model);
+    report
 }

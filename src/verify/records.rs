@@ -206,7 +206,7 @@ pub fn authorised<'a>(
 /// Records are signed with keys.
 fn signed(envelope: &Envelope, identity: &Identity) -> bool {
     let key = identity.credential.key();
-    key.is_some_and(|key| envelope.signed_by(key).is_some())
+    key.is_some_and(|key| envelope.signed_by(key))
 }
 
 /// How far two honest clocks may differ.

@@ -23,9 +23,14 @@ pub(super) fn check_signature(
     signature: &SignatureEvidence,
     trusted: &[Trusted<'_>],
     clock: Clock<'_>,
-) -> Option<Signed> {
-    let bundle = bundle(report, signature)?;
-    let signed = signer(report, bundle, trusted, clock)?;
+) -> Vec<Signed> {
+    let Some(bundle) = bundle(report, signature) else {
+        return Vec::new();
+    };
+    let signed = signers(report, bundle, trusted, clock);
+    if signed.is_empty() {
+        return signed;
+    }
     // What it says matters only now that it is known who says it.
     let model = match &bundle.model {
         Ok(model) => model,
@@ -35,7 +40,7 @@ pub(super) fn check_signature(
                 _ => (Rule::SignatureStatement, Severity::Fail),
             };
             report.add(Finding::new(rule, severity, error.to_string()));
-            return Some(signed);
+            return signed;
         }
     };
     let message = format!("signed as {:?} with root {}", model.name, model.root);
@@ -53,7 +58,7 @@ pub(super) fn check_signature(
         ));
     }
     check_files(report, artifact, model);
-    Some(signed)
+    signed
 }
 
 /// The bundle, if there is one that can be read.
@@ -83,30 +88,54 @@ fn bundle<'a>(report: &mut Report, signature: &'a SignatureEvidence) -> Option<&
     None
 }
 
-/// Who of those who are trusted made the signature.
-fn signer(
+/// Who of those who are trusted signed.
+fn signers(
     report: &mut Report,
     bundle: &OmsBundle,
     trusted: &[Trusted<'_>],
     clock: Clock<'_>,
-) -> Option<Signed> {
+) -> Vec<Signed> {
     let mut refusals: Vec<Refusal> = Vec::new();
+    let mut all: Vec<Signed> = Vec::new();
+    let mut accounted = std::collections::BTreeSet::new();
     for (by, one) in trusted.iter().enumerate() {
         match one.credential.admit(bundle, clock) {
+            // One signature is one person's, however many names the policy has for him.
+            Ok(signer) if signer.signatures.iter().any(|at| accounted.contains(at)) => {}
             Ok(signer) => {
                 let name = one.name;
-                report.signer = Some(name.into());
+                report.signers.push(name.into());
                 let message = format!("signed by {name} ({})", signer.description);
                 report.add(Finding::new(Rule::SignatureKey, Severity::Pass, message));
                 for finding in signer.findings {
                     report.add(finding);
                 }
+                accounted.extend(signer.signatures);
                 let at = signer.signed_at;
-                return Some(Signed { by, at });
+                all.push(Signed { by, at });
             }
             Err(refusal) => refusals.push(refusal),
         }
     }
+    if all.is_empty() {
+        refused(report, refusals, trusted);
+    } else if accounted.len() < bundle.signatures() {
+        let message = format!(
+            "{} of the {} signatures are by nobody who is trusted, or are repeated",
+            bundle.signatures() - accounted.len(),
+            bundle.signatures()
+        );
+        report.add(Finding::new(
+            Rule::SignatureOthers,
+            Severity::Warning,
+            message,
+        ));
+    }
+    all
+}
+
+/// Says why nobody's signature counts.
+fn refused(report: &mut Report, refusals: Vec<Refusal>, trusted: &[Trusted<'_>]) {
     // Of several, the one that came farthest is about him whose signature this is meant to be.
     let farthest = refusals.iter().map(|refusal| refusal.stage).max();
     let told = refusals
@@ -123,7 +152,7 @@ fn signer(
             Severity::Fail,
             "nobody is trusted",
         ));
-        return None;
+        return;
     };
     if finding.hint.is_none() || stage < Stage::Signer {
         finding = finding.hint(hint(trusted));
@@ -132,7 +161,6 @@ fn signer(
     for other in others {
         report.add(other);
     }
-    None
 }
 
 fn hint(trusted: &[Trusted<'_>]) -> String {
@@ -147,7 +175,7 @@ fn hint(trusted: &[Trusted<'_>]) -> String {
 }
 
 /// Compares the files with what was signed: a closed world.
-fn check_files(report: &mut Report, artifact: &ArtifactEvidence, model: &OmsModel) {
+pub(super) fn check_files(report: &mut Report, artifact: &ArtifactEvidence, model: &OmsModel) {
     let manifest = &artifact.manifest;
     let Some(lines) = model.lines(manifest) else {
         let message = "the signature is of a single file, and this is a directory";

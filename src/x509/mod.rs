@@ -12,9 +12,9 @@ pub mod trust;
 
 use std::fmt;
 
+use der::asn1::{BitString, ObjectIdentifier};
+use der::{AnyRef, Decode, Encode, Reader, SliceReader};
 use x509_cert::certificate::CertificateInner;
-use x509_cert::der::asn1::{BitString, ObjectIdentifier};
-use x509_cert::der::{AnyRef, Decode, Encode, Reader, SliceReader};
 use x509_cert::ext::pkix::{
     BasicConstraints, ExtendedKeyUsage, KeyUsage, NameConstraints, SubjectAltName,
     SubjectKeyIdentifier,
@@ -28,6 +28,7 @@ use crate::time::Timestamp;
 pub use names::SubjectName;
 pub use path::{ChainError, Purpose};
 pub use revocation::Crl;
+pub use signature::{RawVerdict, verify_raw};
 pub use trust::{CertificateTrust, Pin, TrustError, Withdrawn};
 
 /// The largest certificate. Those of CAs with a post-quantum key have about 10 KiB.
@@ -92,7 +93,7 @@ pub enum CertificateError {
     #[error("holds a damaged PEM block")]
     Pem,
     #[error("is not a certificate in DER: {0}")]
-    Der(x509_cert::der::Error),
+    Der(der::Error),
     #[error("has two extensions {0}")]
     Twice(ObjectIdentifier),
     #[error("names two different signature algorithms")]
@@ -101,8 +102,8 @@ pub enum CertificateError {
     Time,
 }
 
-impl From<x509_cert::der::Error> for CertificateError {
-    fn from(error: x509_cert::der::Error) -> CertificateError {
+impl From<der::Error> for CertificateError {
+    fn from(error: der::Error) -> CertificateError {
         CertificateError::Der(error)
     }
 }
@@ -223,7 +224,7 @@ impl Certificate {
 
 impl Signed {
     /// The parts of `SEQUENCE { content, algorithm, signature }`, with the content as it stands there.
-    pub(crate) fn parse(der: &[u8]) -> Result<Signed, x509_cert::der::Error> {
+    pub(crate) fn parse(der: &[u8]) -> Result<Signed, der::Error> {
         let mut outer = SliceReader::new(der)?;
         let signed = outer.sequence(|reader| {
             let content = reader.tlv_bytes()?.into();
@@ -231,8 +232,8 @@ impl Signed {
             let signature = BitString::decode(reader)?;
             let signature = signature
                 .as_bytes()
-                .ok_or_else(|| reader.error(x509_cert::der::ErrorKind::Failed))?;
-            Ok::<_, x509_cert::der::Error>(Signed {
+                .ok_or_else(|| reader.error(der::ErrorKind::Failed))?;
+            Ok::<_, der::Error>(Signed {
                 content,
                 algorithm,
                 signature: signature.into(),
@@ -305,8 +306,7 @@ pub(crate) fn pem_blocks(text: &str, label: &str) -> Result<Vec<Vec<u8>>, Certif
         let (one, behind) = block
             .split_at_checked(length)
             .ok_or(CertificateError::Pem)?;
-        let (_, der) =
-            x509_cert::der::pem::decode_vec(one.as_bytes()).map_err(|_| CertificateError::Pem)?;
+        let (_, der) = der::pem::decode_vec(one.as_bytes()).map_err(|_| CertificateError::Pem)?;
         if blocks.len() == MAX_CERTIFICATES {
             return Err(CertificateError::TooMany);
         }

@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use x509_cert::der::{Decode, Encode};
+use der::{Decode, Encode};
 use x509_cert::ext::pkix::NameConstraints;
 use x509_cert::ext::pkix::constraints::name::GeneralSubtree;
 use x509_cert::ext::pkix::name::GeneralName;
@@ -99,8 +99,8 @@ pub(super) fn breach(
 
 /// Addresses in the subject count where there is no alternative name of that kind (§4.2.1.10).
 fn legacy_emails(subject: &[u8], names: &[SubjectName]) -> Vec<SubjectName> {
-    const EMAIL: x509_cert::der::asn1::ObjectIdentifier =
-        x509_cert::der::asn1::ObjectIdentifier::new_unwrap("1.2.840.113549.1.9.1");
+    const EMAIL: der::asn1::ObjectIdentifier =
+        der::asn1::ObjectIdentifier::new_unwrap("1.2.840.113549.1.9.1");
     if names
         .iter()
         .any(|name| matches!(name, SubjectName::Email(_)))

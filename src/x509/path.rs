@@ -6,7 +6,7 @@
 //! intermediate with an extended key usage must allow the purpose, as browsers and OpenSSL demand. Names
 //! are compared as they are encoded. Policies are not evaluated: who constrains them is refused.
 
-use x509_cert::der::asn1::ObjectIdentifier;
+use der::asn1::ObjectIdentifier;
 
 use super::signature::{Scheme, SignatureFault};
 use super::{CODE_SIGNING, Certificate, TIME_STAMPING, names};

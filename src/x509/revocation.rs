@@ -6,10 +6,10 @@
 
 use std::collections::HashMap;
 
+use der::asn1::{GeneralizedTime, ObjectIdentifier};
 use der::{Decode, Encode, Sequence};
 use x509_cert::Version;
 use x509_cert::crl::RevokedCert;
-use x509_cert::der::asn1::{GeneralizedTime, ObjectIdentifier};
 use x509_cert::ext::Extensions;
 use x509_cert::ext::pkix::CrlReason;
 use x509_cert::name::Name;

@@ -1,12 +1,12 @@
 //! Signatures inside certificates, revocation lists and timestamps: more algorithms than models are
 //! signed with, because authorities use them. Nothing weaker than SHA-256, nothing below RSA-2048.
 
+use der::asn1::ObjectIdentifier;
 use rsa::pkcs1v15;
 use rsa::traits::PublicKeyParts;
-use x509_cert::der::asn1::ObjectIdentifier;
 use x509_cert::spki::{AlgorithmIdentifierOwned, DecodePublicKey};
 
-use crate::key::{Hash, PublicKey};
+use crate::key::{Hash, KeyAlgorithm, PublicKey};
 
 /// How a signature was made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,7 +35,7 @@ impl Scheme {
         let null = identifier
             .parameters
             .as_ref()
-            .is_some_and(x509_cert::der::Any::is_null);
+            .is_some_and(der::Any::is_null);
         let unknown = SignatureFault::Algorithm(identifier.oid);
         let scheme = match identifier.oid {
             ECDSA_SHA256 => Scheme::Ecdsa(Hash::Sha256),
@@ -110,6 +110,77 @@ pub(crate) fn verify_rsa(
         }
     };
     result.map_err(|_| SignatureFault::Invalid)
+}
+
+/// What a bare signature is worth.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RawVerdict {
+    Valid,
+    Invalid,
+    /// The key is none of this algorithm, or of a kind that is not accepted.
+    Unusable,
+}
+
+impl RawVerdict {
+    /// The word for it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            RawVerdict::Valid => "valid",
+            RawVerdict::Invalid => "invalid",
+            RawVerdict::Unusable => "unusable",
+        }
+    }
+}
+
+/// Verifies a bare signature by the algorithm's name: every primitive that anything here relies on.
+/// `None` if there is no such algorithm.
+pub fn verify_raw(
+    algorithm: &str,
+    key: &[u8],
+    message: &[u8],
+    signature: &[u8],
+) -> Option<RawVerdict> {
+    let hash = |name: &str| match name {
+        "sha256" => Some(Hash::Sha256),
+        "sha384" => Some(Hash::Sha384),
+        "sha512" => Some(Hash::Sha512),
+        _ => None,
+    };
+    let verdict = |good: bool| {
+        if good {
+            RawVerdict::Valid
+        } else {
+            RawVerdict::Invalid
+        }
+    };
+    if let Some(name) = algorithm.strip_prefix("rsa-pkcs1-") {
+        return Some(match verify_rsa(hash(name)?, key, message, signature) {
+            Ok(()) => RawVerdict::Valid,
+            Err(SignatureFault::Invalid) => RawVerdict::Invalid,
+            Err(_) => RawVerdict::Unusable,
+        });
+    }
+    if let Some(names) = algorithm.strip_prefix("ecdsa-") {
+        let (curve, name) = names.split_once('-')?;
+        let hash = hash(name)?;
+        let curves = [KeyAlgorithm::P256, KeyAlgorithm::P384, KeyAlgorithm::P521];
+        let curve = curves.into_iter().find(|one| one.name() == curve)?;
+        let key = PublicKey::from_spki(key);
+        return Some(match key.ok().filter(|key| key.algorithm() == curve) {
+            Some(key) => verdict(key.verify_ecdsa(hash, message, signature)),
+            None => RawVerdict::Unusable,
+        });
+    }
+    let wanted = match algorithm {
+        "ed25519" => KeyAlgorithm::Ed25519,
+        "ml-dsa-65" => KeyAlgorithm::MlDsa65,
+        _ => return None,
+    };
+    let key = PublicKey::from_spki(key).or_else(|_| PublicKey::from_bytes(wanted, key));
+    Some(match key.ok().filter(|key| key.algorithm() == wanted) {
+        Some(key) => verdict(key.verify(message, signature)),
+        None => RawVerdict::Unusable,
+    })
 }
 
 const ECDSA_SHA256: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.4.3.2");

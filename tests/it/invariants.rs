@@ -177,6 +177,7 @@ fn append(workspace: &Workspace, signer: &Workspace, payload: &str, payload_type
     let policy = weighbridge::policy::Policy::parse(&policy).unwrap();
     let signer = key(signer, "keys/signing.key.pem");
     let entry = Envelope::sign(payload.into(), payload_type, &signer, "")
+        .unwrap()
         .to_json()
         .unwrap();
     let store = weighbridge::ledger::DirectoryStore::new(&workspace.path("ledger"));

@@ -105,7 +105,7 @@ pub(super) fn run(method: &SignMethod, output: &Output) -> Outcome {
 impl Common {
     fn open(&self) -> Result<Artifact, Failure> {
         let artifact = Artifact::open(&self.model.model_path)?;
-        crate::cli::sign::replaceable(&self.signature)?;
+        crate::cli::signing::replaceable(&self.signature)?;
         Ok(artifact)
     }
 }

@@ -206,6 +206,10 @@ fn adjust(report: &mut Report, common: &Common) {
             finding.severity = Severity::Fail;
             finding.message = "was added: it is not signed".into();
         }
+        // The format has one signature.
+        if finding.rule == Rule::SignatureOthers {
+            finding.severity = Severity::Fail;
+        }
         if common.ignore_unsigned_files && finding.rule == Rule::ArtifactAdded {
             finding.severity = Severity::Warning;
         }

@@ -12,7 +12,7 @@ use crate::cli::output::Output;
 use crate::cli::receipt;
 use crate::digest::Sha256;
 use crate::envelope::{Envelope, IN_TOTO};
-use crate::key::PrivateKey;
+use crate::key::Signer;
 use crate::ledger::{self, Level, Log};
 use crate::statement::acquire::ManifestReference;
 use crate::statement::release::{Release, SignatureReference};
@@ -23,7 +23,7 @@ use crate::verify::ArtifactEvidence;
 /// Everything that it takes to append a record: the policy, who signs, and the log's key.
 pub(in crate::cli) struct Recorder<'a> {
     config: &'a Config,
-    key: &'a PrivateKey,
+    key: &'a dyn Signer,
     role: Role,
     access: LogAccess<'a>,
     log: Text,
@@ -40,7 +40,7 @@ impl<'a> Recorder<'a> {
     /// Makes sure that the record would count before anything is written.
     pub(in crate::cli) fn open(
         (global, config): (&Global, &'a Config),
-        key: &'a PrivateKey,
+        key: &'a dyn Signer,
         role: Option<Role>,
         acknowledgement: Acknowledgement,
         reader: &mut KeyReader<'_>,
@@ -170,7 +170,9 @@ impl<'a> Recorder<'a> {
         // What is written must be what can be read.
         Statement::parse(&payload).map_err(|error| Failure::because("the new record", &error))?;
         let key_id = self.key.public().key_id().to_string();
-        let entry = Envelope::sign(payload, IN_TOTO, self.key, &key_id).to_json()?;
+        let entry = Envelope::sign(payload, IN_TOTO, self.key, &key_id)
+            .map_err(|error| Failure::error(error.to_string()))?
+            .to_json()?;
 
         ledger::put_blob(self.access.store(), evidence.manifest.text().as_bytes())?;
         let origin = self.config.policy.log.trust.log().name();

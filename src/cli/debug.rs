@@ -1,0 +1,74 @@
+//! `debug`: plumbing that lets others try our primitives with their own vectors. Hidden.
+
+use std::io::BufRead;
+
+use clap::{Args, Subcommand};
+use serde::Deserialize;
+
+use super::Outcome;
+use super::failure::Failure;
+use super::output::Output;
+use crate::json;
+use crate::x509::verify_raw;
+
+/// Plumbing for tests
+#[derive(Args)]
+pub(super) struct DebugArgs {
+    #[command(subcommand)]
+    verb: DebugVerb,
+}
+
+#[derive(Subcommand)]
+enum DebugVerb {
+    VerifyRaw(VerifyRawArgs),
+}
+
+/// Verify bare signatures: JSON lines on standard input, one word a line on standard output
+///
+/// Each line is an object with algorithm, key, message and signature. The algorithm is ed25519, ml-dsa-65,
+/// ecdsa-CURVE-HASH with p256, p384, p521 and sha256, sha384, sha512, or rsa-pkcs1-HASH. The key is a
+/// SubjectPublicKeyInfo in DER, or the bare key of ed25519 and ml-dsa-65; ECDSA signatures are ASN.1 DER.
+/// Everything is in lower-case hexadecimal. The word is valid, invalid, or unusable for a key that is none.
+#[derive(Args)]
+#[command(after_help = "Example:
+  weighbridge debug verify-raw < vectors.jsonl")]
+struct VerifyRawArgs {}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Vector {
+    algorithm: String,
+    key: String,
+    message: String,
+    signature: String,
+}
+
+/// The longest line.
+const MAX_LINE: usize = 16 * 1024 * 1024;
+
+pub(super) fn run(args: &DebugArgs, output: &Output) -> Outcome {
+    let DebugVerb::VerifyRaw(VerifyRawArgs {}) = args.verb;
+    let mut all_valid = true;
+    let input = std::io::stdin().lock();
+    for (number, line) in input.split(b'\n').enumerate() {
+        let line = line.map_err(|error| Failure::because("standard input", &error))?;
+        if line.is_empty() {
+            continue;
+        }
+        let fail = |why: String| Failure::error(format!("line {}: {why}", number + 1));
+        let vector: Vector =
+            json::parse(&line, MAX_LINE).map_err(|error| fail(error.to_string()))?;
+        let hex = |text: &str| {
+            data_encoding::HEXLOWER
+                .decode(text.as_bytes())
+                .map_err(|error| fail(error.to_string()))
+        };
+        let (key, message) = (hex(&vector.key)?, hex(&vector.message)?);
+        let signature = hex(&vector.signature)?;
+        let verdict = verify_raw(&vector.algorithm, &key, &message, &signature)
+            .ok_or_else(|| fail(format!("there is no algorithm {:?}", vector.algorithm)))?;
+        all_valid &= verdict == crate::x509::RawVerdict::Valid;
+        output.data(&format!("{}\n", verdict.name()))?;
+    }
+    Ok(u8::from(!all_valid))
+}

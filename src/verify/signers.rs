@@ -1,0 +1,127 @@
+//! Those who signed: may they, and are they enough?
+
+use super::Report;
+use super::signature::Signed;
+use crate::finding::{Finding, Rule, Severity};
+use crate::policy::{Identity, Policy};
+use crate::statement::Role;
+use crate::time::Timestamp;
+
+pub(super) fn check(report: &mut Report, signed: &[Signed], policy: &Policy, now: Timestamp) {
+    let rules = &policy.gate;
+    let mut good: Vec<&Identity> = Vec::new();
+    let mut doubts = Vec::new();
+    for one in signed {
+        let Some(identity) = policy.identities.get(one.by) else {
+            continue;
+        };
+        match doubt(identity, one, policy, now) {
+            Some(finding) => doubts.push(finding),
+            None => good.push(identity),
+        }
+    }
+    let count = good
+        .iter()
+        .filter(|identity| may(report, identity, &rules.signature_roles))
+        .count();
+    let least = rules.signature_threshold;
+    for role in &rules.countersigned_by {
+        let by = good.iter().any(|identity| identity.roles.contains(role));
+        let (severity, what) = if by {
+            (Severity::Pass, "is countersigned by a")
+        } else {
+            (Severity::Fail, "lacks the countersignature of a")
+        };
+        let message = format!("the signature {what} {}", role.name());
+        report.add(
+            Finding::new(Rule::SignatureThreshold, severity, message)
+                .hint("have it countersigned with `weighbridge sign --add`"),
+        );
+    }
+    if count >= least {
+        if least > 1 {
+            let message = format!("{count} have signed, {least} must");
+            report.add(Finding::new(
+                Rule::SignatureThreshold,
+                Severity::Pass,
+                message,
+            ));
+        }
+        // Enough others have signed: these change nothing, and are worth a look.
+        for finding in doubts {
+            report.add(Finding {
+                severity: Severity::Warning,
+                ..finding
+            });
+        }
+        return;
+    }
+    for finding in doubts {
+        report.add(finding);
+    }
+    let names: Vec<&str> = rules
+        .signature_roles
+        .iter()
+        .map(|role| role.name())
+        .collect();
+    let finding = if least == 1 {
+        let who: Vec<&str> = good.iter().map(|identity| identity.name.as_str()).collect();
+        if who.is_empty() {
+            return;
+        }
+        let message = format!(
+            "{} has none of the roles {}",
+            who.join(", "),
+            names.join(", ")
+        );
+        Finding::new(Rule::IdentityRole, Severity::Fail, message)
+            .hint("have it signed by somebody in one of these roles")
+    } else {
+        let message = format!(
+            "{count} in the roles {} have signed, {least} must",
+            names.join(", ")
+        );
+        Finding::new(Rule::SignatureThreshold, Severity::Fail, message)
+            .hint("have it signed by others too with `weighbridge sign --add`")
+    };
+    report.add(finding);
+}
+
+fn may(report: &mut Report, identity: &Identity, roles: &[Role]) -> bool {
+    let Some(role) = identity.role_among(roles) else {
+        return false;
+    };
+    let message = format!("{} may sign as {}", identity.name, role.name());
+    report.add(Finding::new(Rule::IdentityRole, Severity::Pass, message));
+    true
+}
+
+/// Why he does not count now.
+fn doubt(identity: &Identity, signed: &Signed, policy: &Policy, now: Timestamp) -> Option<Finding> {
+    let name = &identity.name;
+    if identity.is_expired(now) {
+        let expired = identity
+            .expires
+            .map(|time| time.to_string())
+            .unwrap_or_default();
+        let message = format!("identity {name} expired at {expired}");
+        return Some(Finding::new(Rule::IdentityRole, Severity::Fail, message));
+    }
+    // What was signed before the key was revoked counts, if somebody trusted says that it was before.
+    let withdrawn = policy.withdrawn(&identity.credential.key()?.key_id())?;
+    let before = |since| signed.at.is_some_and(|at| at < since);
+    if withdrawn.since.is_some_and(before) {
+        return None;
+    }
+    let since = withdrawn
+        .since
+        .map_or(String::new(), |since| format!(" as of {since}"));
+    let message = format!(
+        "the key of {name} was revoked{since}, and no trusted timestamp places the signature before"
+    );
+    Some(Finding::new(
+        Rule::SignatureRevoked,
+        Severity::Fail,
+        message,
+    ))
+}

@@ -1,0 +1,217 @@
+//! Keys of every kind: made, shown, encrypted; several signatures in one bundle; and what policies ask.
+
+use std::os::unix::fs::PermissionsExt;
+
+use crate::support::{PASSPHRASE, Run, Workspace, tool};
+
+fn with_passphrase(workspace: &Workspace, args: &[&str]) -> Run {
+    let mut command = workspace.command(args);
+    Run::from(
+        command
+            .env("WEIGHBRIDGE_PASSPHRASE", PASSPHRASE)
+            .output()
+            .unwrap(),
+    )
+}
+
+#[test]
+fn every_kind_signs_and_verifies() {
+    for algorithm in ["p256", "p384", "p521", "ed25519", "ml-dsa-65", "hybrid"] {
+        let workspace = Workspace::new();
+        workspace.model("model");
+        let new = ["key", "new", "--algorithm", algorithm, "k"];
+        let id = with_passphrase(&workspace, &new).exits(0).stdout;
+        let mode = workspace.path("k").metadata().unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+        let pem = String::from_utf8(workspace.read("k")).unwrap();
+        assert!(!pem.contains("BEGIN PRIVATE KEY"), "{algorithm}");
+        with_passphrase(&workspace, &new)
+            .exits(2)
+            .says("is there already");
+        let show = workspace.run(["key", "show", "--json", "k.pub"]).json();
+        assert_eq!(show["key_id"].as_str().unwrap(), id.trim());
+        assert_eq!(show["algorithm"], algorithm);
+        with_passphrase(&workspace, &["key", "show", "k"])
+            .exits(0)
+            .says(id.trim());
+        with_passphrase(
+            &workspace,
+            &["sign", "--key", "k", "--signature", "s", "model"],
+        )
+        .exits(0);
+        let verify = || workspace.run(["verify", "--key", "k.pub", "--signature", "s", "model"]);
+        verify().exits(0).says(algorithm);
+        workspace.write("model/config.json", "{ }");
+        verify().exits(1);
+        // A new passphrase, and the old one is worth nothing.
+        workspace.write("new", "another one\n");
+        let mut command = workspace.command(["key", "encrypt", "--new-passphrase-fd", "0", "k"]);
+        command.stdin(std::fs::File::open(workspace.path("new")).unwrap());
+        command.env("WEIGHBRIDGE_PASSPHRASE", PASSPHRASE);
+        Run::from(command.output().unwrap()).exits(0);
+        with_passphrase(&workspace, &["key", "show", "k"])
+            .exits(2)
+            .says("wrong passphrase");
+    }
+}
+
+/// Both halves of a hybrid signature must be there and good.
+#[test]
+fn half_a_hybrid_signature_is_none() {
+    let workspace = Workspace::new();
+    workspace.model("model");
+    workspace
+        .run([
+            "key",
+            "new",
+            "--no-passphrase",
+            "--algorithm",
+            "hybrid",
+            "k",
+        ])
+        .exits(0);
+    workspace
+        .run(["sign", "--key", "k", "--signature", "s", "model"])
+        .exits(0);
+    let bundle: serde_json::Value = serde_json::from_slice(&workspace.read("s")).unwrap();
+    let signatures = bundle["dsseEnvelope"]["signatures"].as_array().unwrap();
+    assert_eq!(signatures.len(), 2);
+    let verify =
+        |key: &str| workspace.run(["verify", "--key", key, "--signature", "half", "model"]);
+    for half in 0..2 {
+        let mut changed = bundle.clone();
+        changed["dsseEnvelope"]["signatures"] = serde_json::json!([signatures[half]]);
+        workspace.write("half", changed.to_string());
+        verify("k.pub").exits(1).says("signature.key");
+        // Somebody who trusts one half only has what that half says.
+        let pem = String::from_utf8(workspace.read("k.pub")).unwrap();
+        let blocks: Vec<&str> = pem.split_inclusive("-----END PUBLIC KEY-----\n").collect();
+        assert_eq!(blocks.len(), 2);
+        workspace.write("one.pub", blocks[half]);
+        verify("one.pub").exits(0);
+        workspace.write("one.pub", blocks[1 - half]);
+        verify("one.pub").exits(1);
+    }
+}
+
+fn policy(workspace: &Workspace, signature: &str) -> String {
+    let policy = String::from_utf8(workspace.read("weighbridge.toml")).unwrap();
+    let mut identities = String::new();
+    for (name, role) in [("second", "developer"), ("keeper", "custodian")] {
+        let key = String::from_utf8(workspace.read(&format!("{name}.pub"))).unwrap();
+        identities.push_str(&format!(
+            "[[identity]]\nname = \"{name}\"\nroles = [\"{role}\"]\npublic_key = \"\"\"\n{key}\"\"\"\n\n"
+        ));
+    }
+    policy
+        .replace("[gate]", &format!("{identities}[gate]"))
+        .replace("signature = { roles = [\"developer\"] }", signature)
+}
+
+#[test]
+fn several_sign_and_the_policy_counts_them() {
+    let workspace = Workspace::initialised();
+    workspace.model("model");
+    for name in ["second", "keeper", "stranger"] {
+        workspace
+            .run(["key", "new", "--no-passphrase", name])
+            .exits(0);
+    }
+    workspace.run(["record", "release", "model"]).exits(0);
+    let two = "signature = { roles = [\"developer\"], threshold = 2, countersigned_by = [\"custodian\"] }";
+    let text = policy(&workspace, two);
+    workspace.write("weighbridge.toml", &text);
+    let gate = || workspace.run(["gate", "--signature", "s", "model"]);
+    let add =
+        |key: &str| workspace.run(["sign", "--add", "--key", key, "--signature", "s", "model"]);
+    workspace
+        .run(["sign", "--signature", "s", "model"])
+        .exits(0);
+    gate()
+        .exits(1)
+        .says("1 in the roles developer have signed, 2 must")
+        .says("lacks the countersignature of a custodian");
+    add("keeper").exits(0).says("2 signatures");
+    gate().exits(1).says("1 in the roles developer");
+    // The same key again is nobody else.
+    add("keys/signing.key.pem").exits(2).says("already");
+    add("second").exits(0);
+    let run = gate().exits(0);
+    run.says("2 have signed, 2 must")
+        .says("is countersigned by a custodian");
+    add("stranger").exits(0);
+    gate().exits(0).says("signature.others");
+    // Readers of the format look at the first signature; ours for the format wants one.
+    workspace
+        .run([
+            "oms",
+            "verify",
+            "key",
+            "--public_key",
+            "keys/signing.pub.pem",
+            "--signature",
+            "s",
+            "model",
+        ])
+        .exits(1)
+        .says("signature.others");
+    // Nothing is added to what is no longer there.
+    workspace.write("model/config.json", "{ }");
+    add("stranger").exits(2).says("already");
+    workspace
+        .run(["key", "new", "--no-passphrase", "late"])
+        .exits(0);
+    add("late").exits(1).says("config.json was changed");
+    gate().exits(1).says("artifact.changed");
+    workspace.write("model/config.json", "{}");
+
+    // A signature repeated, or one person under two names, is one.
+    let mut bundle: serde_json::Value = serde_json::from_slice(&workspace.read("s")).unwrap();
+    let signatures = bundle["dsseEnvelope"]["signatures"].as_array_mut().unwrap();
+    signatures.truncate(2);
+    let first = signatures[0].clone();
+    signatures.push(first);
+    workspace.write("s", bundle.to_string());
+    gate().exits(1).says("1 in the roles developer");
+
+    for (signature, says) in [
+        (two.replace("= 2", "= 3"), "could never be met"),
+        (two.replace("= 2", "= 0"), "could never be met"),
+        (two.replace("custodian", "auditor"), "no identity has"),
+    ] {
+        workspace.write("weighbridge.toml", text.replace(two, &signature));
+        gate().exits(2).says(&says);
+    }
+}
+
+/// A key that was revoked counts for what a trusted authority places before.
+#[test]
+fn revoked_keys() {
+    if !tool("openssl") {
+        return;
+    }
+    let workspace = Workspace::released();
+    let id = workspace
+        .run(["key", "show", "--json", "keys/signing.pub.pem"])
+        .json();
+    let id = id["key_id"].as_str().unwrap().to_owned();
+    let text = String::from_utf8(workspace.read("weighbridge.toml")).unwrap();
+    workspace.gate().exits(0);
+    let revoke = |more: &str| {
+        workspace.write(
+            "weighbridge.toml",
+            format!("{text}\n[[revoked]]\nsha256 = \"{id}\"\nreason = \"lost\"\n{more}\n"),
+        );
+        workspace.gate()
+    };
+    revoke("").exits(1).says("signature.revoked");
+    revoke("since = \"2020-01-01T00:00:00Z\"").exits(1);
+    // That it will be revoked tomorrow does not help without somebody who says that it is not tomorrow.
+    revoke("since = \"2099-01-01T00:00:00Z\"")
+        .exits(1)
+        .says("no trusted timestamp");
+    workspace
+        .run(["verify", "model"])
+        .exits(1)
+        .says("nobody is trusted");
+}
