@@ -3,6 +3,7 @@
 
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_json::Value;
 
 use crate::envelope::{Envelope, from_base64, to_base64};
 use crate::json::{self, JsonError};
@@ -17,6 +18,9 @@ pub const MAX_BUNDLE: usize = 256 * 1024 * 1024;
 /// The most signatures in one envelope. The format has one; further ones are ours (DSSE allows them), and
 /// readers of the format look at the first.
 pub const MAX_SIGNATURES: usize = 16;
+
+/// The most entries of transparency logs.
+pub const MAX_LOG_ENTRIES: usize = 32;
 
 /// A bundle: an envelope, and what it takes to verify it.
 #[derive(Debug, Serialize, Deserialize)]
@@ -37,12 +41,6 @@ impl<'de> Deserialize<'de> for Opaque {
     }
 }
 
-impl Serialize for Opaque {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_unit()
-    }
-}
-
 /// Which key or certificate made the signature. Outside the signature, so only a hint.
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -53,10 +51,16 @@ pub struct VerificationMaterial {
     pub certificate: Option<RawCertificate>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub x509_certificate_chain: Option<CertificateChain>,
-    #[serde(default)]
+    #[serde(default, serialize_with = "no_entries")]
     pub tlog_entries: Vec<Opaque>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub timestamp_verification_data: Option<TimestampVerificationData>,
+}
+
+/// What was read opaque is not written: new bundles have no entries of a log. One that exists is changed
+/// by [`edit`].
+fn no_entries<S: Serializer>(_: &[Opaque], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(std::iter::empty::<()>())
 }
 
 /// A certificate in DER.
@@ -98,7 +102,7 @@ pub struct PublicKeyIdentifier {
     pub hint: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub raw_bytes: Option<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing)]
     pub key_details: Option<Opaque>,
 }
 
@@ -110,6 +114,8 @@ pub enum BundleError {
     Json(#[from] JsonError),
     #[error("has media type {0:?}; OMS signatures are {MEDIA_TYPE:?}")]
     MediaType(String),
+    #[error("has {0} entries of transparency logs; more than {MAX_LOG_ENTRIES} prove nothing more")]
+    LogEntries(usize),
     #[error("has {0} signatures, not one to {MAX_SIGNATURES}")]
     Signatures(usize),
 }
@@ -120,6 +126,10 @@ impl Bundle {
         let bundle: Bundle = json::parse(bytes, MAX_BUNDLE)?;
         if ![MEDIA_TYPE, MEDIA_TYPE_OLD_SPELLING].contains(&bundle.media_type.as_str()) {
             return Err(BundleError::MediaType(bundle.media_type));
+        }
+        let entries = bundle.verification_material.tlog_entries.len();
+        if entries > MAX_LOG_ENTRIES {
+            return Err(BundleError::LogEntries(entries));
         }
         let count = bundle.dsse_envelope.signatures.len();
         if !(1..=MAX_SIGNATURES).contains(&count) {
@@ -165,18 +175,46 @@ impl Bundle {
         }
     }
 
-    /// The same with a timestamp over its signature.
-    #[must_use]
-    pub fn with_timestamp(mut self, signed_timestamp: Vec<u8>) -> Bundle {
-        let material = &mut self.verification_material;
-        let data = material.timestamp_verification_data.get_or_insert_default();
-        data.rfc3161_timestamps
-            .push(SignedTimestamp { signed_timestamp });
-        self
-    }
-
     /// The bytes to write.
     pub fn to_json(&self) -> Result<Vec<u8>, JsonError> {
         Ok(serde_json::to_vec(self)?)
     }
+}
+
+/// Appends `item` to the list at `path` (RFC 6901) in a bundle, making what is missing on the way, and leaves
+/// everything else as it is, understood or not.
+pub fn append(bundle: &[u8], path: &[&str], item: Value) -> Result<Vec<u8>, JsonError> {
+    let mut root: Value = json::parse(bundle, MAX_BUNDLE)?;
+    let mut place = &mut root;
+    for name in path {
+        if !place.is_object() {
+            *place = Value::Object(serde_json::Map::new());
+        }
+        let Value::Object(map) = place else {
+            unreachable!("as above")
+        };
+        place = map.entry(*name).or_insert(Value::Null);
+    }
+    match place {
+        Value::Array(list) => list.push(item),
+        other => *other = Value::Array(vec![item]),
+    }
+    Ok(serde_json::to_vec(&root)?)
+}
+
+/// Where timestamps stand.
+pub const TIMESTAMPS: [&str; 3] = [
+    "verificationMaterial",
+    "timestampVerificationData",
+    "rfc3161Timestamps",
+];
+
+/// A bundle with one more timestamp over its signature.
+pub fn with_timestamp(bundle: &[u8], token: &[u8]) -> Result<Vec<u8>, JsonError> {
+    let token = data_encoding::BASE64.encode(token);
+    append(
+        bundle,
+        &TIMESTAMPS,
+        serde_json::json!({ "signedTimestamp": token }),
+    )
 }

@@ -4,6 +4,7 @@
 //! Order: the signature itself, then who made it, then whether he counted when he made it. A time that
 //! nobody trusted vouches for is never used; without one, now is the time.
 
+use std::cell::OnceCell;
 use std::fmt;
 
 use crate::digest::Sha256;
@@ -12,8 +13,8 @@ use crate::key::PublicKey;
 use crate::oms::{Material, OmsBundle};
 use crate::sigstore::{KeylessTrust, Proof};
 use crate::time::Timestamp;
-use crate::timestamp::{self, Stamp};
-use crate::x509::{Certificate, CertificateTrust, TrustError};
+use crate::timestamp::{self, Authorities, Stamp};
+use crate::x509::{Certificate, CertificateTrust, ChainError, TrustError};
 
 /// Whose signature counts.
 #[derive(Clone, Debug)]
@@ -30,8 +31,36 @@ pub enum Credential {
 #[derive(Clone, Copy)]
 pub struct Clock<'a> {
     pub now: Timestamp,
-    /// Anchors of timestamp authorities.
-    pub authorities: &'a [Certificate],
+    pub authorities: Authorities<'a>,
+}
+
+/// What timestamps say of a bundle's first signature. Asked once, however many are trusted.
+pub struct Stamped<'a> {
+    bundle: &'a OmsBundle,
+    clock: Clock<'a>,
+    answer: OnceCell<(Option<Timestamp>, Vec<Finding>)>,
+}
+
+impl<'a> Stamped<'a> {
+    /// Nothing is verified before somebody is known to have signed.
+    pub fn new(bundle: &'a OmsBundle, clock: Clock<'a>) -> Stamped<'a> {
+        Stamped {
+            bundle,
+            clock,
+            answer: OnceCell::new(),
+        }
+    }
+
+    /// When `signatures` existed, and what there is to say about it. Timestamps are over the first
+    /// signature, and say nothing of when another was added.
+    fn of(&self, signatures: &[usize]) -> (Option<Timestamp>, Vec<Finding>) {
+        if !signatures.contains(&0) {
+            return (None, Vec::new());
+        }
+        self.answer
+            .get_or_init(|| stamped(self.bundle, self.clock))
+            .clone()
+    }
 }
 
 /// Who signed, as was proved.
@@ -87,11 +116,12 @@ impl fmt::Display for Credential {
 
 impl Credential {
     /// Is the bundle's signature by him?
-    pub fn admit(&self, bundle: &OmsBundle, clock: Clock<'_>) -> Result<Signer, Refusal> {
+    pub fn admit(&self, stamped: &Stamped<'_>) -> Result<Signer, Refusal> {
+        let bundle = stamped.bundle;
         match (self, &bundle.material) {
-            (Credential::Key(key), Material::Key { .. }) => by_key(key, bundle, clock),
+            (Credential::Key(key), Material::Key { .. }) => by_key(key, stamped),
             (Credential::Certificate(trust), Material::Certificates { chain, logged }) => {
-                by_certificate(trust, chain, *logged, bundle, clock)
+                by_certificate(trust, chain, *logged, stamped)
             }
             (Credential::Keyless(trust), Material::Certificates { chain, .. }) => {
                 by_login(trust, chain, bundle)
@@ -132,7 +162,8 @@ fn not_by_its_key() -> Refusal {
 
 const NOT_BY_HIM: &str = "the signature is not by any trusted key, or what it signs was altered";
 
-fn by_key(key: &PublicKey, bundle: &OmsBundle, clock: Clock<'_>) -> Result<Signer, Refusal> {
+fn by_key(key: &PublicKey, stamped: &Stamped<'_>) -> Result<Signer, Refusal> {
+    let bundle = stamped.bundle;
     let Some(signatures) = bundle.signatures_of(key) else {
         return Err(refuse(
             Stage::Signature,
@@ -140,7 +171,7 @@ fn by_key(key: &PublicKey, bundle: &OmsBundle, clock: Clock<'_>) -> Result<Signe
             NOT_BY_HIM.into(),
         ));
     };
-    let mut findings = Vec::new();
+    let (signed_at, mut findings) = stamped.of(&signatures);
     // The hint is about the first signature.
     if signatures.contains(&0) && bundle.hint_contradicts(key) {
         let message = "the bundle's key hint names another key; the hint is not signed";
@@ -150,7 +181,6 @@ fn by_key(key: &PublicKey, bundle: &OmsBundle, clock: Clock<'_>) -> Result<Signe
             message,
         ));
     }
-    let signed_at = stamped(bundle, &signatures, clock, &mut findings);
     let description = format!("{}, key {}", key.algorithm().name(), key.key_id());
     Ok(Signer {
         description,
@@ -164,9 +194,9 @@ fn by_certificate(
     trust: &CertificateTrust,
     chain: &[Certificate],
     logged: bool,
-    bundle: &OmsBundle,
-    clock: Clock<'_>,
+    stamped: &Stamped<'_>,
 ) -> Result<Signer, Refusal> {
+    let bundle = stamped.bundle;
     let Some(leaf) = chain.first() else {
         let message = "the bundle names no certificate";
         return Err(refuse(Stage::Kind, Rule::SignatureFormat, message.into()));
@@ -178,11 +208,16 @@ fn by_certificate(
     let Some(signatures) = bundle.signatures_of(&key) else {
         return Err(not_by_its_key());
     };
-    let mut findings = Vec::new();
-    let signed_at = stamped(bundle, &signatures, clock, &mut findings);
-    let admitted = trust.admit(chain, signed_at, clock.now);
+    let (signed_at, mut findings) = stamped.of(&signatures);
+    let admitted = trust.admit(chain, signed_at, stamped.clock.now);
     let path = admitted.map_err(|error| {
         let (rule, severity, hint) = match &error {
+                        // There was more to try than is worth trying.
+            TrustError::Chain(ChainError::TooLong) => (
+                Rule::SignatureCertificate,
+                Severity::Inconclusive,
+                "trust an authority nearer to the signer",
+            ),
             TrustError::Chain(_) if logged => (
                 Rule::SignatureCertificate,
                 Severity::Fail,
@@ -230,16 +265,28 @@ fn by_certificate(
         Severity::Pass,
         message,
     ));
-    if trust.lists.is_empty() {
+    if trust.pins.is_empty() && path.len() > 1 {
         let message =
-            "whether the certificate was revoked was not asked: no revocation list was given";
+            "everybody whom the trusted authorities certify is accepted: no name was asked for";
+        findings.push(Finding::new(
+            Rule::SignatureIdentity,
+            Severity::Note,
+            message,
+        ));
+    }
+    if trust.lists.is_empty() || path.len() < 2 {
+        let message = if path.len() < 2 {
+            "whether the certificate was revoked was not asked: it is trusted by itself"
+        } else {
+            "whether the certificate was revoked was not asked: no revocation list was given"
+        };
         findings.push(Finding::new(
             Rule::SignatureRevoked,
             Severity::Note,
             message,
         ));
     } else {
-        let message = "no certificate of the path is on its authority's revocation list";
+        let message = "no certificate below the trusted one is on its authority's revocation list";
         findings.push(Finding::new(
             Rule::SignatureRevoked,
             Severity::Pass,
@@ -290,6 +337,20 @@ fn by_login(
         }
     };
     let proof = trust.verify(bundle.bytes(), digest).map_err(refused)?;
+    // All of its times must be before: one is enough to be after.
+    let latest = proof.times.last().copied();
+    let revoked = chain.first().is_some_and(|leaf| {
+        let mut revoked = trust.revoked.iter();
+        revoked.any(|one| one.withdraws(leaf, latest))
+    });
+    if revoked {
+        let message = "the policy revokes the certificate that was used";
+        return Err(refuse(
+            Stage::Signer,
+            Rule::SignatureRevoked,
+            message.into(),
+        ));
+    }
     let findings = vec![Finding::new(
         Rule::SignatureCertificate,
         Severity::Pass,
@@ -317,16 +378,8 @@ fn proved(trust: &KeylessTrust, proof: &Proof) -> String {
 }
 
 /// The earliest time that a trusted authority vouches for. What does not count is said.
-fn stamped(
-    bundle: &OmsBundle,
-    signatures: &[usize],
-    clock: Clock<'_>,
-    findings: &mut Vec<Finding>,
-) -> Option<Timestamp> {
-    // Timestamps are over the first signature, and say nothing of when another was added.
-    if !signatures.contains(&0) {
-        return None;
-    }
+fn stamped(bundle: &OmsBundle, clock: Clock<'_>) -> (Option<Timestamp>, Vec<Finding>) {
+    let mut findings = Vec::new();
     let mut earliest: Option<Stamp> = None;
     for token in &bundle.timestamps {
         match timestamp::verify(token, bundle.signature(), clock.authorities, clock.now) {
@@ -348,9 +401,11 @@ fn stamped(
             }
         }
     }
-    let stamp = earliest?;
+    let Some(stamp) = earliest else {
+        return (None, findings);
+    };
     let at = stamp.latest();
     let message = format!("signed before {at}, by {}", stamp.authority);
     findings.push(Finding::new(Rule::SignatureTime, Severity::Pass, message));
-    Some(at)
+    (Some(at), findings)
 }

@@ -80,6 +80,7 @@ pub(super) fn verify(args: &VerifyBundleArgs, output: &Output) -> Outcome {
                 issuer: expect(issuer)?,
                 claims: Vec::new(),
                 ask: Ask::ALL,
+                revoked: Vec::new(),
             };
             let proof = trust.verifier.prove_subject(&bundle, &subject, trust.ask);
             proof.and_then(|proof| trust.admit(&proof).map(|()| proof))

@@ -6,14 +6,16 @@ use super::failure::Failure;
 use super::output::Output;
 use super::timestamp;
 use crate::artifact::Artifact;
-use crate::bundle::{Bundle, MAX_BUNDLE};
+use crate::bundle::{self, Bundle, MAX_BUNDLE};
 use crate::digest::{Algorithm, Sha256};
 use crate::disk::{self, Access, DiskError, Existing};
+use crate::envelope::Envelope;
 use crate::finding::Severity;
 use crate::gate;
 use crate::key::Signer;
 use crate::oms::{self, Material, OmsBundle, SignOptions, SigningMaterial};
 use crate::report::text::count;
+use crate::timestamp::Authorities;
 use crate::verify::{ArtifactEvidence, verify_files};
 use crate::x509::Certificate;
 
@@ -105,11 +107,17 @@ pub(super) fn write_signature(
     } else {
         SigningMaterial::Certificates(&how.chain)
     };
-    let mut bundle = oms::sign(payload, how.signer, &material).map_err(refused)?;
-    if let Some((url, authorities)) = &how.timestamp {
-        bundle = timestamp::stamped(bundle, url, authorities, output)?;
-    }
-    let bytes = bundle.to_json()?;
+    let bundle = oms::sign(payload, how.signer, &material).map_err(refused)?;
+    let bytes = match &how.timestamp {
+        Some((url, anchors)) => {
+            let authorities = Authorities {
+                anchors,
+                withdrawn: &[],
+            };
+            timestamp::stamped(&bundle, url, authorities, output)?
+        }
+        None => bundle.to_json()?,
+    };
     disk::write(path, &bytes, Existing::Replace, Access::Shared)?;
     output.say(format!(
         "signed {}, {} bytes: {}",
@@ -125,7 +133,8 @@ pub(super) fn write_signature(
 
 /// A signature that others made, and what it is over.
 pub(super) struct Earlier {
-    bundle: Bundle,
+    bytes: Vec<u8>,
+    envelope: Envelope,
     oms: OmsBundle,
 }
 
@@ -141,7 +150,12 @@ impl Earlier {
             ));
         }
         let bundle = Bundle::parse(&bytes).map_err(|error| fail(error.to_string()))?;
-        Ok(Earlier { bundle, oms })
+        let envelope = bundle.dsse_envelope;
+        Ok(Earlier {
+            bytes,
+            envelope,
+            oms,
+        })
     }
 
     /// The digests that tell whether the files are those that were signed.
@@ -182,18 +196,26 @@ impl Earlier {
             return Err(Failure::refused(wrong));
         }
         let hint = signer.public().oms_hint().to_string();
-        self.bundle
-            .dsse_envelope
+        let before = self.envelope.signatures.len();
+        self.envelope
             .add(signer, &hint)
             .map_err(|error| Failure::error(error.to_string()))?;
-        let bytes = self.bundle.to_json()?;
+        let mut bytes = self.bytes;
+        for one in self.envelope.signatures.iter().skip(before) {
+            let path = ["dsseEnvelope", "signatures"];
+            bytes = bundle::append(
+                &bytes,
+                &path,
+                serde_json::to_value(one).map_err(crate::json::JsonError::from)?,
+            )?;
+        }
         // Whatever is written can be read again.
         OmsBundle::parse(&bytes).map_err(|error| Failure::error(error.to_string()))?;
         disk::write(path, &bytes, Existing::Replace, Access::Shared)?;
         output.say(format!(
             "{} has {}",
             path.display(),
-            count(self.bundle.dsse_envelope.signatures.len(), "signature")
+            count(self.envelope.signatures.len(), "signature")
         ));
         Ok(Signed {
             root: model.root,

@@ -1,6 +1,6 @@
 //! `timestamp`: a trusted authority's word, in a signature, for when it was made.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::Args;
 
@@ -8,10 +8,10 @@ use super::context::{self, Config};
 use super::failure::Failure;
 use super::output::Output;
 use super::{Global, Outcome, trust};
-use crate::bundle::{Bundle, MAX_BUNDLE};
+use crate::bundle::{self, Bundle, MAX_BUNDLE};
 use crate::disk::{self, Access, Existing};
 use crate::time::Timestamp;
-use crate::timestamp::{self, MAX_TOKEN, Request, Stamp};
+use crate::timestamp::{self, Authorities, MAX_TOKEN, Request, Stamp};
 use crate::x509::Certificate;
 
 /// Add a trusted timestamp (RFC 3161) to a signature
@@ -77,6 +77,12 @@ pub(super) fn run(args: &TimestampArgs, global: &Global, output: &Output) -> Out
     let bytes = disk::read(&args.signature, MAX_BUNDLE as u64)?;
     let bundle = Bundle::parse(&bytes)
         .map_err(|error| Failure::error(format!("{} {error}", args.signature.display())))?;
+    if !bundle.verification_material.tlog_entries.is_empty() {
+        return Err(Failure::error(format!(
+            "{} was signed keyless: its log and its authority have said when",
+            args.signature.display()
+        )));
+    }
     let message = signature(&bundle);
     if let (Some(query), None) = (&args.query, &args.reply) {
         let request = new_request(&message)?;
@@ -88,9 +94,13 @@ pub(super) fn run(args: &TimestampArgs, global: &Global, output: &Output) -> Out
         return Ok(0);
     }
     let config = Config::find(global)?;
-    let authorities = args.authorities.read(config.as_ref())?;
+    let anchors = args.authorities.read(config.as_ref())?;
+    let authorities = Authorities {
+        anchors: &anchors,
+        withdrawn: config.as_ref().map_or(&[], |config| &config.policy.revoked),
+    };
     let (token, stamp) = match (&args.url, &args.query, &args.reply) {
-        (Some(url), ..) => obtain(url, &message, &authorities)?,
+        (Some(url), ..) => obtain(url, &message, authorities)?,
         (None, Some(query), Some(reply)) => {
             let query_bytes = disk::read(query, MAX_TOKEN as u64)?;
             let request = Request::parse(&query_bytes, &message).ok_or_else(|| {
@@ -100,7 +110,7 @@ pub(super) fn run(args: &TimestampArgs, global: &Global, output: &Output) -> Out
                 ))
             })?;
             let token = disk::read(reply, MAX_TOKEN as u64)?;
-            let stamp = accept(&token, &message, &request, &authorities, context::now())
+            let stamp = accept(&token, &message, &request, authorities, context::now())
                 .map_err(|error| refused(&reply.display(), &error))?;
             (token, stamp)
         }
@@ -110,7 +120,8 @@ pub(super) fn run(args: &TimestampArgs, global: &Global, output: &Output) -> Out
             ));
         }
     };
-    write(&args.signature, bundle.with_timestamp(token))?;
+    let stamped = bundle::with_timestamp(&bytes, &token)?;
+    disk::write(&args.signature, &stamped, Existing::Replace, Access::Shared)?;
     if output.json {
         output.document(&serde_json::json!({
             "signature": args.signature.display().to_string(),
@@ -125,6 +136,7 @@ pub(super) fn run(args: &TimestampArgs, global: &Global, output: &Output) -> Out
             stamp.latest(),
             stamp.authority
         ));
+        output.say("a release that was recorded with this signature before names another file: record it again");
     }
     Ok(0)
 }
@@ -132,16 +144,6 @@ pub(super) fn run(args: &TimestampArgs, global: &Global, output: &Output) -> Out
 fn signature(bundle: &Bundle) -> Vec<u8> {
     let first = bundle.dsse_envelope.signatures.first();
     first.map(|one| one.sig.clone()).unwrap_or_default()
-}
-
-fn write(path: &Path, bundle: Bundle) -> Result<(), Failure> {
-    let bytes = bundle.to_json()?;
-    Ok(disk::write(
-        path,
-        &bytes,
-        Existing::Replace,
-        Access::Shared,
-    )?)
 }
 
 fn new_request(message: &[u8]) -> Result<Request, Failure> {
@@ -155,7 +157,7 @@ fn accept(
     token: &[u8],
     message: &[u8],
     request: &Request,
-    authorities: &[Certificate],
+    authorities: Authorities<'_>,
     now: Timestamp,
 ) -> Result<Stamp, timestamp::TimestampError> {
     timestamp::verify_response(token, message, request, authorities, now)
@@ -172,7 +174,7 @@ fn refused(place: &dyn std::fmt::Display, error: &timestamp::TimestampError) -> 
 pub(super) fn obtain(
     url: &str,
     message: &[u8],
-    authorities: &[Certificate],
+    authorities: Authorities<'_>,
 ) -> Result<(Vec<u8>, Stamp), Failure> {
     let request = new_request(message)?;
     let token = crate::client::timestamp::ask(url, &request)
@@ -193,12 +195,12 @@ pub(super) fn obtain(_: &str, _: &[u8], _: &[Certificate]) -> Result<(Vec<u8>, S
 
 /// The same bundle with a timestamp of the authority at `url` over its signature.
 pub(super) fn stamped(
-    bundle: Bundle,
+    bundle: &Bundle,
     url: &str,
-    authorities: &[Certificate],
+    authorities: Authorities<'_>,
     output: &Output,
-) -> Result<Bundle, Failure> {
-    let (token, stamp) = obtain(url, &signature(&bundle), authorities)?;
+) -> Result<Vec<u8>, Failure> {
+    let (token, stamp) = obtain(url, &signature(bundle), authorities)?;
     output.say(format!("timestamp {} by {}", stamp.time, stamp.authority));
-    Ok(bundle.with_timestamp(token))
+    Ok(bundle::with_timestamp(&bundle.to_json()?, &token)?)
 }

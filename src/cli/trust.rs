@@ -15,7 +15,7 @@ use crate::sigstore::KeylessTrust;
 use crate::sigstore::trust::{Instance, MAX_TRUST_ROOT, public, verifier};
 use crate::sigstore::{Ask, Expect, KeylessVerifier};
 use crate::x509::revocation::MAX_CRL;
-use crate::x509::{Certificate, CertificateTrust, Crl, Pin};
+use crate::x509::{Certificate, CertificateTrust, Crl, Pin, PinError};
 
 /// The largest file of certificates.
 const MAX_PEM: u64 = 16 * 1024 * 1024;
@@ -27,9 +27,15 @@ pub(super) struct TrustArgs {
     #[arg(long, value_name = "FILE", help_heading = "Whose signature counts")]
     key: Vec<PathBuf>,
     /// Certificates of trusted authorities, in PEM; may be repeated
-    #[arg(long, value_name = "FILE", help_heading = "Whose signature counts")]
+    #[arg(
+        long,
+        value_name = "FILE",
+        conflicts_with_all = ["certificate_identity", "certificate_identity_regexp", "certificate_oidc_issuer", "certificate_oidc_issuer_regexp", "trusted_root"],
+        help_heading = "Whose signature counts"
+    )]
     certificate_chain: Vec<PathBuf>,
-    /// The signer's certificate must have this alternative name: an address, a host or a URI
+    /// The signer's certificate must have this alternative name: an address, a host or a URI; email:, dns:
+    /// or uri: before it says which
     #[arg(
         long,
         value_name = "NAME",
@@ -102,6 +108,7 @@ impl TrustArgs {
             || self.certificate_identity_regexp.is_some()
             || self.certificate_oidc_issuer.is_some()
             || self.certificate_oidc_issuer_regexp.is_some()
+            || self.trusted_root.is_some()
     }
 
     /// Everybody who is named, each with what he is called in the report.
@@ -142,11 +149,15 @@ impl TrustArgs {
         for path in &self.certificate_chain {
             anchors.extend(certificates(path)?);
         }
-        let pins = [
-            self.certificate_fingerprint.map(Pin::Fingerprint),
-            self.certificate_subject.clone().map(Pin::Subject),
-            self.certificate_name.clone().map(Pin::Name),
-        ];
+        let empty = |flag: &'static str| move |error: PinError| Failure::because(flag, &error);
+        let fingerprint = self.certificate_fingerprint.map(Pin::Fingerprint);
+        let mut pins: Vec<Pin> = fingerprint.into_iter().collect();
+        if let Some(subject) = &self.certificate_subject {
+            pins.push(Pin::subject(subject).map_err(empty("--certificate-subject"))?);
+        }
+        if let Some(name) = &self.certificate_name {
+            pins.push(Pin::name(name).map_err(empty("--certificate-name"))?);
+        }
         let mut lists = Vec::new();
         for path in &self.crl {
             let bytes = disk::read(path, MAX_CRL as u64)?;
@@ -156,7 +167,7 @@ impl TrustArgs {
         }
         Ok(CertificateTrust {
             anchors,
-            pins: pins.into_iter().flatten().collect(),
+            pins,
             lists,
             revoked: Vec::new(),
         })
@@ -191,6 +202,7 @@ impl TrustArgs {
             )?,
             claims: Vec::new(),
             ask: Ask::ALL,
+            revoked: Vec::new(),
         })
     }
 }

@@ -2,16 +2,15 @@
 //! rules.
 
 use super::context::{self, Config};
-use super::failure::Failure;
 use super::output::Output;
 use super::target::TargetArgs;
 use super::trust::TrustArgs;
 use super::{Global, Outcome};
 use crate::artifact::Names;
-use crate::credential::{Clock, Credential};
+use crate::credential::Clock;
 use crate::gate;
-use crate::verify::{Trusted, verify_signature};
-use crate::x509::Certificate;
+use crate::timestamp::Authorities;
+use crate::verify::{Trusted, verify_signature, verify_signature_by};
 
 /// Verify the OMS signature of an artifact, whoever made it
 ///
@@ -39,49 +38,36 @@ const NOT_CHECKED: &[&str] = &[
 ];
 
 pub(super) fn run(args: &VerifyArgs, global: &Global, output: &Output) -> Outcome {
-    let (config, trusted, authorities) = trusted(args, global)?;
+    let by_flags = !args.trust.is_empty();
+    let config = if by_flags {
+        None
+    } else {
+        Some(Config::load(global)?)
+    };
+    let everybody = args.trust.credentials()?;
+    let mut authorities = args.trust.timestamp_authorities()?;
     let target = args.target.open()?;
     if let Some(config) = &config {
         config.keep_out_of(&target.artifact)?;
     }
     let signature = gate::read_signature(&target.signature);
     let evidence = target.read(&gate::algorithms(&signature), Names::Any, output)?;
-    let trusted: Vec<Trusted<'_>> = trusted
-        .iter()
-        .map(|(name, credential)| Trusted { name, credential })
-        .collect();
-    let clock = Clock {
-        now: context::now(),
-        authorities: &authorities,
-    };
-    let report = verify_signature(&evidence, &signature, &trusted, clock);
-    target.report("verify", report, config.as_ref(), NOT_CHECKED, output)
-}
-
-type Everybody = Vec<(String, Credential)>;
-
-/// Whose signature counts: those named by flags, else those of the policy.
-fn trusted(
-    args: &VerifyArgs,
-    global: &Global,
-) -> Result<(Option<Config>, Everybody, Vec<Certificate>), Failure> {
-    let mut authorities = args.trust.timestamp_authorities()?;
-    if !args.trust.is_empty() {
-        return Ok((None, args.trust.credentials()?, authorities));
-    }
-    let config = Config::load(global)?;
-    let policy = &config.policy;
     let now = context::now();
-    let everybody = policy
-        .identities
-        .iter()
-        .filter(|identity| !identity.is_expired(now))
-        .filter(|identity| {
-            let key = identity.credential.key();
-            key.is_none_or(|key| policy.withdrawn(&key.key_id()).is_none())
-        })
-        .map(|identity| (identity.name.to_string(), identity.credential.clone()))
-        .collect();
-    authorities.extend(policy.timestamp_authorities.iter().cloned());
-    Ok((Some(config), everybody, authorities))
+    let report = if let Some(config) = &config {
+        let mut policy = config.policy.clone();
+        policy.timestamp_authorities.append(&mut authorities);
+        verify_signature_by(&evidence, &signature, &policy, now)
+    } else {
+        let trusted: Vec<Trusted<'_>> = everybody
+            .iter()
+            .map(|(name, credential)| Trusted { name, credential })
+            .collect();
+        let authorities = Authorities {
+            anchors: &authorities,
+            withdrawn: &[],
+        };
+        let clock = Clock { now, authorities };
+        verify_signature(&evidence, &signature, &trusted, clock)
+    };
+    target.report("verify", report, config.as_ref(), NOT_CHECKED, output)
 }

@@ -134,6 +134,28 @@ impl Signer for PrivateKey {
     }
 }
 
+/// The signatures (r, n-s) for the ECDSA signature (r, s) in DER, on each curve whose n allows it: as valid
+/// as the one that is given.
+pub(crate) fn ecdsa_twins(der: &[u8]) -> Vec<Vec<u8>> {
+    let mut twins = Vec::new();
+    if let Ok(signature) = p256::ecdsa::Signature::from_der(der) {
+        let (r, s) = signature.split_scalars();
+        let twin = p256::ecdsa::Signature::from_scalars(*r, -*s);
+        twins.extend(twin.map(|twin| twin.to_der().as_bytes().to_vec()));
+    }
+    if let Ok(signature) = p384::ecdsa::Signature::from_der(der) {
+        let (r, s) = signature.split_scalars();
+        let twin = p384::ecdsa::Signature::from_scalars(*r, -*s);
+        twins.extend(twin.map(|twin| twin.to_der().as_bytes().to_vec()));
+    }
+    if let Ok(signature) = p521::ecdsa::Signature::from_der(der) {
+        let (r, s) = signature.split_scalars();
+        let twin = p521::ecdsa::Signature::from_scalars(*r, -*s);
+        twins.extend(twin.map(|twin| twin.to_der().as_bytes().to_vec()));
+    }
+    twins
+}
+
 const ED25519: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.101.112");
 const ML_DSA_65: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.16.840.1.101.3.4.3.18");
 const EC: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.2.1");

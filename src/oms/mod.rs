@@ -18,7 +18,7 @@ use crate::envelope::{Envelope, IN_TOTO};
 use crate::json::{self, JsonError};
 use crate::key::{Hash, PublicKey, Signer, SignerError};
 use crate::path::{ArtifactPath, PathError};
-use crate::x509::{Certificate, CertificateError, MAX_CERTIFICATES};
+use crate::x509::{Certificate, CertificateError, MAX_CHAIN};
 
 use content::{Listed, SINGLE_FILE};
 use statement::{OmsStatement, Predicate, Resource, Serialization, Subject, SubjectDigest};
@@ -37,6 +37,8 @@ pub struct OmsBundle {
     /// What it says. Of no interest unless somebody trusted signed it.
     pub model: Result<OmsModel, OmsError>,
     bytes: Vec<u8>,
+    /// What model_signing 0.2.0 wrote, which signed something else.
+    is_of_0_2: bool,
 }
 
 /// How a bundle names its signer.
@@ -127,6 +129,10 @@ impl OmsBundle {
         }
         let envelope = bundle.dsse_envelope;
         let model = OmsModel::read(&envelope);
+        // It was about as large as a thousand files at most, and takes four times its size to verify.
+        let is_of_0_2 = envelope.payload.len() <= MAX_0_2
+            && json::parse::<statement::Outline>(&envelope.payload, MAX_0_2)
+                .is_ok_and(|outline| outline.predicate_type == statement::DIGESTS);
         // Only the verifier of keyless signatures reads the bundle again, with its own reader.
         let keep = matches!(material, Material::Certificates { .. });
         Ok(OmsBundle {
@@ -134,6 +140,7 @@ impl OmsBundle {
             material,
             timestamps: stamps.into_iter().map(|one| one.signed_timestamp).collect(),
             model,
+            is_of_0_2,
             bytes: if keep { bytes.to_vec() } else { Vec::new() },
         })
     }
@@ -157,18 +164,13 @@ impl OmsBundle {
     /// model_signing 0.2.0 signed the Python representation of the payload, with a certificate's key
     /// always by way of SHA-256. Only what it wrote is read so.
     fn signed_by_as_of_0_2(&self, key: &PublicKey) -> bool {
-        if !self.is_of_0_2() {
+        if !self.is_of_0_2 {
             return false;
         }
         let message = encoding_of_0_2(&self.envelope.payload_type, &self.envelope.payload);
         let certified = matches!(self.material, Material::Certificates { .. });
         key.verify(&message, self.signature())
             || (certified && key.verify_ecdsa(Hash::Sha256, &message, self.signature()))
-    }
-
-    fn is_of_0_2(&self) -> bool {
-        json::parse::<statement::Outline>(&self.envelope.payload, MAX_BUNDLE)
-            .is_ok_and(|outline| outline.predicate_type == statement::DIGESTS)
     }
 
     /// The digest that the statement is about first: the root, or in version 0.2 that of a file.
@@ -317,9 +319,9 @@ impl Material {
     }
 
     fn certificates(bundle: &Bundle, raw: &[&RawCertificate]) -> Result<Material, OmsError> {
-        if raw.is_empty() || raw.len() > MAX_CERTIFICATES {
+        if raw.is_empty() || raw.len() > MAX_CHAIN {
             return Err(OmsError::Statement(
-                "the bundle's chain holds no certificate, or more than 512",
+                "the bundle's chain holds no certificate, or more than 32",
             ));
         }
         let mut chain = Vec::new();
@@ -331,6 +333,9 @@ impl Material {
         Ok(Material::Certificates { chain, logged })
     }
 }
+
+/// The largest statement of version 0.2.
+const MAX_0_2: usize = 16 * 1024 * 1024;
 
 /// More timestamps than this on one signature prove nothing more.
 const MAX_TIMESTAMPS: usize = 16;

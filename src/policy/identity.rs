@@ -12,7 +12,7 @@ use crate::sigstore::trust::{Instance, public, verifier};
 use crate::sigstore::{Ask, Expect, KeylessTrust, PatternError};
 use crate::statement::{Role, Text};
 use crate::time::Timestamp;
-use crate::x509::{Certificate, CertificateTrust, Crl, Pin, Withdrawn};
+use crate::x509::{Certificate, CertificateTrust, Crl, Pin, PinError, Withdrawn};
 
 /// Somebody, and what he may speak for.
 #[derive(Clone, Debug)]
@@ -156,7 +156,7 @@ fn credential(
             Ok(Credential::Certificate(Box::new(trust)))
         }
         (None, None, Some(raw)) => {
-            let trust = keyless(raw, read).map_err(fail)?;
+            let trust = keyless(raw, revoked, read).map_err(fail)?;
             Ok(Credential::Keyless(Box::new(trust)))
         }
         _ => Err(PolicyError::Credential { name }),
@@ -187,12 +187,14 @@ fn certificate(
     revoked: &[Withdrawn],
     read: &mut ReadFile<'_>,
 ) -> Result<CertificateTrust, String> {
-    let pins = [
-        raw.fingerprint.map(Pin::Fingerprint),
-        raw.subject.map(Pin::Subject),
-        raw.name.map(Pin::Name),
-    ];
-    let pins: Vec<Pin> = pins.into_iter().flatten().collect();
+    let empty = |what: &'static str| move |error: PinError| format!("{what} {error}");
+    let mut pins: Vec<Pin> = raw.fingerprint.map(Pin::Fingerprint).into_iter().collect();
+    if let Some(subject) = &raw.subject {
+        pins.push(Pin::subject(subject).map_err(empty("subject"))?);
+    }
+    if let Some(name) = &raw.name {
+        pins.push(Pin::name(name).map_err(empty("name"))?);
+    }
     if pins.is_empty() != raw.any_subject {
         return Err(
             "a certificate needs a name, a subject or a fingerprint, or else any_subject = true: \
@@ -213,7 +215,11 @@ fn certificate(
     })
 }
 
-fn keyless(raw: RawKeyless, read: &mut ReadFile<'_>) -> Result<KeylessTrust, String> {
+fn keyless(
+    raw: RawKeyless,
+    revoked: &[Withdrawn],
+    read: &mut ReadFile<'_>,
+) -> Result<KeylessTrust, String> {
     let verifier = match &raw.trust_root {
         None => public(Instance::Production),
         Some(file) => verifier(&read(file)?),
@@ -238,6 +244,7 @@ fn keyless(raw: RawKeyless, read: &mut ReadFile<'_>) -> Result<KeylessTrust, Str
     });
     let claims = claims.collect::<Result<_, _>>()?;
     Ok(KeylessTrust {
+        revoked: revoked.to_vec(),
         verifier: verifier.map_err(|error| error.to_string())?,
         identity: expect("identity", raw.identity, raw.identity_pattern)?,
         issuer: expect("issuer", raw.issuer, raw.issuer_pattern)?,

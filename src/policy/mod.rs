@@ -267,9 +267,11 @@ impl Policy {
             .find(|identity| identity.has_key(key_id))
     }
 
-    /// What the policy says of a key that is no longer to count.
-    pub fn withdrawn(&self, key_id: &Sha256) -> Option<&Withdrawn> {
-        self.revoked.iter().find(|one| one.digest == *key_id)
+    /// What the policy says of a key that is no longer to count, for what existed at `signed_at`.
+    pub fn withdrawn(&self, key_id: &Sha256, signed_at: Option<Timestamp>) -> Option<&Withdrawn> {
+        self.revoked
+            .iter()
+            .find(|one| one.digest == *key_id && !one.came_after(signed_at))
     }
 }
 
@@ -311,7 +313,13 @@ fn gate(raw: RawGate, identities: &[Identity]) -> Result<GateRules, PolicyError>
         if let Some(&role) = roles.iter().find(|role| !kind.permitted().contains(role)) {
             return Err(PolicyError::RoleNotPermitted { rule, role, kind });
         }
-        satisfiable(&rule, &roles, identities)?;
+        // Records are signed with keys.
+        let keys: Vec<Identity> = identities
+            .iter()
+            .filter(|identity| identity.credential.key().is_some())
+            .cloned()
+            .collect();
+        satisfiable(&rule, &roles, &keys)?;
         records.push(RequiredRecord { kind, roles });
     }
     Ok(GateRules {

@@ -16,6 +16,7 @@ use std::sync::Arc;
 use crate::digest::Sha256;
 use crate::finding::Rule;
 use crate::time::Timestamp;
+use crate::x509::Withdrawn;
 
 pub use expect::{Expect, PatternError};
 
@@ -115,6 +116,8 @@ pub struct KeylessTrust {
     /// Further claims of the certificate, by the names of [`Proof::claims`].
     pub claims: Vec<(String, Expect)>,
     pub ask: Ask,
+    /// Certificates and keys that no longer count.
+    pub revoked: Vec<Withdrawn>,
 }
 
 impl fmt::Debug for KeylessTrust {

@@ -4,7 +4,10 @@
 
 use std::sync::Arc;
 
+use serde::Deserialize;
+use serde::de::IgnoredAny;
 use serde_json::Value;
+use serde_json::value::RawValue;
 use sigstore_trust_root::{SigstoreInstance, TrustedRoot};
 use sigstore_verify::types::{Artifact, Bundle, DerPublicKey, Sha256Hash};
 use sigstore_verify::{
@@ -17,6 +20,23 @@ use crate::bundle::MAX_BUNDLE;
 use crate::digest::Sha256;
 use crate::json;
 use crate::time::Timestamp;
+
+/// The most bytes of certificates, proofs and timestamps.
+const MAX_MATERIAL: usize = 1024 * 1024;
+
+/// A bundle without what is signed, which can be large.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Outline<'a> {
+    #[serde(default)]
+    media_type: Option<String>,
+    #[serde(borrow)]
+    verification_material: Option<&'a RawValue>,
+    #[serde(default, rename = "dsseEnvelope")]
+    _dsse_envelope: IgnoredAny,
+    #[serde(default, rename = "messageSignature")]
+    _message_signature: IgnoredAny,
+}
 
 /// A trust root, made ready.
 struct Native {
@@ -113,8 +133,20 @@ impl KeylessVerifier for Native {
 
 impl Native {
     fn read(&self, bytes: &[u8]) -> Result<Bundle, KeylessError> {
-        let value: Value = json::parse(bytes, MAX_BUNDLE)
+        let outline: Outline<'_> = serde_json::from_slice(bytes)
             .map_err(|error| KeylessError::Bundle(format!("it is not JSON: {error}")))?;
+        let material = outline.verification_material.map_or("null", RawValue::get);
+        if material.len() > MAX_MATERIAL || bytes.len() > MAX_BUNDLE {
+            return Err(KeylessError::Bundle(format!(
+                "it has more than {MAX_MATERIAL} bytes beside what is signed"
+            )));
+        }
+        let value: Value = json::parse(material.as_bytes(), MAX_MATERIAL)
+            .map_err(|error| KeylessError::Bundle(format!("it is malformed: {error}")))?;
+        let value = serde_json::json!({
+            "mediaType": outline.media_type,
+            "verificationMaterial": value,
+        });
         duplicates::check(&value)?;
         // The checkpoint says which log it is. A copy that names a log nobody trusts is a contradiction.
         let ids = value

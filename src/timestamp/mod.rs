@@ -15,7 +15,7 @@ use crate::key::Hash;
 use crate::time::Timestamp;
 use crate::x509::path::{self, Purpose};
 use crate::x509::signature::{self, Scheme, SignatureFault};
-use crate::x509::{Certificate, CertificateError, ChainError};
+use crate::x509::{Certificate, CertificateError, ChainError, Withdrawn};
 
 use token::{Named, SignerId, Token};
 
@@ -74,8 +74,18 @@ pub enum TimestampError {
     Signature(#[from] SignatureFault),
     #[error("its authority: {0}")]
     Chain(#[from] ChainError),
+    #[error("the policy revokes the certificate of its authority {0}")]
+    Revoked(String),
     #[error("it is of {0}, which is still to come")]
     Future(Timestamp),
+}
+
+/// Who may say when something existed.
+#[derive(Clone, Copy)]
+pub struct Authorities<'a> {
+    pub anchors: &'a [Certificate],
+    /// Certificates and keys that no longer count.
+    pub withdrawn: &'a [Withdrawn],
 }
 
 /// How far the authority's clock may be ahead of ours.
@@ -85,10 +95,10 @@ const CLOCK_SKEW_MILLIS: i64 = 5 * 60 * 1000;
 pub fn verify(
     der: &[u8],
     message: &[u8],
-    authorities: &[Certificate],
+    authorities: Authorities<'_>,
     now: Timestamp,
 ) -> Result<Stamp, TimestampError> {
-    if authorities.is_empty() {
+    if authorities.anchors.is_empty() {
         return Err(TimestampError::NoAuthority);
     }
     check(&Token::parse(der)?, message, authorities, now)
@@ -99,7 +109,7 @@ pub fn verify_response(
     der: &[u8],
     message: &[u8],
     request: &Request,
-    authorities: &[Certificate],
+    authorities: Authorities<'_>,
     now: Timestamp,
 ) -> Result<Stamp, TimestampError> {
     let token = Token::parse(der)?;
@@ -112,7 +122,7 @@ pub fn verify_response(
 fn check(
     token: &Token,
     message: &[u8],
-    authorities: &[Certificate],
+    authorities: Authorities<'_>,
     now: Timestamp,
 ) -> Result<Stamp, TimestampError> {
     let info = &token.info;
@@ -135,13 +145,21 @@ fn check(
     } else {
         Scheme::of(algorithm)?.verify(spki, signed, &token.signer.signature)?;
     }
-    path::build(
+    let path = path::build(
         certificate,
         &token.certificates,
-        authorities,
+        authorities.anchors,
         Purpose::TimeStamping,
         info.time,
     )?;
+    // From when on does not matter: who has the key sets the clock.
+    let revoked = path.iter().find(|one| {
+        let mut withdrawn = authorities.withdrawn.iter();
+        withdrawn.any(|entry| one.is_named_by(&entry.digest))
+    });
+    if let Some(revoked) = revoked {
+        return Err(TimestampError::Revoked(path::label(revoked)));
+    }
     Ok(Stamp {
         time: info.time,
         accuracy_millis: info.accuracy_millis,
@@ -153,12 +171,15 @@ fn check(
 /// same key could be put in its place (RFC 5035 §1).
 fn signer<'a>(
     token: &'a Token,
-    authorities: &'a [Certificate],
+    authorities: Authorities<'a>,
 ) -> Result<&'a Certificate, TimestampError> {
+    if let Named::Hash(algorithm, _) = &token.signer.named {
+        hash(algorithm)?;
+    }
     let mut candidates = token
         .certificates
         .iter()
-        .chain(authorities)
+        .chain(authorities.anchors)
         .filter(|one| match &token.signer.id {
             SignerId::IssuerAndSerial { issuer, serial } => {
                 one.issuer_and_serial() == (issuer.as_slice(), serial.as_slice())
@@ -170,13 +191,17 @@ fn signer<'a>(
         return Err(TimestampError::NoCertificate);
     }
     candidates
-        .find(|one| match &token.signer.named {
-            Named::Sha1(digest) => sha1_of(one.der()) == *digest,
-            Named::Hash(algorithm, digest) => {
-                hash(algorithm).is_ok_and(|hash| hash.of(one.der()) == *digest)
-            }
-        })
+        .find(|one| named(one, &token.signer.named))
         .ok_or(TimestampError::OtherCertificate)
+}
+
+fn named(certificate: &Certificate, named: &Named) -> bool {
+    match named {
+        Named::Sha1(digest) => sha1_of(certificate.der()) == *digest,
+        Named::Hash(algorithm, digest) => {
+            hash(algorithm).is_ok_and(|hash| hash.of(certificate.der()) == *digest)
+        }
+    }
 }
 
 fn sha1_of(bytes: &[u8]) -> Vec<u8> {

@@ -7,7 +7,7 @@ use x509_cert::spki::AlgorithmIdentifierOwned;
 
 use super::{MAX_TOKEN, TimestampError};
 use crate::time::Timestamp;
-use crate::x509::{Certificate, MAX_CERTIFICATES};
+use crate::x509::{Certificate, MAX_CHAIN};
 
 /// A token with everything that its verification takes.
 pub(super) struct Token {
@@ -70,7 +70,7 @@ fn parts(value: &[u8]) -> Read<Vec<&[u8]>> {
     let mut reader = SliceReader::new(value)?;
     let mut parts = Vec::new();
     while !reader.is_finished() {
-        if parts.len() == MAX_CERTIFICATES {
+        if parts.len() == MAX_CHAIN {
             return Err(TimestampError::Malformed("too many parts"));
         }
         parts.push(reader.tlv_bytes()?);
@@ -306,12 +306,13 @@ impl Info {
         let imprint_algorithm = AlgorithmIdentifierOwned::from_der(algorithm)?.oid;
         let imprint = <&OctetStringRef>::from_der(imprint)?.as_bytes().to_vec();
         IntRef::from_der(next()?)?;
-        let time = time(content(next()?, Tag::GeneralizedTime)?)?;
+        let text = content(next()?, Tag::GeneralizedTime)?;
         let mut info = Info {
             imprint_algorithm,
             imprint,
-            time,
-            accuracy_millis: 0,
+            time: time(text)?,
+            // Digits beyond milliseconds are cut off: what is lost is less than one.
+            accuracy_millis: u64::from(text.len() > "YYYYMMDDhhmmss.mmmZ".len()),
             nonce: None,
         };
         // accuracy, ordering, nonce, tsa, extensions: each may be left out, in this order.
@@ -320,7 +321,7 @@ impl Info {
             let any = AnyRef::from_der(part)?;
             let rank = match any.header().tag() {
                 Tag::Sequence => {
-                    info.accuracy_millis = accuracy(part)?;
+                    info.accuracy_millis = info.accuracy_millis.saturating_add(accuracy(part)?);
                     1
                 }
                 Tag::Boolean => 2,
@@ -412,7 +413,7 @@ fn time(text: &[u8]) -> Read<Timestamp> {
                 && digits(fraction)
                 && !fraction.ends_with('0') =>
         {
-            format!("{:0<3.3}", fraction)
+            format!("{fraction:0<3.3}")
         }
         Some(_) => return Err(bad()),
     };

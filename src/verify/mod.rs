@@ -18,14 +18,15 @@ use crate::finding::{Finding, Rule};
 use crate::ledger::TlogProof;
 use crate::oms::{OmsBundle, OmsError, OmsModel};
 use crate::path::ArtifactPath;
-use crate::policy::Policy;
+use crate::policy::{Identity, Policy};
 use crate::time::Timestamp;
+use crate::timestamp::Authorities;
 
 use artifact::check_artifact;
 pub use artifact::{fault_finding, obstacle_finding};
 pub use records::authorised;
 use records::{check_ledger, check_recorded_signature};
-use signature::check_signature;
+use signature::{Signed, check_signature};
 
 /// What was found where the artifact lies.
 #[derive(Debug)]
@@ -143,18 +144,10 @@ pub fn verify(
 ) -> Report {
     let mut report = Report::default();
     check_artifact(&mut report, artifact);
-    let trusted = policy.identities.iter().map(|identity| Trusted {
-        name: identity.name.as_str(),
-        credential: &identity.credential,
-    });
-    let trusted: Vec<Trusted<'_>> = trusted.collect();
-    let clock = Clock {
-        now,
-        authorities: &policy.timestamp_authorities,
-    };
-    let signed = check_signature(&mut report, artifact, signature, &trusted, clock);
+    let identities = signers::in_order(policy, now);
+    let signed = signed_by(&mut report, artifact, signature, &identities, policy, now);
     if !signed.is_empty() {
-        signers::check(&mut report, &signed, policy, now);
+        signers::check(&mut report, &signed, &identities, policy, now);
     }
     check_ledger(&mut report, artifact, ledger, policy, now);
     check_recorded_signature(&mut report, signature);
@@ -172,6 +165,44 @@ pub fn verify_signature(
     check_artifact(&mut report, artifact);
     check_signature(&mut report, artifact, signature, trusted, clock);
     report
+}
+
+/// The signature alone: is it over these files, by one of the policy's identities that still counts?
+pub fn verify_signature_by(
+    artifact: &ArtifactEvidence,
+    signature: &SignatureEvidence,
+    policy: &Policy,
+    now: Timestamp,
+) -> Report {
+    let mut report = Report::default();
+    check_artifact(&mut report, artifact);
+    let identities = signers::in_order(policy, now);
+    let signed = signed_by(&mut report, artifact, signature, &identities, policy, now);
+    signers::check_doubts(&mut report, &signed, &identities, policy, now);
+    report
+}
+
+fn signed_by(
+    report: &mut Report,
+    artifact: &ArtifactEvidence,
+    signature: &SignatureEvidence,
+    identities: &[&Identity],
+    policy: &Policy,
+    now: Timestamp,
+) -> Vec<Signed> {
+    let trusted = identities.iter().map(|identity| Trusted {
+        name: identity.name.as_str(),
+        credential: &identity.credential,
+    });
+    let trusted: Vec<Trusted<'_>> = trusted.collect();
+    let clock = Clock {
+        now,
+        authorities: Authorities {
+            anchors: &policy.timestamp_authorities,
+            withdrawn: &policy.revoked,
+        },
+    };
+    check_signature(report, artifact, signature, &trusted, clock)
 }
 
 /// Are the files of `artifact` those that `model` lists? Says nothing of who signed.

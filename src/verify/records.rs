@@ -194,7 +194,7 @@ pub fn authorised<'a>(
     if identity.is_expired(now) {
         return Err(format!("{kind} is by identity {name}, which expired"));
     }
-    if policy.withdrawn(&actor.key_id).is_some() {
+    if policy.withdrawn(&actor.key_id, None).is_some() {
         return Err(format!("{kind} is by the key of {name}, which was revoked"));
     }
     if record.time().millis() > now.millis() + CLOCK_SKEW_MILLIS {

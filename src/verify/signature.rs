@@ -3,7 +3,7 @@
 use super::artifact::{Reported, difference_finding};
 use super::{ArtifactEvidence, Report, SignatureEvidence, Trusted};
 use crate::artifact::manifest::{Difference, compare};
-use crate::credential::{Clock, Refusal, Stage};
+use crate::credential::{Clock, Refusal, Stage, Stamped};
 use crate::finding::{Finding, Rule, Severity};
 use crate::oms::{OmsBundle, OmsError, OmsModel};
 use crate::time::Timestamp;
@@ -98,8 +98,9 @@ fn signers(
     let mut refusals: Vec<Refusal> = Vec::new();
     let mut all: Vec<Signed> = Vec::new();
     let mut accounted = std::collections::BTreeSet::new();
+    let stamped = Stamped::new(bundle, clock);
     for (by, one) in trusted.iter().enumerate() {
-        match one.credential.admit(bundle, clock) {
+        match one.credential.admit(&stamped) {
             // One signature is one person's, however many names the policy has for him.
             Ok(signer) if signer.signatures.iter().any(|at| accounted.contains(at)) => {}
             Ok(signer) => {

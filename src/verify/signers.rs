@@ -7,12 +7,67 @@ use crate::policy::{Identity, Policy};
 use crate::statement::Role;
 use crate::time::Timestamp;
 
-pub(super) fn check(report: &mut Report, signed: &[Signed], policy: &Policy, now: Timestamp) {
+/// The identities, those first who may sign now: of two that fit one signature, the one that counts is
+/// meant.
+pub(super) fn in_order(policy: &Policy, now: Timestamp) -> Vec<&Identity> {
+    let rules = &policy.gate;
+    let counts = |identity: &&Identity| {
+        let roles = &identity.roles;
+        let wanted = roles.iter().any(|role| {
+            rules.signature_roles.contains(role) || rules.countersigned_by.contains(role)
+        });
+        wanted && !identity.is_expired(now)
+    };
+    let (mut first, rest): (Vec<&Identity>, Vec<&Identity>) =
+        policy.identities.iter().partition(counts);
+    first.extend(rest);
+    first
+}
+
+/// Says who of those who signed does not count now.
+pub(super) fn check_doubts(
+    report: &mut Report,
+    signed: &[Signed],
+    identities: &[&Identity],
+    policy: &Policy,
+    now: Timestamp,
+) {
+    let mut good = 0;
+    let mut doubts = Vec::new();
+    for one in signed {
+        let Some(identity) = identities.get(one.by) else {
+            continue;
+        };
+        match doubt(identity, one, policy, now) {
+            Some(finding) => doubts.push(finding),
+            None => good += 1,
+        }
+    }
+    for finding in doubts {
+        let severity = if good > 0 {
+            Severity::Warning
+        } else {
+            finding.severity
+        };
+        report.add(Finding {
+            severity,
+            ..finding
+        });
+    }
+}
+
+pub(super) fn check(
+    report: &mut Report,
+    signed: &[Signed],
+    identities: &[&Identity],
+    policy: &Policy,
+    now: Timestamp,
+) {
     let rules = &policy.gate;
     let mut good: Vec<&Identity> = Vec::new();
     let mut doubts = Vec::new();
     for one in signed {
-        let Some(identity) = policy.identities.get(one.by) else {
+        let Some(&identity) = identities.get(one.by) else {
             continue;
         };
         match doubt(identity, one, policy, now) {
@@ -108,11 +163,7 @@ fn doubt(identity: &Identity, signed: &Signed, policy: &Policy, now: Timestamp) 
         return Some(Finding::new(Rule::IdentityRole, Severity::Fail, message));
     }
     // What was signed before the key was revoked counts, if somebody trusted says that it was before.
-    let withdrawn = policy.withdrawn(&identity.credential.key()?.key_id())?;
-    let before = |since| signed.at.is_some_and(|at| at < since);
-    if withdrawn.since.is_some_and(before) {
-        return None;
-    }
+    let withdrawn = policy.withdrawn(&identity.credential.key()?.key_id(), signed.at)?;
     let since = withdrawn
         .since
         .map_or(String::new(), |since| format!(" as of {since}"));

@@ -29,13 +29,19 @@ pub use names::SubjectName;
 pub use path::{ChainError, Purpose};
 pub use revocation::Crl;
 pub use signature::{RawVerdict, verify_raw};
-pub use trust::{CertificateTrust, Pin, TrustError, Withdrawn};
+pub use trust::{CertificateTrust, Pin, PinError, TrustError, Withdrawn};
 
 /// The largest certificate. Those of CAs with a post-quantum key have about 10 KiB.
 pub const MAX_CERTIFICATE: usize = 64 * 1024;
 
-/// The most certificates in one file or bundle.
+/// The most certificates in one file.
 pub const MAX_CERTIFICATES: usize = 512;
+
+/// The most certificates in one bundle or timestamp: they come from whoever wants to be believed.
+pub const MAX_CHAIN: usize = 32;
+
+/// The most extensions of one certificate.
+const MAX_EXTENSIONS: usize = 64;
 
 /// What a key may do (RFC 5280 §4.2.1.12), as far as we ask.
 pub(crate) const CODE_SIGNING: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.5.5.7.3.3");
@@ -56,6 +62,8 @@ pub struct Certificate {
     not_after: Timestamp,
     spki: Box<[u8]>,
     extensions: Extensions,
+    /// Version 1 has no extensions, and nothing to say what it is for.
+    is_version_1: bool,
 }
 
 /// What an issuer signed, and how.
@@ -96,6 +104,8 @@ pub enum CertificateError {
     Der(der::Error),
     #[error("has two extensions {0}")]
     Twice(ObjectIdentifier),
+    #[error("has more than {MAX_EXTENSIONS} extensions")]
+    Extensions,
     #[error("names two different signature algorithms")]
     Algorithms,
     #[error("has a time out of range")]
@@ -141,6 +151,7 @@ impl Certificate {
             not_after: time(tbs.validity().not_after)?,
             spki: tbs.subject_public_key_info().to_der()?.into(),
             extensions: Extensions::read(tbs)?,
+            is_version_1: tbs.version() == x509_cert::Version::V1,
         })
     }
 
@@ -165,6 +176,31 @@ impl Certificate {
     /// SHA-256 over the certificate: what browsers and OpenSSL show as its fingerprint.
     pub fn fingerprint(&self) -> Sha256 {
         Sha256::of(&self.der)
+    }
+
+    /// Is it the certificate or the key with this digest? A key has more than one encoding, and an ECDSA
+    /// signature a twin, which anybody can put in its place: neither makes it another certificate.
+    pub fn is_named_by(&self, digest: &Sha256) -> bool {
+        let key = self.public_key().ok();
+        self.fingerprint() == *digest
+            || self.key_id() == *digest
+            || key.is_some_and(|key| key.key_id() == *digest)
+            || self.twins().iter().any(|twin| Sha256::of(twin) == *digest)
+    }
+
+    /// The certificate with the twin of its issuer's signature, on whichever curve the issuer's key is.
+    fn twins(&self) -> Vec<Vec<u8>> {
+        let signatures = crate::key::ecdsa_twins(&self.signed.signature);
+        let with = |signature: &Vec<u8>| {
+            let algorithm = self.signed.algorithm.to_der().ok()?;
+            let signature = BitString::from_bytes(signature).ok()?.to_der().ok()?;
+            let content = [&self.signed.content[..], &algorithm, &signature].concat();
+            AnyRef::new(der::Tag::Sequence, &content)
+                .ok()?
+                .to_der()
+                .ok()
+        };
+        signatures.iter().filter_map(with).collect()
     }
 
     /// SHA-256 over its SubjectPublicKeyInfo: our name for its key.
@@ -248,6 +284,9 @@ impl Extensions {
     fn read(tbs: &x509_cert::TbsCertificate) -> Result<Extensions, CertificateError> {
         let mut found = Extensions::default();
         let all = tbs.extensions().map_or(&[][..], |all| all.as_slice());
+        if all.len() > MAX_EXTENSIONS {
+            return Err(CertificateError::Extensions);
+        }
         let mut seen = Vec::new();
         for extension in all {
             let id = extension.extn_id;

@@ -112,10 +112,8 @@ fn legacy_emails(subject: &[u8], names: &[SubjectName]) -> Vec<SubjectName> {
     };
     let addresses = subject.iter().filter(|attribute| attribute.oid == EMAIL);
     addresses
-        .map(|attribute| {
-            let text = String::from_utf8_lossy(attribute.value.value()).into_owned();
-            SubjectName::Email(text)
-        })
+        // One that cannot be read is an address that cannot be judged.
+        .map(|attribute| SubjectName::Email(text_of(&attribute.value).unwrap_or_default()))
         .collect()
 }
 
@@ -139,21 +137,40 @@ fn same_kind(base: &GeneralName, name: &SubjectName) -> bool {
     )
 }
 
-/// Does the subtree hold the name? `None` if that cannot be told.
+/// How many comparisons [`breach`] makes at most.
+pub(super) fn comparisons(constraints: &NameConstraints, names: &[SubjectName]) -> usize {
+    let count = |subtrees: &Option<Vec<GeneralSubtree>>| subtrees.as_ref().map_or(0, Vec::len);
+    let all = count(&constraints.permitted_subtrees) + count(&constraints.excluded_subtrees);
+    // The subject, and addresses in it.
+    all.saturating_mul(names.len() + 16)
+}
+
+/// Does the subtree hold the name? `None` if that cannot be told: then it may, and it may not. An empty base
+/// holds every name of its kind. Only the plain spelling of a name is compared: one that others may read as
+/// another name is not told.
 fn covers(subtree: &GeneralSubtree, name: &SubjectName) -> Option<bool> {
     if subtree.minimum != 0 || subtree.maximum.is_some() {
         return None;
     }
     match (&subtree.base, name) {
         (GeneralName::DnsName(base), SubjectName::Dns(name)) => {
-            Some(domain_is_within(name, base.as_str()))
+            Some(base.as_str().is_empty() || domain_is_within(plain_host(name)?, base.as_str()))
         }
         (GeneralName::Rfc822Name(base), SubjectName::Email(name)) => {
-            Some(email_is_within(name, base.as_str()))
+            let (local, host) = name.rsplit_once('@')?;
+            let host = plain_host(host)?;
+            if local.is_empty() || local.contains(['"', '@', ' ']) {
+                return None;
+            }
+            let base = base.as_str();
+            Some(base.is_empty() || email_is_within(local, host, base))
         }
         (GeneralName::UniformResourceIdentifier(base), SubjectName::Uri(name)) => {
-            let host = host_of(name)?;
             let base = base.as_str();
+            if base.is_empty() {
+                return Some(true);
+            }
+            let host = host_of(name)?;
             Some(match base.strip_prefix('.') {
                 Some(domain) => is_beneath(host, domain),
                 None => host.eq_ignore_ascii_case(base),
@@ -161,6 +178,12 @@ fn covers(subtree: &GeneralSubtree, name: &SubjectName) -> Option<bool> {
         }
         (GeneralName::IpAddress(base), SubjectName::Ip(address)) => {
             let base = base.as_bytes();
+            if ![4, 16].contains(&address.len()) {
+                return None;
+            }
+            if base.is_empty() {
+                return Some(true);
+            }
             if base.len() != 2 * address.len() {
                 return Some(false);
             }
@@ -174,17 +197,69 @@ fn covers(subtree: &GeneralSubtree, name: &SubjectName) -> Option<bool> {
         }
         (GeneralName::DirectoryName(base), SubjectName::Directory(name)) => {
             let name = Name::from_der(name).ok()?;
-            let mut own = name.iter_rdn();
-            Some(base.iter_rdn().all(|expected| own.next() == Some(expected)))
+            let (base, name) = (folded(base)?, folded(&name)?);
+            Some(name.starts_with(&base))
         }
         _ => None,
     }
 }
 
-/// `base` itself, or any name that ends with it at a dot. An empty base holds every name.
+/// The parts of a distinguished name in a form in which equal names are equal (RFC 5280 §7.1, as far as
+/// case and white space go); `None` if a value is in no encoding that is understood.
+fn folded(name: &Name) -> Option<Vec<Vec<(String, String)>>> {
+    let mut parts = Vec::new();
+    for part in name.iter_rdn() {
+        let mut attributes = Vec::new();
+        for attribute in part.iter() {
+            let text = text_of(&attribute.value)?.to_lowercase();
+            let words: Vec<&str> = text.split_whitespace().collect();
+            attributes.push((attribute.oid.to_string(), words.join(" ")));
+        }
+        attributes.sort();
+        parts.push(attributes);
+    }
+    Some(parts)
+}
+
+/// A string in one of the types that certificates have.
+fn text_of(value: &der::Any) -> Option<String> {
+    use der::{Tag, Tagged};
+    let bytes = value.value();
+    match value.tag() {
+        Tag::Utf8String | Tag::PrintableString | Tag::Ia5String => {
+            std::str::from_utf8(bytes).ok().map(str::to_owned)
+        }
+        Tag::TeletexString => bytes
+            .is_ascii()
+            .then(|| String::from_utf8_lossy(bytes).into_owned()),
+        Tag::BmpString => {
+            let (pairs, rest) = bytes.as_chunks::<2>();
+            let units: Vec<u16> = pairs.iter().map(|pair| u16::from_be_bytes(*pair)).collect();
+            if rest.is_empty() {
+                String::from_utf16(&units).ok()
+            } else {
+                None
+            }
+        }
+        _ => None,
+    }
+}
+
+/// A host name that everybody reads alike.
+fn plain_host(host: &str) -> Option<&str> {
+    let label = |label: &str| {
+        let plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+        !label.is_empty() && (label == "*" || label.chars().all(plain))
+    };
+    host.split('.').all(label).then_some(host)
+}
+
+/// `base` itself, or any name that ends with it at a dot; with a dot before it, only the latter.
 fn domain_is_within(name: &str, base: &str) -> bool {
-    let base = base.strip_prefix('.').unwrap_or(base);
-    base.is_empty() || name.eq_ignore_ascii_case(base) || is_beneath(name, base)
+    match base.strip_prefix('.') {
+        Some(base) => is_beneath(name, base),
+        None => name.eq_ignore_ascii_case(base) || is_beneath(name, base),
+    }
 }
 
 fn is_beneath(name: &str, domain: &str) -> bool {
@@ -198,10 +273,7 @@ fn is_beneath(name: &str, domain: &str) -> bool {
 }
 
 /// One address, all addresses of a host, or with a leading dot all hosts of a domain.
-fn email_is_within(address: &str, base: &str) -> bool {
-    let Some((local, host)) = address.rsplit_once('@') else {
-        return false;
-    };
+fn email_is_within(local: &str, host: &str, base: &str) -> bool {
     if let Some((wanted, wanted_host)) = base.rsplit_once('@') {
         return local == wanted && host.eq_ignore_ascii_case(wanted_host);
     }
@@ -220,8 +292,8 @@ fn host_of(uri: &str) -> Option<&str> {
         .rsplit_once('@')
         .map_or(authority, |(_, host)| host);
     let host = host.split_once(':').map_or(host, |(host, _)| host);
-    let is_name = host.chars().any(|c| c.is_ascii_alphabetic()) && !host.starts_with('[');
-    is_name.then_some(host)
+    let is_name = host.chars().any(|c| c.is_ascii_alphabetic());
+    plain_host(host).filter(|_| is_name)
 }
 
 #[cfg(test)]
@@ -235,9 +307,9 @@ mod tests {
             ("a.example.com", "example.com", true),
             ("A.EXAMPLE.com", "example.COM", true),
             ("aexample.com", "example.com", false),
-            ("example.com", ".example.com", true),
+            ("example.com", ".example.com", false),
+            ("a.example.com", ".example.com", true),
             ("example.org", "example.com", false),
-            ("anything", "", true),
         ] {
             assert_eq!(domain_is_within(name, base), within, "{name} {base}");
         }
@@ -248,9 +320,13 @@ mod tests {
             ("a@sub.example.com", "example.com", false),
             ("a@sub.example.com", ".example.com", true),
             ("a@example.com", ".example.com", false),
-            ("no address", "example.com", false),
         ] {
-            assert_eq!(email_is_within(address, base), within, "{address} {base}");
+            let (local, host) = address.split_once('@').unwrap();
+            assert_eq!(
+                email_is_within(local, host, base),
+                within,
+                "{address} {base}"
+            );
         }
         assert_eq!(
             host_of("https://u@host.example:443/x"),
@@ -258,5 +334,12 @@ mod tests {
         );
         assert_eq!(host_of("https://10.0.0.1/"), None);
         assert_eq!(host_of("urn:x"), None);
+        for other in [
+            "https://ex%61mple.com/",
+            "https://example.com./",
+            "https://[::1]/",
+        ] {
+            assert_eq!(host_of(other), None, "{other}");
+        }
     }
 }

@@ -112,11 +112,15 @@ pub fn build<'a>(
         purpose,
         at,
         signatures: 0,
+        exhausted: false,
         fault: None,
     };
     let mut path = vec![leaf];
     if search.extend(&mut path) {
         return Ok(path);
+    }
+    if search.exhausted {
+        return Err(ChainError::TooLong);
     }
     Err(search.fault.unwrap_or_else(|| ChainError::UnknownIssuer {
         subject: label(leaf),
@@ -130,6 +134,8 @@ struct Search<'a> {
     purpose: Purpose,
     at: Timestamp,
     signatures: usize,
+    /// There was more to try than is worth trying.
+    exhausted: bool,
     /// The first thing that was wrong, with the longest path that got there.
     fault: Option<ChainError>,
 }
@@ -140,10 +146,10 @@ impl<'a> Search<'a> {
             return false;
         };
         if self.anchors.contains(last) {
-            return true;
+            return self.may_name(path);
         }
         if path.len() == MAX_PATH {
-            self.fault = Some(ChainError::TooLong);
+            self.exhausted = true;
             return false;
         }
         let (anchors, pool) = (self.anchors, self.pool);
@@ -153,6 +159,9 @@ impl<'a> Search<'a> {
             .map(|one| (one, true))
             .chain(pool.iter().map(|one| (one, false)))
         {
+            if self.exhausted {
+                return false;
+            }
             if issuer.subject != last.issuer || path.contains(&issuer) {
                 continue;
             }
@@ -162,7 +171,12 @@ impl<'a> Search<'a> {
                 continue;
             }
             path.push(issuer);
-            if is_anchor || self.extend(path) {
+            let leads = if is_anchor {
+                self.may_name(path)
+            } else {
+                self.extend(path)
+            };
+            if leads {
                 return true;
             }
             path.pop();
@@ -175,6 +189,38 @@ impl<'a> Search<'a> {
             self.fault.get_or_insert(fault);
         }
         false
+    }
+
+    /// May each authority of a path that leads to an anchor name those below it? Asked last: until here,
+    /// nobody who is trusted has a part in it.
+    fn may_name(&mut self, path: &[&Certificate]) -> bool {
+        let mut left = MAX_COMPARISONS;
+        for (height, authority) in path.iter().enumerate().skip(1) {
+            let Some(constraints) = &authority.extensions.constraints else {
+                continue;
+            };
+            for (depth, below) in path.iter().take(height).enumerate() {
+                // Intermediates issued by themselves are exempt, the leaf never is (§6.1.4).
+                if depth > 0 && below.subject == below.issuer {
+                    continue;
+                }
+                let Some(rest) =
+                    left.checked_sub(names::comparisons(constraints, &below.extensions.names))
+                else {
+                    self.exhausted = true;
+                    return false;
+                };
+                left = rest;
+                if let Some(why) =
+                    names::breach(constraints, &below.subject, &below.extensions.names)
+                {
+                    let subject = label(authority);
+                    self.fault.get_or_insert(ChainError::Names { subject, why });
+                    return false;
+                }
+            }
+        }
+        true
     }
 
     /// May `issuer` have issued the last certificate of `path`, and did it?
@@ -196,7 +242,9 @@ impl<'a> Search<'a> {
             }
             Some(_) => return Err(not("its basic constraints say that it is no authority")),
             // A root of version 1 says nothing; to be trusted by name is enough for it.
-            None if self.anchors.contains(issuer) && extensions.usage.is_none() => {}
+            None if issuer.is_version_1
+                && issuer.subject == issuer.issuer
+                && self.anchors.contains(issuer) => {}
             None => return Err(not("it has no basic constraints")),
         }
         if extensions.usage.is_some_and(|usage| !usage.key_cert_sign()) {
@@ -208,27 +256,14 @@ impl<'a> Search<'a> {
         {
             return Err(not("its extended key usage does not include the purpose"));
         }
-        if let Some(constraints) = &extensions.constraints {
-            for (depth, below) in path.iter().enumerate() {
-                // Intermediates issued by themselves are exempt, the leaf never is (§6.1.4).
-                if depth > 0 && below.subject == below.issuer {
-                    continue;
-                }
-                if let Some(why) =
-                    names::breach(constraints, &below.subject, &below.extensions.names)
-                {
-                    let subject = label(issuer);
-                    return Err(ChainError::Names { subject, why });
-                }
-            }
-        }
         let Some(last) = path.last() else {
             return Err(ChainError::TooLong);
         };
-        self.signatures += 1;
-        if self.signatures > MAX_SIGNATURES {
+        if self.signatures == MAX_SIGNATURES {
+            self.exhausted = true;
             return Err(ChainError::TooLong);
         }
+        self.signatures += 1;
         let signed = &last.signed;
         let verified = Scheme::of(&signed.algorithm)
             .and_then(|scheme| scheme.verify(&issuer.spki, &signed.content, &signed.signature));
@@ -239,6 +274,9 @@ impl<'a> Search<'a> {
         })
     }
 }
+
+/// The most comparisons of a name with a constraint on one path.
+const MAX_COMPARISONS: usize = 100_000;
 
 const ANY_PURPOSE: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.37.0");
 
@@ -295,7 +333,7 @@ fn fits(leaf: &Certificate, purpose: Purpose) -> Result<(), ChainError> {
 }
 
 /// How a certificate is called in messages.
-pub(super) fn label(certificate: &Certificate) -> String {
+pub(crate) fn label(certificate: &Certificate) -> String {
     match (
         certificate.subject_text.as_str(),
         certificate.names().first(),

@@ -68,6 +68,8 @@ pub enum Revocation {
     Revoked { subject: String, revoked: Revoked },
     /// There is no usable list for one of them.
     Unknown(String),
+    /// The signer's certificate is trusted by itself: nobody's list is about it.
+    NotAsked,
 }
 
 impl std::fmt::Debug for Crl {
@@ -103,11 +105,12 @@ impl Crl {
         }
         let mut unknown = None;
         for extension in list.extensions.iter().flatten() {
-            if extension.critical {
+            // Lists of changes and of a part narrow what a list says, critical or not.
+            if extension.critical || [CHANGES, SCOPE].contains(&extension.extn_id) {
                 unknown = Some(extension.extn_id);
             }
         }
-        let mut revoked = HashMap::new();
+        let mut revoked: HashMap<Box<[u8]>, Revoked> = HashMap::new();
         for entry in list.revoked.into_iter().flatten() {
             let mut since = time(entry.revocation_date)?;
             let mut reason = None;
@@ -119,7 +122,7 @@ impl Crl {
                         let from = GeneralizedTime::from_der(value)?;
                         since = since.min(time(from.into())?);
                     }
-                    id if extension.critical => unknown = Some(id),
+                    id if extension.critical || id == OTHER_ISSUER => unknown = Some(id),
                     _ => {}
                 }
             }
@@ -127,7 +130,8 @@ impl Crl {
                 continue;
             }
             let serial = entry.serial_number.as_bytes().into();
-            revoked.insert(serial, Revoked { since, reason });
+            let earliest = revoked.entry(serial).or_insert(Revoked { since, reason });
+            earliest.since = earliest.since.min(since);
         }
         Ok(Crl {
             issuer: list.issuer.to_der()?.into(),
@@ -139,12 +143,12 @@ impl Crl {
         })
     }
 
-    /// Is it a current list of `issuer`? If not, why not.
-    fn usable(&self, issuer: &Certificate, now: Timestamp) -> Result<(), String> {
+    /// Is it by `issuer`, and wholly understood? If not, why not.
+    fn authentic(&self, issuer: &Certificate) -> Result<(), String> {
         let name = label(issuer);
         if let Some(id) = self.unknown {
             return Err(format!(
-                "the revocation list of {name} has the critical extension {id}, which is not understood"
+                "the revocation list of {name} has the extension {id}, which is not understood"
             ));
         }
         if issuer
@@ -157,9 +161,22 @@ impl Crl {
         let verified = Scheme::of(&self.signed.algorithm).and_then(|scheme| {
             scheme.verify(&issuer.spki, &self.signed.content, &self.signed.signature)
         });
-        if let Err(fault) = verified {
+        verified.map_err(|fault| format!("the revocation list of {name} is not by it: {fault}"))
+    }
+
+    /// Does it tell, now, that `certificate` was not revoked? If not, why not.
+    fn clears(
+        &self,
+        certificate: &Certificate,
+        issuer: &Certificate,
+        now: Timestamp,
+    ) -> Result<(), String> {
+        let name = label(issuer);
+        // An authority may leave out what expired (§3.3).
+        if self.this_update > certificate.not_after {
             return Err(format!(
-                "the revocation list of {name} is not by it: {fault}"
+                "the revocation list of {name} was made after the certificate of {} expired, and need not name it",
+                label(certificate)
             ));
         }
         match self.next_update {
@@ -182,6 +199,9 @@ fn time(time: Time) -> Result<Timestamp, CertificateError> {
     Timestamp::from_seconds(time.to_unix_duration().as_secs()).ok_or(CertificateError::Time)
 }
 
+const CHANGES: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.27");
+const SCOPE: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.28");
+const OTHER_ISSUER: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.29");
 const REASON: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.21");
 const INVALIDITY_DATE: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.24");
 
@@ -193,6 +213,9 @@ pub fn check(
     signed_at: Option<Timestamp>,
     now: Timestamp,
 ) -> Revocation {
+    if path.len() < 2 {
+        return Revocation::NotAsked;
+    }
     let mut unknown = None;
     for (certificate, issuer) in path.iter().zip(path.iter().skip(1)) {
         let mut of_issuer = lists
@@ -207,13 +230,17 @@ pub fn check(
         let mut current = false;
         let mut why = None;
         for list in of_issuer {
-            match list.usable(issuer, now) {
+            if let Err(fault) = list.authentic(issuer) {
+                why.get_or_insert(fault);
+                continue;
+            }
+            match list.clears(certificate, issuer, now) {
                 Ok(()) => current = true,
                 Err(fault) => {
                     why.get_or_insert(fault);
-                    continue;
                 }
             }
+            // A list that is out of date no longer clears anybody; what it says against somebody stays.
             if let Some(&revoked) = list.revoked.get(&certificate.serial)
                 && signed_at.is_none_or(|signed| signed >= revoked.since)
             {

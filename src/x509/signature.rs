@@ -89,7 +89,7 @@ pub(crate) fn verify_rsa(
 ) -> Result<(), SignatureFault> {
     use rsa::signature::Verifier;
     let key = rsa::PublicKey::from_public_key_der(spki).map_err(|_| SignatureFault::Key)?;
-    if key.n_bits_precision() < 2048 {
+    if key.n().bit_width_vartime() < 2048 {
         return Err(SignatureFault::Key);
     }
     // The one representation of the signature has the length of the modulus (RFC 8017 §8.2.2 step 1).

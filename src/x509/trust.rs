@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::revocation::{self, Crl, Revocation};
-use super::{Certificate, ChainError, Purpose, path};
+use super::{Certificate, ChainError, Purpose, SubjectName, path};
 use crate::digest::Sha256;
 use crate::time::Timestamp;
 
@@ -27,9 +27,15 @@ pub enum Pin {
     Fingerprint(Sha256),
     /// The subject as RFC 4514 writes it.
     Subject(String),
-    /// One of its alternative names: an address, a host, a URI.
-    Name(String),
+    /// One of its alternative names, of this kind: an authority that may only name hosts must not name
+    /// somebody by a host that looks like his address.
+    Name(SubjectName),
 }
+
+/// Why a pin is refused.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("is empty")]
+pub struct PinError;
 
 /// A certificate or key that its owner no longer answers for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,21 +65,64 @@ impl fmt::Display for Pin {
         match self {
             Pin::Fingerprint(digest) => write!(f, "fingerprint {digest}"),
             Pin::Subject(subject) => write!(f, "subject {subject:?}"),
-            Pin::Name(name) => write!(f, "alternative name {name:?}"),
+            Pin::Name(name) => write!(f, "alternative name {name}"),
         }
     }
 }
 
 impl Pin {
+    /// An alternative name: `email:`, `uri:` or `dns:` and the name, or the name alone, whose kind is seen
+    /// from its form.
+    pub fn name(text: &str) -> Result<Pin, PinError> {
+        let prefixed = |prefix: &str| {
+            let (head, rest) = text.split_once(':')?;
+            head.eq_ignore_ascii_case(prefix).then(|| rest.to_owned())
+        };
+        let name = if let Some(name) = prefixed("email") {
+            SubjectName::Email(name)
+        } else if let Some(name) = prefixed("dns") {
+            SubjectName::Dns(name)
+        } else if let Some(name) = prefixed("uri") {
+            SubjectName::Uri(name)
+        } else if text.contains(':') {
+            SubjectName::Uri(text.into())
+        } else if text.contains('@') {
+            SubjectName::Email(text.into())
+        } else {
+            SubjectName::Dns(text.into())
+        };
+        match name.text() {
+            None | Some("") => Err(PinError),
+            Some(_) => Ok(Pin::Name(name)),
+        }
+    }
+
+    /// A subject, which must not be empty: that is the subject of every certificate that has none.
+    pub fn subject(text: &str) -> Result<Pin, PinError> {
+        if text.is_empty() {
+            return Err(PinError);
+        }
+        Ok(Pin::Subject(text.into()))
+    }
+
     fn fits(&self, leaf: &Certificate) -> bool {
         match self {
             Pin::Fingerprint(digest) => leaf.fingerprint() == *digest,
             Pin::Subject(subject) => leaf.subject() == subject,
-            Pin::Name(expected) => leaf
-                .names()
-                .iter()
-                .any(|name| name.text() == Some(expected.as_str())),
+            Pin::Name(expected) => leaf.names().contains(expected),
         }
+    }
+}
+
+impl Withdrawn {
+    /// Does `certificate` no longer count, for what somebody trusted says to have existed at `signed_at`?
+    pub fn withdraws(&self, certificate: &Certificate, signed_at: Option<Timestamp>) -> bool {
+        certificate.is_named_by(&self.digest) && !self.came_after(signed_at)
+    }
+
+    /// Was it withdrawn after that time?
+    pub fn came_after(&self, signed_at: Option<Timestamp>) -> bool {
+        signed_at.is_some_and(|signed| self.since.is_some_and(|since| signed < since))
     }
 }
 
@@ -96,12 +145,11 @@ impl CertificateTrust {
             });
         }
         for certificate in &path {
-            let withdrawn = self.revoked.iter().find(|one| {
-                one.digest == certificate.fingerprint() || one.digest == certificate.key_id()
-            });
-            let Some(withdrawn) = withdrawn else { continue };
-            let before = |since| signed_at.is_some_and(|signed| signed < since);
-            if !withdrawn.since.is_some_and(before) {
+            let withdrawn = self
+                .revoked
+                .iter()
+                .find(|one| one.withdraws(certificate, signed_at));
+            if let Some(withdrawn) = withdrawn {
                 let since = withdrawn
                     .since
                     .map_or(String::new(), |since| format!(" as of {since}"));
@@ -115,7 +163,7 @@ impl CertificateTrust {
             return Ok(path);
         }
         match revocation::check(&path, &self.lists, signed_at, now) {
-            Revocation::Good => Ok(path),
+            Revocation::Good | Revocation::NotAsked => Ok(path),
             Revocation::Revoked { subject, revoked } => {
                 let reason = revoked
                     .reason

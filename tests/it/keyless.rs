@@ -70,6 +70,7 @@ fn trust(root: std::sync::Arc<dyn KeylessVerifier>) -> KeylessTrust {
         issuer: Expect::pattern(r"https://token\.actions\.githubusercontent\.com").unwrap(),
         claims: Vec::new(),
         ask: Ask::ALL,
+        revoked: Vec::new(),
     }
 }
 

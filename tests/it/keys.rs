@@ -213,5 +213,5 @@ fn revoked_keys() {
     workspace
         .run(["verify", "model"])
         .exits(1)
-        .says("nobody is trusted");
+        .says("signature.revoked");
 }

@@ -1,6 +1,9 @@
 //! Timestamps of a real authority, `openssl ts`, and what they change.
 
-use crate::support::{Run, Workspace, tool};
+use weighbridge::timestamp::{Authorities, Stamp, TimestampError, verify};
+use weighbridge::x509::{Certificate, Withdrawn};
+
+use crate::support::{Run, Workspace, fixture, tool};
 
 /// An authority `tsa` with a key of the given type under `tsa-root`, and a signer's certificate that
 /// expires in a moment.
@@ -15,7 +18,7 @@ under() { new_key $1.key $3; openssl req -new -key $1.key -subj "/CN=$1" -out $1
   openssl x509 -req -in $1.csr -CA $2.pem -CAkey $2.key -CAcreateserial -days 3000 -extfile $1.ext -out $1.pem 2>/dev/null; }
 TSA='basicConstraints=critical,CA:FALSE\nkeyUsage=critical,digitalSignature\nextendedKeyUsage=critical,timeStamping'
 # reply QUERY NAME DIGEST
-conf() { printf "[tsa]\ndefault_tsa=t\n[t]\nserial=serial\ncrypto_device=builtin\nsigner_cert=$1.pem\nsigner_key=$1.key\ncerts=$1.pem\nsigner_digest=$2\ndefault_policy=1.2.3.4\ndigests=sha1,sha256,sha384,sha512\naccuracy=secs:1,millisecs:500,microsecs:100\nordering=yes\ntsa_name=yes\ness_cert_id_chain=no\ness_cert_id_alg=${3:-sha256}\n" > ts.cnf; echo 01 > serial; }
+conf() { printf "[tsa]\ndefault_tsa=t\n[t]\nserial=serial\ncrypto_device=builtin\nsigner_cert=$1.pem\nsigner_key=$1.key\nsigner_digest=$2\ndefault_policy=1.2.3.4\ndigests=sha1,sha256,sha384,sha512\naccuracy=secs:1,millisecs:500,microsecs:100\nordering=yes\ntsa_name=yes\ness_cert_id_chain=no\ness_cert_id_alg=${3:-sha256}\n" > ts.cnf; echo 01 > serial; }
 reply() { openssl ts -reply -config ts.cnf -queryfile $1 -out $2 2>/dev/null; }
 "#;
 
@@ -98,12 +101,7 @@ fn authorities_of_every_kind_of_key() {
 
 #[test]
 fn replies_that_do_not_count() {
-    let Some(workspace) = authority(
-        "root tsa-root p256; under tsa tsa-root p256 \"$TSA\"
-         under loose tsa-root p256 'extendedKeyUsage=timeStamping'
-         under both tsa-root p256 'extendedKeyUsage=critical,timeStamping,codeSigning'
-         under code tsa-root p256 'extendedKeyUsage=critical,codeSigning'",
-    ) else {
+    let Some(workspace) = authority("root tsa-root p256; under tsa tsa-root p256 \"$TSA\"") else {
         return;
     };
     let reply = |script: &str| {
@@ -126,38 +124,175 @@ fn replies_that_do_not_count() {
         .exits(1)
         .says("the authority refused: status 2");
     reply("printf x > r").exits(1);
-    // OpenSSL refuses to sign with a certificate that is not for it, so the certificate is swapped behind
-    // its back: the same key, another certificate.
-    for name in ["loose", "both", "code"] {
-        let run = reply(&format!(
-            "cp tsa.key {name}.key; openssl req -new -key {name}.key -subj /CN={name} -out {name}.csr
-             openssl x509 -req -in {name}.csr -CA tsa-root.pem -CAkey tsa-root.key -CAcreateserial -days 300 -extfile {name}.ext -out {name}.pem 2>/dev/null
-             reply q r; openssl ts -reply -in r -token_out -out token 2>/dev/null"
-        ));
-        run.exits(0);
-        let only = format!("{name}.pem");
-        let run = workspace.run([
-            "verify",
-            "--key",
-            "keys/signing.pub.pem",
-            "--timestamp-authorities",
-            &only,
-            "--signature",
-            "s",
-            "model",
-        ]);
-        run.exits(0).says("a timestamp does not count");
-        workspace
-            .run(["sign", "--signature", "s", "model"])
-            .exits(0);
-        _ = std::fs::remove_file(workspace.path("q"));
-        ask(&workspace);
-    }
-    // Each bit of a good answer is signed, or it is refused, or it is outside of what is signed.
-    reply("reply q r").exits(0);
+    // A good one, and the same again with each byte of it changed: nothing but what is not signed may be.
+    reply("reply q r; openssl ts -reply -in r -token_out -out token").exits(0);
     let bundle: serde_json::Value = serde_json::from_slice(&workspace.read("s")).unwrap();
     let stamps = &bundle["verificationMaterial"]["timestampVerificationData"]["rfc3161Timestamps"];
     assert_eq!(stamps.as_array().unwrap().len(), 1);
+}
+
+fn certificates(workspace: &Workspace, name: &str) -> Vec<Certificate> {
+    Certificate::from_pem(&String::from_utf8(workspace.read(name)).unwrap()).unwrap()
+}
+
+fn judge(
+    workspace: &Workspace,
+    token: &[u8],
+    message: &[u8],
+    root: &str,
+    now: &str,
+) -> Result<Stamp, TimestampError> {
+    let anchors = certificates(workspace, root);
+    let authorities = Authorities {
+        anchors: &anchors,
+        withdrawn: &[],
+    };
+    verify(token, message, authorities, now.parse().unwrap())
+}
+
+/// Tokens that OpenSSL signs as any content: each with one thing that is wrong.
+#[test]
+fn tokens_with_one_thing_wrong() {
+    let Some(workspace) = authority(
+        "root tsa-root p256; under tsa tsa-root p256 \"$TSA\"; root other p256
+         under loose tsa-root p256 'extendedKeyUsage=timeStamping'
+         under both tsa-root p256 'extendedKeyUsage=critical,timeStamping,codeSigning'
+         under code tsa-root p256 'extendedKeyUsage=critical,codeSigning'
+         under agree tsa-root p256 'keyUsage=keyAgreement\\nextendedKeyUsage=critical,timeStamping'
+         under stranger other p256 \"$TSA\"
+         conf tsa sha256; printf message > m
+         openssl ts -query -data m -sha256 -cert -out q 2>/dev/null; reply q r
+         openssl ts -reply -in r -token_out -out token
+         openssl cms -verify -noverify -inform DER -in token -out tst 2>/dev/null
+         as() { openssl cms -sign -binary -nodetach -outform DER -econtent_type ${TYPE:-1.2.840.113549.1.9.16.1.4} -in ${IN:-tst} \"$@\" -out $NAME.tok; }
+         NAME=good as -cades -md sha256 -signer tsa.pem -inkey tsa.key
+         NAME=sha1 as -cades -md sha1 -signer tsa.pem -inkey tsa.key
+         NAME=unnamed as -md sha256 -signer tsa.pem -inkey tsa.key
+         NAME=two as -cades -md sha256 -signer tsa.pem -inkey tsa.key -signer loose.pem -inkey loose.key
+         TYPE=1.2.840.113549.1.7.1 NAME=data as -cades -md sha256 -signer tsa.pem -inkey tsa.key
+         NAME=noattr as -noattr -md sha256 -signer tsa.pem -inkey tsa.key
+         NAME=keyid as -keyid -cades -md sha256 -signer tsa.pem -inkey tsa.key
+         NAME=nocerts as -nocerts -cades -md sha256 -signer tsa.pem -inkey tsa.key
+         for n in loose both code agree stranger; do NAME=$n as -cades -md sha256 -signer $n.pem -inkey $n.key; done
+         cat tsa-root.pem tsa.pem > with-signer.pem",
+    ) else {
+        return;
+    };
+    let now = "2090-01-01T00:00:00Z";
+    let judge_file =
+        |name: &str, root: &str| judge(&workspace, &workspace.read(name), b"message", root, now);
+    for good in ["token", "r", "good.tok", "keyid.tok"] {
+        let stamp = judge_file(good, "tsa-root.pem").unwrap();
+        // One and a half seconds, and the microseconds rounded up.
+        assert_eq!(stamp.accuracy_millis, 1501, "{good}");
+        assert_eq!(stamp.latest().millis() - stamp.time.millis(), 1501);
+    }
+    let refused = |name: &str, says: &str| {
+        let error = judge_file(name, "tsa-root.pem").unwrap_err();
+        assert!(error.to_string().contains(says), "{name}: {error}");
+    };
+    refused("sha1.tok", "digest 1.3.14.3.2.26");
+    refused("unnamed.tok", "does not name its certificate");
+    refused("two.tok", "more or fewer parts");
+    refused("data.tok", "no timestamp");
+    refused("noattr.tok", "no signed attributes");
+    refused("loose.tok", "must be critical");
+    refused("both.tok", "this one alone");
+    refused("code.tok", "this one alone");
+    refused("agree.tok", "digital signatures");
+    refused("stranger.tok", "neither trusted nor in the bundle");
+    refused("nocerts.tok", "neither in it nor trusted");
+    judge_file("nocerts.tok", "with-signer.pem").unwrap();
+    refused("q", "malformed");
+    // Before it was made.
+    let early = judge(
+        &workspace,
+        &workspace.read("token"),
+        b"message",
+        "tsa-root.pem",
+        "2020-01-01T00:00:00Z",
+    );
+    assert!(matches!(early, Err(TimestampError::Future(_))));
+    let other = judge(
+        &workspace,
+        &workspace.read("token"),
+        b"massage",
+        "tsa-root.pem",
+        now,
+    );
+    assert!(matches!(other, Err(TimestampError::Imprint)));
+    // A policy that revokes the authority, or the root above it, takes its word no longer.
+    let anchors = certificates(&workspace, "tsa-root.pem");
+    for name in ["tsa.pem", "tsa-root.pem"] {
+        let withdrawn = [Withdrawn {
+            digest: certificates(&workspace, name)[0].fingerprint(),
+            since: Some("2099-01-01T00:00:00Z".parse().unwrap()),
+        }];
+        let authorities = Authorities {
+            anchors: &anchors,
+            withdrawn: &withdrawn,
+        };
+        let result = verify(
+            &workspace.read("token"),
+            b"message",
+            authorities,
+            now.parse().unwrap(),
+        );
+        assert!(matches!(result, Err(TimestampError::Revoked(_))), "{name}");
+    }
+    // Every byte changed: refused, or the same statement by the same authority.
+    let token = workspace.read("token");
+    let good = judge(&workspace, &token, b"message", "tsa-root.pem", now).unwrap();
+    let mut unnoticed = 0;
+    for at in 0..token.len() {
+        let mut changed = token.clone();
+        changed[at] ^= 1;
+        if let Ok(stamp) = judge(&workspace, &changed, b"message", "tsa-root.pem", now) {
+            assert_eq!(stamp, good, "byte {at}");
+            unnoticed += 1;
+        }
+    }
+    // The list of digest algorithms and the versions are outside of what is signed.
+    assert!(unnoticed < 20, "{unnoticed}");
+}
+
+/// A bundle that a log has vouched for is left as it is.
+#[test]
+fn keyless_bundles_are_left_alone() {
+    let Some(workspace) = authority("root tsa-root p256; under tsa tsa-root p256 \"$TSA\"") else {
+        return;
+    };
+    let bundle =
+        fixture("vectors/oms/cases/upstream-python-scripts-tests/v1.1.0-sigstore/model.sig");
+    std::fs::copy(bundle, workspace.path("keyless")).unwrap();
+    let before = workspace.read("keyless");
+    workspace
+        .run(["timestamp", "--query", "q", "keyless"])
+        .exits(2)
+        .says("was signed keyless");
+    workspace
+        .run(["sign", "--add", "--signature", "keyless", "model"])
+        .exits(2)
+        .says("keyless");
+    assert_eq!(workspace.read("keyless"), before);
+    // What is not understood stays: bundles of model_signing 0.3 say more of their key.
+    let old =
+        fixture("vectors/oms/cases/upstream-python-scripts-tests/v0.3.1-elliptic-key/model.sig");
+    std::fs::copy(old, workspace.path("s")).unwrap();
+    let read = |name: &str| -> serde_json::Value {
+        serde_json::from_slice(&workspace.read(name)).unwrap()
+    };
+    let before = read("s");
+    _ = std::fs::remove_file(workspace.path("q"));
+    ask(&workspace);
+    workspace
+        .shell(&format!("{SET_UP}\nconf tsa sha256; reply q r"))
+        .exits(0);
+    attach(&workspace, "tsa-root.pem").exits(0);
+    let mut after = read("s");
+    let material = after["verificationMaterial"].as_object_mut().unwrap();
+    assert!(material.remove("timestampVerificationData").is_some());
+    assert_eq!(after, before);
 }
 
 /// What a timestamp is for: a certificate that expired since.

@@ -16,6 +16,7 @@ use crate::gate;
 use crate::path::ArtifactPath;
 use crate::sigstore::trust::Instance;
 use crate::sigstore::{Ask, Expect, KeylessTrust};
+use crate::timestamp::Authorities;
 use crate::verify::{Report, SignatureEvidence, Trusted, verify_signature};
 use crate::x509::CertificateTrust;
 
@@ -163,6 +164,7 @@ pub(super) fn run(method: &VerifyMethod, output: &Output) -> Outcome {
                 issuer: expect(&args.identity_provider, "--identity_provider")?,
                 claims: Vec::new(),
                 ask: Ask::ALL,
+                revoked: Vec::new(),
             };
             let credential = Credential::Keyless(Box::new(trust));
             verify(&args.common, &args.identity, &credential, output)
@@ -190,7 +192,10 @@ fn verify(common: &Common, name: &str, credential: &Credential, output: &Output)
     let trusted = [Trusted { name, credential }];
     let clock = Clock {
         now: context::now(),
-        authorities: &[],
+        authorities: Authorities {
+            anchors: &[],
+            withdrawn: &[],
+        },
     };
     let mut report = verify_signature(&evidence, &signature, &trusted, clock);
     adjust(&mut report, common);
