@@ -28,6 +28,7 @@ pub mod policy;
 pub mod report;
 #[cfg(feature = "server")]
 pub mod server;
+pub mod signer;
 pub mod sigstore;
 pub mod source;
 pub mod statement;

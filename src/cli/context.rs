@@ -18,6 +18,7 @@ use crate::ledger::store::{Cached, TileCache, location, probe};
 use crate::ledger::{Location, Store, StoreError};
 use crate::policy::{MAX_POLICY, Policy};
 use crate::report::document::{FileSummary, PolicySummary};
+use crate::signer;
 use crate::time::Timestamp;
 use crate::verify::{ArtifactEvidence, fault_finding, obstacle_finding};
 
@@ -97,6 +98,10 @@ impl Config {
 
     /// A path that the policy names, which is relative to the policy file.
     pub(super) fn resolve(&self, path: &str) -> PathBuf {
+        // A key can be somewhere else than in a file.
+        if signer::means(path).is_some() {
+            return PathBuf::from(path);
+        }
         beside(&self.path, path)
     }
 

@@ -8,7 +8,7 @@ use serde_json::json;
 use super::failure::Failure;
 use super::keys::{self, PassphraseArgs};
 use super::output::Output;
-use super::{Outcome, trust, values};
+use super::{Outcome, signers, trust, values};
 use crate::disk::{self, Access, Existing};
 use crate::key::{self, KeyAlgorithm, Passphrase, PrivateKey, PublicKey};
 
@@ -53,9 +53,10 @@ struct NewArgs {
 #[derive(Args)]
 #[command(after_help = "Examples:
   weighbridge key show release.key.pem.pub
-  weighbridge key show --json certificate.pem")]
+  weighbridge key show --json certificate.pem
+  weighbridge key show ssh-agent:me@example.com")]
 struct ShowArgs {
-    /// A private key, a public key or certificates, in PEM
+    /// A private key, a public key or certificates, in PEM; or the URI of a key elsewhere
     #[arg(value_name = "FILE")]
     file: PathBuf,
     #[command(flatten)]
@@ -158,6 +159,11 @@ fn describe(key: &PublicKey) -> serde_json::Value {
 }
 
 fn show(args: &ShowArgs, output: &Output) -> Outcome {
+    if signers::is_uri(&args.file) {
+        let mut reader = args.passphrase.reader();
+        let signer = signers::open(&args.file, None, &mut reader, output)?;
+        return show_key(&signer.public(), output);
+    }
     if let Ok(key) = keys::public(&args.file) {
         return show_key(&key, output);
     }

@@ -151,6 +151,23 @@ impl KeyReader<'_> {
         Ok(key)
     }
 
+    /// The PIN of a token: what is given as the passphrase, or asked for.
+    pub(super) fn pin(&mut self) -> Result<Passphrase, Failure> {
+        if let Some(known) = &self.known {
+            return Ok(known.clone());
+        }
+        let pin = match self.args.given()? {
+            Some(pin) => pin,
+            None => match output::prompt("PIN of the token: ") {
+                Some(Ok(text)) => not_empty(text, "the PIN")?,
+                Some(Err(error)) => return Err(Failure::because("cannot read the PIN", &error)),
+                None => return Err(no_passphrase("the token needs a PIN")),
+            },
+        };
+        self.known = Some(pin.clone());
+        Ok(pin)
+    }
+
     /// The Ed25519 key in the file at `path`: what a log signs with.
     pub(super) fn log(
         &mut self,
@@ -172,6 +189,19 @@ impl KeyReader<'_> {
         self.known = passphrase;
         self
     }
+}
+
+/// The PIN in the file that a URI names (RFC 7512 §2.4, `pin-source`).
+pub(super) fn pin_from(source: &str) -> Result<Passphrase, Failure> {
+    if source.starts_with('|') {
+        return Err(Failure::error(
+            "pin-source names a program, and programs are not run for a PIN",
+        ));
+    }
+    let path = Path::new(source.strip_prefix("file:").unwrap_or(source));
+    let text = read_pem(path)?;
+    let line = text.lines().next().unwrap_or_default();
+    not_empty(line.to_owned(), &path.display().to_string())
 }
 
 /// The public key in the file at `path`.
@@ -198,6 +228,9 @@ fn key_failure(path: &Path, error: &KeyError) -> Failure {
     let failure = Failure::error(format!("{} {error}", path.display()));
     match error {
         KeyError::Passphrase => failure.hint(format!("check {VARIABLE}, or the descriptor")),
+        KeyError::EncryptedSsh => failure.hint(
+            "add it to an agent with `ssh-add`, and name it as ssh-agent: with its comment behind it",
+        ),
         KeyError::Unsupported(_) => failure
             .hint("make one with `openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256`"),
         _ => failure,

@@ -23,6 +23,7 @@ mod progress;
 mod receipt;
 mod record;
 mod sign;
+mod signers;
 mod signing;
 mod target;
 mod timestamp;

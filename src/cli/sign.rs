@@ -14,7 +14,7 @@ use super::record::Recorder;
 use super::signing::{Earlier, How, replaceable, write_signature};
 use super::target::TargetArgs;
 use super::timestamp::AuthorityArgs;
-use super::{Global, Outcome, trust, values};
+use super::{Global, Outcome, signers, trust, values};
 use crate::digest::Algorithm;
 use crate::key::Signer;
 use crate::statement::release::SignatureReference;
@@ -34,7 +34,9 @@ use crate::x509::Certificate;
 pub(super) struct SignArgs {
     #[command(flatten)]
     target: TargetArgs,
-    /// The private key, in PEM; unless given, the one that the policy names
+    /// The private key, in PEM or as OpenSSH writes it, or a URI: pkcs11:…, ssh-agent:NAME, awskms://…,
+    /// hashivault://NAME, openbao://NAME, or NAME://… for a plugin sigstore-kms-NAME; unless given, the one
+    /// that the policy names
     #[arg(long, value_name = "FILE")]
     key: Option<PathBuf>,
     /// The certificate of the key, in PEM, with those between it and a root behind it: whoever trusts the
@@ -85,11 +87,11 @@ pub(super) fn run(args: &SignArgs, global: &Global, output: &Output) -> Outcome 
     });
     let hint = "name one with --key, or make a set-up with `weighbridge init`";
     let key_path = keys::required(key_path, "signing key", hint)?;
-    keys::keep_out_of(artifact, &key_path)?;
-    let key = reader.private(&key_path, output)?;
+    let key = signers::open(&key_path, Some(artifact), &mut reader, output)?;
+    let key = &*key;
     let how = How {
-        signer: &key,
-        chain: chain(args, &key)?,
+        signer: key,
+        chain: chain(args, key)?,
         timestamp: match &args.timestamp_url {
             Some(url) => Some((url, args.authorities.read(config.as_ref())?)),
             None => None,
@@ -108,7 +110,7 @@ pub(super) fn run(args: &SignArgs, global: &Global, output: &Output) -> Outcome 
     let recorder = match (&config, args.record) {
         (Some(config), true) => Some(Recorder::open(
             (global, config),
-            &key,
+            key,
             None,
             args.acknowledgement,
             &mut reader,

@@ -11,7 +11,7 @@ use pkcs8::{
 };
 use zeroize::Zeroizing;
 
-use super::{KeyAlgorithm, KeyError, Passphrase, PrivateKey, key_algorithm};
+use super::{KeyAlgorithm, KeyError, Passphrase, PrivateKey, key_algorithm, openssh};
 
 const PLAIN: &str = "PRIVATE KEY";
 const ENCRYPTED: &str = "ENCRYPTED PRIVATE KEY";
@@ -32,11 +32,24 @@ pub(super) fn blocks(text: &str) -> impl Iterator<Item = (&str, Zeroizing<Vec<u8
             }
             let end_line = format!("-----END {label}-----");
             let end = block.find(&end_line)? + end_line.len();
-            let (_, der) = der::pem::decode_vec(block.get(..end)?.as_bytes()).ok()?;
+            // OpenSSH breaks lines where no standard does.
+            let der = if label == openssh::LABEL {
+                lenient(block.get(..end)?)?
+            } else {
+                der::pem::decode_vec(block.get(..end)?.as_bytes()).ok()?.1
+            };
             rest = block.get(end..)?;
             return Some((label, Zeroizing::new(der)));
         }
     })
+}
+
+/// The content of a block whose lines may have any length.
+fn lenient(block: &str) -> Option<Vec<u8>> {
+    let (_, rest) = block.strip_prefix("-----BEGIN ")?.split_once("-----")?;
+    let (body, _) = rest.split_once("-----END")?;
+    let body: Zeroizing<String> = Zeroizing::new(body.split_whitespace().collect());
+    data_encoding::BASE64.decode(body.as_bytes()).ok()
 }
 
 /// Does `pem` need a passphrase?
@@ -80,6 +93,7 @@ fn from_block(
             from_pkcs8(decrypt(&der, passphrase)?.as_bytes())
         }
         SEC1 => from_sec1(&der),
+        openssh::LABEL => openssh::private(&der),
         _ => Err(KeyError::NotPrivate),
     }
 }

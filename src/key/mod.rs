@@ -3,6 +3,7 @@
 //! Knows no envelope.
 
 mod file;
+pub(crate) mod openssh;
 mod private;
 mod public;
 
@@ -102,6 +103,8 @@ pub enum KeyError {
     Damaged,
     #[error("is encrypted, and no passphrase was given")]
     Encrypted,
+    #[error("is an encrypted OpenSSH key")]
+    EncryptedSsh,
     #[error("cannot be decrypted: wrong passphrase, or the file is damaged")]
     Passphrase,
     #[error("asks for a key derivation of more than {0}")]

@@ -6,7 +6,7 @@ use p256::ecdsa::signature::hazmat::PrehashVerifier;
 use pkcs8::LineEnding;
 use pkcs8::spki::{DecodePublicKey, EncodePublicKey, SubjectPublicKeyInfoRef};
 
-use super::{Hash, KeyAlgorithm, KeyError, file, key_algorithm};
+use super::{Hash, KeyAlgorithm, KeyError, file, key_algorithm, openssh};
 use crate::digest::Sha256;
 
 /// A public key.
@@ -22,9 +22,12 @@ pub enum PublicKey {
 }
 
 impl PublicKey {
-    /// Reads a SubjectPublicKeyInfo in PEM, or the two of a hybrid key; text around the blocks is ignored,
-    /// as OpenSSL does.
+    /// Reads a SubjectPublicKeyInfo in PEM, or the two of a hybrid key, or OpenSSH's line; text around the
+    /// blocks is ignored, as OpenSSL does.
     pub fn from_pem(pem: &str) -> Result<PublicKey, KeyError> {
+        if let Some(key) = openssh::public_from_line(pem) {
+            return key;
+        }
         let mut keys = Vec::new();
         for (label, der) in file::blocks(pem).take(2) {
             if label != PUBLIC {
@@ -80,7 +83,16 @@ impl PublicKey {
                 let key = ml_dsa::VerifyingKey::decode(&encoded);
                 Ok(PublicKey::MlDsa65(Box::new(key)))
             }
-            other => Err(KeyError::Unsupported(other.name().into())),
+            KeyAlgorithm::P256 => p256::ecdsa::VerifyingKey::from_sec1_bytes(bytes)
+                .map(PublicKey::P256)
+                .map_err(|_| KeyError::Damaged),
+            KeyAlgorithm::P384 => p384::ecdsa::VerifyingKey::from_sec1_bytes(bytes)
+                .map(PublicKey::P384)
+                .map_err(|_| KeyError::Damaged),
+            KeyAlgorithm::P521 => p521::ecdsa::VerifyingKey::from_sec1_bytes(bytes)
+                .map(PublicKey::P521)
+                .map_err(|_| KeyError::Damaged),
+            KeyAlgorithm::Hybrid => Err(KeyError::Unsupported(algorithm.name().into())),
         }
     }
 

@@ -41,6 +41,7 @@ mod published_list;
 mod real_model;
 mod schemas;
 mod servers;
+mod signers;
 mod store_faults;
 mod support;
 mod tampering;

@@ -61,7 +61,7 @@ fn try_start(script: &str, port: u16, arguments: &[&str]) -> Option<Server> {
 }
 
 /// Starts a server that is one command.
-fn serve(port: u16, command: &[&str]) -> Server {
+pub(crate) fn serve(port: u16, command: &[&str]) -> Server {
     let port_text = port.to_string();
     start("serve.sh", port, &[&[port_text.as_str()], command].concat())
 }
@@ -140,7 +140,7 @@ pub(crate) fn ministack() -> Option<&'static Server> {
         let setting = format!("GATEWAY_PORT={port}");
         let host = "GATEWAY_HOST=127.0.0.1";
         let program = program.to_str().unwrap();
-        let server = serve(port, &["env", host, &setting, "SERVICES=s3", program]);
+        let server = serve(port, &["env", host, &setting, "SERVICES=s3,kms", program]);
         make_bucket(port, BUCKET);
         Some(server)
     };

@@ -23,7 +23,7 @@ const LAYERS: &[&[&str]] = &[
     &["bundle", "oms", "sigstore", "credential", "policy"],
     &["verify"],
     &["gate", "report"],
-    &["source", "client", "server"],
+    &["source", "client", "signer", "server"],
     &["cli"],
 ];
 

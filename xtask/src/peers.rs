@@ -243,6 +243,12 @@ fn go_peers(
         .arg(directory.join("witness-client"))
         .arg(".")
         .current_dir(root.join("tests/peers/witness-client"));
+    let mut plugin = go();
+    plugin
+        .args(["build", "-mod=readonly", "-o"])
+        .arg(directory.join("sigstore-kms-file"))
+        .arg(".")
+        .current_dir(root.join("tests/peers/kms-plugin"));
     let mut tlogcheck = go();
     tlogcheck
         .args(["build", "-o"])
@@ -259,6 +265,7 @@ fn go_peers(
     for (name, mut build) in [
         ("omniwitness", omniwitness),
         ("witness-client", client),
+        ("kms-plugin", plugin),
         ("tlogcheck-mldsa", tlogcheck),
     ] {
         if let Err(failure) = process::run(&mut build) {
@@ -304,6 +311,21 @@ const PACKAGES: &[Package] = &[
     Package {
         name: "util-linux",
         probe: Probe::Command("setpriv"),
+        only_for_tlogcheck: false,
+    },
+    Package {
+        name: "openssh-client",
+        probe: Probe::Command("ssh-agent"),
+        only_for_tlogcheck: false,
+    },
+    Package {
+        name: "softhsm2",
+        probe: Probe::Command("softhsm2-util"),
+        only_for_tlogcheck: false,
+    },
+    Package {
+        name: "opensc",
+        probe: Probe::Command("pkcs11-tool"),
         only_for_tlogcheck: false,
     },
     Package {

@@ -12,7 +12,7 @@ use crate::cli::context;
 use crate::cli::failure::Failure;
 use crate::cli::keys::{self, PassphraseArgs};
 use crate::cli::output::Output;
-use crate::cli::trust;
+use crate::cli::{signers, trust};
 use crate::digest::Algorithm;
 use crate::disk::{self, Access, Existing};
 use crate::key::{Passphrase, PrivateKey, Signer};
@@ -25,6 +25,12 @@ pub(super) enum SignMethod {
     Key(SignKeyArgs),
     /// With the private key of a certificate
     Certificate(SignCertificateArgs),
+    /// With a key in a token (PKCS #11)
+    #[command(name = "pkcs11-key", alias = "pkcs11_key")]
+    Pkcs11Key(SignPkcs11KeyArgs),
+    /// With a key in a token, and its certificate
+    #[command(name = "pkcs11-certificate", alias = "pkcs11_certificate")]
+    Pkcs11Certificate(SignPkcs11CertificateArgs),
 }
 
 #[derive(Args)]
@@ -84,8 +90,49 @@ pub(super) struct SignCertificateArgs {
     certificates: Certificates,
 }
 
+#[derive(Args)]
+struct Token {
+    /// The key, as RFC 7512 names it, with module-path and perhaps pin-value or pin-source
+    #[arg(long = "pkcs11-uri", alias = "pkcs11_uri", value_name = "URI")]
+    pkcs11_uri: String,
+    #[command(flatten)]
+    passphrase: PassphraseArgs,
+}
+
+#[derive(Args)]
+pub(super) struct SignPkcs11KeyArgs {
+    #[command(flatten)]
+    common: Common,
+    #[command(flatten)]
+    token: Token,
+}
+
+#[derive(Args)]
+pub(super) struct SignPkcs11CertificateArgs {
+    #[command(flatten)]
+    common: Common,
+    #[command(flatten)]
+    token: Token,
+    #[command(flatten)]
+    certificates: Certificates,
+}
+
 pub(super) fn run(method: &SignMethod, output: &Output) -> Outcome {
     match method {
+        SignMethod::Pkcs11Key(args) => {
+            let artifact = args.common.open()?;
+            let signer = args.token.open()?;
+            let material = SigningMaterial::Key;
+            sign(&args.common, &artifact, &*signer, &material, output)
+        }
+        SignMethod::Pkcs11Certificate(args) => {
+            let artifact = args.common.open()?;
+            let chain = args.certificates.read()?;
+            let signer = args.token.open()?;
+            trust::belongs(&*signer, &chain, &args.certificates.signing_certificate)?;
+            let material = SigningMaterial::Certificates(&chain);
+            sign(&args.common, &artifact, &*signer, &material, output)
+        }
         SignMethod::Key(args) => {
             let artifact = args.common.open()?;
             let key = args.key.read(&artifact, output)?;
@@ -99,6 +146,12 @@ pub(super) fn run(method: &SignMethod, output: &Output) -> Outcome {
             let material = SigningMaterial::Certificates(&chain);
             sign(&args.common, &artifact, &key, &material, output)
         }
+    }
+}
+
+impl Token {
+    fn open(&self) -> Result<Box<dyn Signer>, Failure> {
+        signers::pkcs11(&self.pkcs11_uri, &mut self.passphrase.reader())
     }
 }
 

@@ -17,7 +17,7 @@ use super::log_access::Acknowledgement;
 use super::output::Output;
 use super::receipt;
 use super::target::TargetArgs;
-use super::{Global, Outcome, values};
+use super::{Global, Outcome, signers, values};
 use crate::digest::Sha256;
 use crate::statement::acquire::ManifestReference;
 use crate::statement::{Role, Text, TextError};
@@ -91,10 +91,10 @@ pub(super) fn run(args: &RecordArgs, global: &Global, output: &Output) -> Outcom
     if let Some(receipt) = &common.receipt {
         receipt::writable(receipt, artifact)?;
     }
-    let key = reader.private(&path, output)?;
+    let key = signers::open(&path, Some(artifact), &mut reader, output)?;
     let recorder = Recorder::open(
         (global, &config),
-        &key,
+        &*key,
         common.role,
         common.acknowledgement,
         &mut reader,

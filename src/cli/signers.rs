@@ -1,0 +1,133 @@
+//! Opening the key that signs, wherever it is: a file, a token, an agent, a service.
+
+use std::path::{Path, PathBuf};
+
+use zeroize::Zeroizing;
+
+use super::failure::Failure;
+use super::keys::{self, KeyReader};
+use super::output::Output;
+use crate::artifact::Artifact;
+use crate::key::{Signer, SignerError};
+use crate::signer::{self, Means};
+
+/// The signer that `reference` names: the path of a private key, or a URI.
+pub(super) fn open(
+    reference: &Path,
+    artifact: Option<&Artifact>,
+    reader: &mut KeyReader<'_>,
+    output: &Output,
+) -> Result<Box<dyn Signer>, Failure> {
+    let text = reference.to_str().unwrap_or_default();
+    let opened = match signer::means(text) {
+        None => {
+            if let Some(artifact) = artifact {
+                keys::keep_out_of(artifact, reference)?;
+            }
+            return Ok(Box::new(reader.private(reference, output)?));
+        }
+        Some(Means::Pkcs11) => return pkcs11(text, reader),
+        Some(Means::Agent) => agent(text),
+        Some(Means::Plugin) => signer::plugin::open(text),
+        Some(Means::AwsKms) => aws(text),
+        Some(Means::Vault) => vault(text),
+    };
+    opened.map_err(|error| failure(text, &error))
+}
+
+fn failure(reference: &str, error: &SignerError) -> Failure {
+    // The PIN can be in a URI, and nowhere else.
+    let shown = reference.split('?').next().unwrap_or_default();
+    Failure::error(format!("{}: {error}", crate::path::display(shown))).hint(
+        "a key is a file, pkcs11:…, ssh-agent:…, awskms://…, hashivault://…, openbao://…, or NAME://… \
+         where sigstore-kms-NAME is on the path",
+    )
+}
+
+/// Is this a URI, and not the path of a file?
+pub(super) fn is_uri(reference: &Path) -> bool {
+    reference.to_str().and_then(signer::means).is_some()
+}
+
+#[cfg(feature = "pkcs11")]
+pub(super) fn pkcs11(text: &str, reader: &mut KeyReader<'_>) -> Result<Box<dyn Signer>, Failure> {
+    let uri = signer::pkcs11_uri::Pkcs11Uri::parse(text)
+        .map_err(|error| failure(text, &SignerError(error.to_string())))?;
+    let pin = match (&uri.pin_value, &uri.pin_source) {
+        (Some(_), _) => None,
+        (None, Some(source)) => Some(keys::pin_from(source)?),
+        (None, None) => Some(reader.pin()?),
+    };
+    let missing = || SignerError("no PIN was given".into());
+    signer::pkcs11::open(&uri, || pin.ok_or_else(missing)).map_err(|error| failure(text, &error))
+}
+
+#[cfg(not(feature = "pkcs11"))]
+pub(super) fn pkcs11(text: &str, _: &mut KeyReader<'_>) -> Result<Box<dyn Signer>, Failure> {
+    let why = "this program was built without the feature pkcs11";
+    Err(failure(text, &SignerError(why.into())))
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "where services are told who asks"
+)]
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+fn agent(text: &str) -> Result<Box<dyn Signer>, SignerError> {
+    let socket = variable("SSH_AUTH_SOCK")
+        .ok_or_else(|| SignerError("there is no agent: SSH_AUTH_SOCK is not set".into()))?;
+    let name = text.strip_prefix("ssh-agent:").unwrap_or_default();
+    signer::agent::open(&PathBuf::from(socket), name)
+}
+
+#[cfg(feature = "http")]
+fn aws(text: &str) -> Result<Box<dyn Signer>, SignerError> {
+    let missing = |name: &str| SignerError(format!("{name} is not set"));
+    let account = signer::aws::Account {
+        access_key_id: variable("AWS_ACCESS_KEY_ID").ok_or_else(|| missing("AWS_ACCESS_KEY_ID"))?,
+        secret_access_key: Zeroizing::new(
+            variable("AWS_SECRET_ACCESS_KEY").ok_or_else(|| missing("AWS_SECRET_ACCESS_KEY"))?,
+        ),
+        session_token: variable("AWS_SESSION_TOKEN"),
+        region: variable("AWS_REGION")
+            .or_else(|| variable("AWS_DEFAULT_REGION"))
+            .unwrap_or_else(|| "us-east-1".into()),
+        endpoint: variable("AWS_ENDPOINT_URL_KMS").or_else(|| variable("AWS_ENDPOINT_URL")),
+        now: super::context::now,
+    };
+    signer::aws::open(account, text)
+}
+
+#[cfg(feature = "http")]
+fn vault(text: &str) -> Result<Box<dyn Signer>, SignerError> {
+    let (scheme, name) = text.split_once("://").unwrap_or_default();
+    let prefix = if scheme == "openbao" { "BAO" } else { "VAULT" };
+    let either = |what: &str| {
+        variable(&format!("{prefix}_{what}")).or_else(|| variable(&format!("VAULT_{what}")))
+    };
+    let missing = |what: &str| SignerError(format!("{prefix}_{what} is not set"));
+    let vault = signer::vault::Vault {
+        address: either("ADDR").ok_or_else(|| missing("ADDR"))?,
+        token: Zeroizing::new(either("TOKEN").ok_or_else(|| missing("TOKEN"))?),
+        namespace: either("NAMESPACE"),
+        mount: variable("TRANSIT_SECRET_ENGINE_PATH").unwrap_or_else(|| "transit".into()),
+    };
+    signer::vault::open(vault, name)
+}
+
+#[cfg(not(feature = "http"))]
+fn aws(_: &str) -> Result<Box<dyn Signer>, SignerError> {
+    Err(SignerError(
+        "this program was built without the feature http".into(),
+    ))
+}
+
+#[cfg(not(feature = "http"))]
+fn vault(_: &str) -> Result<Box<dyn Signer>, SignerError> {
+    Err(SignerError(
+        "this program was built without the feature http".into(),
+    ))
+}

@@ -1,0 +1,151 @@
+//! Any other key service, by the protocol of cosign's plugins (sigstore/sigstore,
+//! `pkg/signature/kms/cliplugin`, version v1): the program `sigstore-kms-NAME` on the path is given the
+//! version and a question in JSON as arguments and the message on standard input, and answers in JSON on
+//! standard output. Errors are in the answer; the exit status says nothing.
+
+use std::io::{Read, Write};
+use std::process::{Command, Stdio};
+
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::{Remote, failed, is_name};
+use crate::digest::decode_base64;
+use crate::json;
+use crate::key::{KeyAlgorithm, PublicKey, Signer, SignerError};
+
+const VERSION: &str = "v1";
+
+/// The largest answer.
+const MAX_ANSWER: usize = 1024 * 1024;
+
+/// The key that `reference`, `NAME://…`, names.
+pub fn open(reference: &str) -> Result<Box<dyn Signer>, SignerError> {
+    let (name, key) = reference.split_once("://").unwrap_or_default();
+    if !is_name(name) {
+        return Err(SignerError(format!("{reference:?} names no plugin")));
+    }
+    let plugin = Plugin {
+        program: format!("sigstore-kms-{name}"),
+        key: key.into(),
+    };
+    let options = json!({ "publicKeyOptions": { "rpcOptions": {} } });
+    let answer = plugin.ask("publicKey", &options, SHA256, b"")?;
+    let pem = answer
+        .public_key
+        .and_then(|answer| decode_base64(&answer.public_key_pem))
+        .and_then(|bytes| String::from_utf8(bytes).ok())
+        .ok_or_else(|| plugin.odd("it gives no public key"))?;
+    let public =
+        PublicKey::from_pem(&pem).map_err(|error| plugin.odd(&format!("its key {error}")))?;
+    let hash = match public.algorithm() {
+        KeyAlgorithm::P256 => SHA256,
+        KeyAlgorithm::P384 => SHA384,
+        KeyAlgorithm::P521 => SHA512,
+        _ => NO_HASH,
+    };
+    let sign = move |message: &[u8]| {
+        let options = json!({ "signOptions": {
+            "rpcOptions": {},
+            "messageOptions": { "hashFunc": hash },
+        } });
+        let answer = plugin.ask("signMessage", &options, hash, message)?;
+        answer
+            .sign_message
+            .and_then(|answer| decode_base64(&answer.signature))
+            .ok_or_else(|| plugin.odd("it gives no signature"))
+    };
+    Ok(Box::new(Remote { public, sign }))
+}
+
+// Go's numbers for crypto.Hash.
+const NO_HASH: u8 = 0;
+const SHA256: u8 = 5;
+const SHA384: u8 = 6;
+const SHA512: u8 = 7;
+
+struct Plugin {
+    program: String,
+    /// What stands behind the scheme.
+    key: String,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Answer {
+    #[serde(default)]
+    error_message: String,
+    public_key: Option<PublicKeyAnswer>,
+    sign_message: Option<SignatureAnswer>,
+}
+
+#[derive(Deserialize)]
+struct PublicKeyAnswer {
+    #[serde(rename = "publicKeyPEM")]
+    public_key_pem: String,
+}
+
+#[derive(Deserialize)]
+struct SignatureAnswer {
+    signature: String,
+}
+
+impl Plugin {
+    fn odd(&self, why: &str) -> SignerError {
+        failed(&self.program, &why)
+    }
+
+    fn ask(
+        &self,
+        method: &str,
+        options: &Value,
+        hash: u8,
+        message: &[u8],
+    ) -> Result<Answer, SignerError> {
+        let question = json!({
+            "initOptions": {
+                "protocolVersion": VERSION,
+                "keyResourceID": self.key,
+                "hashFunc": hash,
+                "rpcOptions": {},
+            },
+            "methodName": method,
+            method: options,
+        });
+        let mut child = Command::new(&self.program)
+            .args([VERSION, &question.to_string()])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .map_err(|error| self.odd(&format!("cannot be run: {error}")))?;
+        let stdin = child.stdin.take();
+        let stdout = child.stdout.take();
+        let mut bytes = Vec::new();
+        // Both at once: a plugin may answer before it has read everything.
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                if let Some(mut stdin) = stdin {
+                    // A plugin that does not read is not wrong.
+                    _ = stdin.write_all(message);
+                }
+            });
+            let read = stdout.map(|stdout| {
+                let mut limited = stdout.take(MAX_ANSWER as u64 + 1);
+                limited.read_to_end(&mut bytes)
+            });
+            if bytes.len() > MAX_ANSWER {
+                _ = child.kill();
+            }
+            read.transpose()
+        })
+        .map_err(|error| self.odd(&error.to_string()))?;
+        _ = child.wait();
+        let answer: Answer = json::parse(&bytes, MAX_ANSWER)
+            .map_err(|error| self.odd(&format!("its answer is malformed: {error}")))?;
+        if !answer.error_message.is_empty() {
+            let message: String = answer.error_message.chars().take(500).collect();
+            return Err(self.odd(&crate::path::display(&message)));
+        }
+        Ok(answer)
+    }
+}
