@@ -6,11 +6,12 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use super::failure::Failure;
+use super::keyless::KeylessArgs;
 use super::output::Output;
 use super::{Outcome, trust};
 use crate::bundle::MAX_BUNDLE;
 use crate::digest::Sha256;
-use crate::disk;
+use crate::disk::{self, Access, Existing};
 use crate::sigstore::trust::Instance;
 use crate::sigstore::{Ask, Expect, KeylessError, KeylessTrust, Subject};
 use crate::x509::pem_blocks;
@@ -116,4 +117,52 @@ fn spki(path: &Path) -> Result<Vec<u8>, Failure> {
     let blocks = pem_blocks(text, "PUBLIC KEY").map_err(|error| fail(&error.to_string()))?;
     let first = blocks.into_iter().next();
     first.ok_or_else(|| fail("holds no public key"))
+}
+
+/// Sign a file as a Sigstore bundle (for sigstore-conformance)
+#[derive(Args)]
+pub(super) struct SignBundleArgs {
+    /// Where to write the bundle
+    #[arg(long, value_name = "FILE")]
+    bundle: PathBuf,
+    /// Use the staging instance
+    #[arg(long)]
+    staging: bool,
+    /// The file is an in-toto statement: sign it as such
+    #[arg(long)]
+    in_toto: bool,
+    /// The identity token
+    #[arg(long, value_name = "TOKEN")]
+    identity_token: String,
+    /// The trust root
+    #[arg(long, value_name = "FILE")]
+    trusted_root: Option<PathBuf>,
+    /// The services
+    #[arg(long, value_name = "FILE")]
+    signing_config: Option<PathBuf>,
+    /// A file
+    #[arg(value_name = "FILE")]
+    artifact: PathBuf,
+}
+
+pub(super) fn sign(args: &SignBundleArgs, output: &Output) -> Outcome {
+    if !args.in_toto {
+        return Err(Failure::error("only in-toto statements are signed")
+            .hint("pass --in-toto; this program signs statements over models, not files"));
+    }
+    let instance = if args.staging {
+        Instance::Staging
+    } else {
+        Instance::Production
+    };
+    let config = KeylessArgs {
+        signing_config: args.signing_config.clone(),
+        trusted_root: args.trusted_root.clone(),
+        ..Default::default()
+    };
+    let keyless = config.open(Some(&args.identity_token), instance)?;
+    let payload = disk::read(&args.artifact, MAX_BUNDLE as u64)?;
+    let (bytes, _) = keyless.sign(payload, output)?;
+    disk::write(&args.bundle, &bytes, Existing::Replace, Access::Shared)?;
+    Ok(0)
 }

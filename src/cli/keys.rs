@@ -88,7 +88,7 @@ impl PassphraseArgs {
     }
 }
 
-fn from_descriptor(number: u32) -> Result<Passphrase, Failure> {
+pub(super) fn from_descriptor(number: u32) -> Result<Passphrase, Failure> {
     let path = format!("/dev/fd/{number}");
     let mut text = Zeroizing::new(String::new());
     let read =

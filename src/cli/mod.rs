@@ -14,6 +14,7 @@ mod hash;
 mod history;
 mod init;
 mod key;
+mod keyless;
 mod keys;
 mod ledger;
 mod log_access;
@@ -104,6 +105,8 @@ enum Verb {
     Debug(debug::DebugArgs),
     #[command(hide = true)]
     VerifyBundle(conformance::VerifyBundleArgs),
+    #[command(hide = true)]
+    SignBundle(conformance::SignBundleArgs),
     Completions(completions::CompletionsArgs),
     /// Print the manual page
     Man,
@@ -130,6 +133,7 @@ pub fn run() -> ExitCode {
         Verb::Key(args) => key::run(&args, &output),
         Verb::Debug(args) => debug::run(&args, &output),
         Verb::VerifyBundle(args) => conformance::verify(&args, &output),
+        Verb::SignBundle(args) => conformance::sign(&args, &output),
         Verb::Completions(args) => completions::run(&args, Cli::command(), &output),
         Verb::Man => completions::man(Cli::command(), &output),
     };

@@ -6,17 +6,19 @@ use serde_json::json;
 
 use super::context::Config;
 use super::failure::Failure;
+use super::keyless::KeylessArgs;
 use super::keys::{self, PassphraseArgs};
 use super::log_access::Acknowledgement;
 use super::output::Output;
 use super::receipt;
 use super::record::Recorder;
-use super::signing::{Earlier, How, replaceable, write_signature};
-use super::target::TargetArgs;
+use super::signing::{Earlier, How, replaceable, write_keyless, write_signature};
+use super::target::{Target, TargetArgs};
 use super::timestamp::AuthorityArgs;
 use super::{Global, Outcome, signers, trust, values};
 use crate::digest::Algorithm;
 use crate::key::Signer;
+use crate::sigstore::trust::Instance;
 use crate::statement::release::SignatureReference;
 use crate::x509::Certificate;
 
@@ -30,6 +32,7 @@ use crate::x509::Certificate;
   weighbridge sign ./model
   weighbridge sign --record ./model
     weighbridge sign --key key.pem --signature model.sig ./model    without a policy file
+  weighbridge sign --keyless ./model                              in CI, by its identity token
   weighbridge sign --key key.pem --certificate chain.pem ./model  for whoever trusts the root of the chain")]
 pub(super) struct SignArgs {
     #[command(flatten)]
@@ -54,6 +57,11 @@ pub(super) struct SignArgs {
     /// What the files are hashed with; model_signing's command line verifies sha256 only
     #[arg(long, value_parser = values::word::<Algorithm>(&["sha256", "blake2b", "blake3"]), default_value = "sha256", value_name = "NAME")]
     algorithm: Algorithm,
+    /// Sign keyless: as whoever the identity token is about (Sigstore). Asks the network
+    #[arg(long, conflicts_with_all = ["key", "certificate", "add", "record", "timestamp_url"], help_heading = "Signing keyless")]
+    keyless: bool,
+    #[command(flatten)]
+    keyless_args: KeylessArgs,
     /// Record the release in the ledger as well
     #[arg(long)]
     record: bool,
@@ -78,6 +86,9 @@ pub(super) fn run(args: &SignArgs, global: &Global, output: &Output) -> Outcome 
         config.keep_out_of(artifact)?;
     }
     let signature = &target.signature;
+    if args.keyless {
+        return keyless(args, &target, output);
+    }
 
     // Keys first: a wrong passphrase should not cost the time to hash.
     let mut reader = args.passphrase.reader();
@@ -158,6 +169,26 @@ pub(super) fn run(args: &SignArgs, global: &Global, output: &Output) -> Outcome 
     }
     if let Some(receipt) = &args.receipt {
         recorder.write_receipt(recorded.index, receipt, output)?;
+    }
+    Ok(0)
+}
+
+fn keyless(args: &SignArgs, target: &Target<'_>, output: &Output) -> Outcome {
+    let keyless = args.keyless_args.open(None, Instance::Production)?;
+    replaceable(&target.signature)?;
+    let mut algorithms = vec![Algorithm::Sha256, args.algorithm];
+    algorithms.dedup();
+    let evidence = target.read_complete(&algorithms, output)?;
+    let (artifact, path) = (&target.artifact, &target.signature);
+    let how = (&keyless, args.algorithm);
+    let (signed, proof) = write_keyless(artifact, &evidence, path, how, output)?;
+    if output.json {
+        output.document(&json!({
+            "signature": path.display().to_string(),
+            "root": signed.root.to_string(),
+            "identity": proof.identity,
+            "issuer": proof.issuer,
+        }))?;
     }
     Ok(0)
 }

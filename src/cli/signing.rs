@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use super::failure::Failure;
+use super::keyless::Keyless;
 use super::output::Output;
 use super::timestamp;
 use crate::artifact::Artifact;
@@ -15,6 +16,7 @@ use crate::gate;
 use crate::key::Signer;
 use crate::oms::{self, Material, OmsBundle, SignOptions, SigningMaterial};
 use crate::report::text::count;
+use crate::sigstore::Proof;
 use crate::timestamp::Authorities;
 use crate::verify::{ArtifactEvidence, verify_files};
 use crate::x509::Certificate;
@@ -58,13 +60,14 @@ pub(super) struct Signed {
     pub(super) bundle: Sha256,
 }
 
-pub(super) fn write_signature(
+/// The statement over an artifact that is to be signed at `path`, and its root digest.
+fn statement(
     artifact: &Artifact,
     evidence: &ArtifactEvidence,
     path: &Path,
-    how: &How<'_>,
+    algorithm: Algorithm,
     output: &Output,
-) -> Result<Signed, Failure> {
+) -> Result<(Vec<u8>, Sha256), Failure> {
     let mut ignored: Vec<String> = oms::DEFAULT_IGNORED
         .iter()
         .map(|&path| path.into())
@@ -95,19 +98,31 @@ pub(super) fn write_signature(
         ));
     }
     let options = SignOptions {
-        algorithm: how.algorithm,
+        algorithm,
         name: artifact.name(),
         ignored,
         allow_symlinks: false,
     };
-    let refused = |error: oms::OmsError| Failure::refused(vec![error.to_string()]);
-    let (payload, root) = oms::statement(&evidence.manifest, options).map_err(refused)?;
+    oms::statement(&evidence.manifest, options)
+        .map_err(|error| Failure::refused(vec![error.to_string()]))
+}
+
+/// Signs with a key, and writes the bundle.
+pub(super) fn write_signature(
+    artifact: &Artifact,
+    evidence: &ArtifactEvidence,
+    path: &Path,
+    how: &How<'_>,
+    output: &Output,
+) -> Result<Signed, Failure> {
+    let (payload, root) = statement(artifact, evidence, path, how.algorithm, output)?;
     let material = if how.chain.is_empty() {
         SigningMaterial::Key
     } else {
         SigningMaterial::Certificates(&how.chain)
     };
-    let bundle = oms::sign(payload, how.signer, &material).map_err(refused)?;
+    let bundle = oms::sign(payload, how.signer, &material)
+        .map_err(|error| Failure::error(error.to_string()))?;
     let bytes = match &how.timestamp {
         Some((url, anchors)) => {
             let authorities = Authorities {
@@ -118,17 +133,42 @@ pub(super) fn write_signature(
         }
         None => bundle.to_json()?,
     };
-    disk::write(path, &bytes, Existing::Replace, Access::Shared)?;
+    finish(evidence, path, &bytes, output)?;
+    Ok(Signed {
+        root,
+        bundle: Sha256::of(&bytes),
+    })
+}
+
+/// Signs keyless, and writes the bundle.
+pub(super) fn write_keyless(
+    artifact: &Artifact,
+    evidence: &ArtifactEvidence,
+    path: &Path,
+    (keyless, algorithm): (&Keyless, Algorithm),
+    output: &Output,
+) -> Result<(Signed, Proof), Failure> {
+    let (payload, root) = statement(artifact, evidence, path, algorithm, output)?;
+    let (bytes, proof) = keyless.sign(payload, output)?;
+    finish(evidence, path, &bytes, output)?;
+    let bundle = Sha256::of(&bytes);
+    Ok((Signed { root, bundle }, proof))
+}
+
+fn finish(
+    evidence: &ArtifactEvidence,
+    path: &Path,
+    bytes: &[u8],
+    output: &Output,
+) -> Result<(), Failure> {
+    disk::write(path, bytes, Existing::Replace, Access::Shared)?;
     output.say(format!(
         "signed {}, {} bytes: {}",
         count(evidence.manifest.files().len(), "file"),
         evidence.manifest.bytes(),
         path.display()
     ));
-    Ok(Signed {
-        root,
-        bundle: Sha256::of(&bytes),
-    })
+    Ok(())
 }
 
 /// A signature that others made, and what it is over.

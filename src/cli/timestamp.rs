@@ -146,7 +146,7 @@ fn signature(bundle: &Bundle) -> Vec<u8> {
     first.map(|one| one.sig.clone()).unwrap_or_default()
 }
 
-fn new_request(message: &[u8]) -> Result<Request, Failure> {
+pub(super) fn new_request(message: &[u8]) -> Result<Request, Failure> {
     let mut random = [0; 16];
     getrandom::fill(&mut random)
         .map_err(|error| Failure::error(format!("no random numbers: {error}")))?;

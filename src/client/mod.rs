@@ -3,5 +3,6 @@
 
 pub mod http;
 mod mirror;
+pub mod sigstore;
 pub mod timestamp;
 pub mod witness;

@@ -21,6 +21,7 @@ use crate::path::{ArtifactPath, PathError};
 use crate::x509::{Certificate, CertificateError, MAX_CHAIN};
 
 use content::{Listed, SINGLE_FILE};
+pub use statement::first_subject;
 use statement::{OmsStatement, Predicate, Resource, Serialization, Subject, SubjectDigest};
 
 /// What OMS leaves out at the top of a model, whatever the bundle says (spec §11.2).
@@ -175,7 +176,7 @@ impl OmsBundle {
 
     /// The digest that the statement is about first: the root, or in version 0.2 that of a file.
     pub fn first_subject(&self) -> Option<Sha256> {
-        statement::first_subject(&self.envelope.payload)
+        first_subject(&self.envelope.payload)
     }
 
     /// The bundle as it was read, where it names certificates.

@@ -23,7 +23,7 @@ pub(super) struct Outline {
 }
 
 /// The SHA-256 of the first subject, in whatever statement.
-pub(super) fn first_subject(payload: &[u8]) -> Option<Sha256> {
+pub fn first_subject(payload: &[u8]) -> Option<Sha256> {
     #[derive(Deserialize)]
     struct Subjects {
         subject: Vec<FirstSubject>,

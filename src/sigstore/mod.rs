@@ -8,6 +8,7 @@ mod duplicates;
 pub mod expect;
 #[cfg(feature = "sigstore")]
 mod native;
+pub mod signing_config;
 pub mod trust;
 
 use std::fmt;

@@ -71,6 +71,16 @@ pub(super) fn public(instance: Instance) -> Result<Arc<dyn KeylessVerifier>, Key
     ready(instance.embedded_trusted_root_json())
 }
 
+pub(super) fn signing_config(instance: Instance) -> Result<&'static str, KeylessError> {
+    let instance = match instance {
+        Instance::Production => SigstoreInstance::PublicGood,
+        Instance::Staging => SigstoreInstance::Staging,
+    };
+    instance
+        .embedded_signing_config_json()
+        .ok_or_else(|| KeylessError::Root("it has no signing configuration".into()))
+}
+
 fn ready(json: &str) -> Result<Arc<dyn KeylessVerifier>, KeylessError> {
     let unusable = |error: String| KeylessError::Root(error);
     let root = TrustedRoot::from_json(json).map_err(|error| unusable(error.to_string()))?;

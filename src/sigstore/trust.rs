@@ -30,6 +30,18 @@ pub fn public(instance: Instance) -> Result<Arc<dyn KeylessVerifier>, KeylessErr
     super::native::public(instance)
 }
 
+/// The compiled-in signing configuration of a public instance.
+#[cfg(feature = "sigstore")]
+pub fn signing_config(instance: Instance) -> Result<&'static str, KeylessError> {
+    super::native::signing_config(instance)
+}
+
+/// The signing configuration of a public instance: not in this build.
+#[cfg(not(feature = "sigstore"))]
+pub fn signing_config(_: Instance) -> Result<&'static str, KeylessError> {
+    Err(KeylessError::Root(WITHOUT.into()))
+}
+
 #[cfg(not(feature = "sigstore"))]
 const WITHOUT: &str = "this program was built without the feature sigstore";
 

@@ -20,6 +20,7 @@ mod hash_list;
 mod help;
 mod invariants;
 mod keyless;
+mod keyless_signing;
 mod keys;
 mod ledger_append;
 mod ledger_copies;

@@ -36,10 +36,20 @@ fn start(script: &str, port: u16, arguments: &[&str]) -> Server {
 }
 
 fn try_start(script: &str, port: u16, arguments: &[&str]) -> Option<Server> {
+    let script = repository().join("tests/peers").join(script);
+    try_with(&mut Command::new(script), port, arguments)
+}
+
+/// The same with a script that has an interpreter.
+pub(crate) fn start_with(command: &mut Command, port: u16, arguments: &[&str]) -> Server {
+    try_with(command, port, arguments).unwrap_or_else(|| panic!("{command:?} did not start"))
+}
+
+fn try_with(command: &mut Command, port: u16, arguments: &[&str]) -> Option<Server> {
     let directory = tempfile::tempdir().unwrap().keep();
     // The scripts remove it; it is theirs to make.
     std::fs::remove_dir(&directory).unwrap();
-    let mut guard = Command::new(repository().join("tests/peers").join(script))
+    let mut guard = command
         .arg(&directory)
         .args(arguments)
         .stdin(Stdio::piped())

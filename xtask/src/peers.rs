@@ -243,6 +243,19 @@ fn go_peers(
         .arg(directory.join("witness-client"))
         .arg(".")
         .current_dir(root.join("tests/peers/witness-client"));
+    // A private Sigstore.
+    let install = |module: &str, program: &str, name: &'static str| {
+        let place = directory.join("go").join(name);
+        let mut install = go();
+        install.env("GOBIN", &place).args(["install", module]);
+        (name, install, place.join(program))
+    };
+    let sigstore = [
+        install(FULCIO, "fulcio", "fulcio"),
+        install(REKOR, "posix", "rekor-server"),
+        install(TIMESTAMP_SERVER, "timestamp-server", "timestamp-server"),
+        install(TESSERACT, "posix", "tesseract"),
+    ];
     let mut plugin = go();
     plugin
         .args(["build", "-mod=readonly", "-o"])
@@ -273,6 +286,17 @@ fn go_peers(
             without.push(name);
         }
     }
+    for (name, mut install, built) in sigstore {
+        let target = directory.join(name);
+        let moved = || fs::rename(&built, &target).map_err(|error| cannot_write(&target, &error));
+        // What is there was built from the same version, or the directory was made anew.
+        if !target.exists()
+            && let Err(failure) = process::run(&mut install).and_then(|()| moved())
+        {
+            eprintln!("{failure}\npeers: no {name}: the tests that need it are skipped");
+            without.push(name);
+        }
+    }
     Ok(without)
 }
 
@@ -283,6 +307,11 @@ fn cannot_write(path: &Path, error: &std::io::Error) -> Failure {
 const REQUIREMENTS: &str = "tests/peers/requirements.txt";
 const OMNIWITNESS: &str =
     "github.com/transparency-dev/witness/cmd/omniwitness@v0.0.0-20260720115447-2e1c6971d19e";
+const FULCIO: &str = "github.com/sigstore/fulcio@v1.8.8";
+const REKOR: &str = "github.com/sigstore/rekor-tiles/v2/cmd/rekor-server/posix@v2.3.0";
+const TIMESTAMP_SERVER: &str =
+    "github.com/sigstore/timestamp-authority/v2/cmd/timestamp-server@v2.1.3";
+const TESSERACT: &str = "github.com/transparency-dev/tesseract/cmd/tesseract/posix@v0.1.1";
 const STORE_REQUIREMENTS: &str = "tests/peers/stores.txt";
 const NPM_PACKAGES: &str = "tests/peers/package.json";
 const TLOGCHECK_SOURCES: &str = "../shared/tools/tlogcheck";

@@ -10,13 +10,15 @@ use crate::artifact::Artifact;
 use crate::cli::Outcome;
 use crate::cli::context;
 use crate::cli::failure::Failure;
+use crate::cli::keyless::KeylessArgs;
 use crate::cli::keys::{self, PassphraseArgs};
 use crate::cli::output::Output;
 use crate::cli::{signers, trust};
-use crate::digest::Algorithm;
+use crate::digest::{Algorithm, Sha256};
 use crate::disk::{self, Access, Existing};
 use crate::key::{Passphrase, PrivateKey, Signer};
 use crate::oms::{self, SignOptions, SigningMaterial};
+use crate::sigstore::trust::Instance;
 use crate::x509::Certificate;
 
 #[derive(Subcommand)]
@@ -25,6 +27,8 @@ pub(super) enum SignMethod {
     Key(SignKeyArgs),
     /// With the private key of a certificate
     Certificate(SignCertificateArgs),
+    /// Keyless: as whoever the identity token is about. Asks the network
+    Sigstore(SignSigstoreArgs),
     /// With a key in a token (PKCS #11)
     #[command(name = "pkcs11-key", alias = "pkcs11_key")]
     Pkcs11Key(SignPkcs11KeyArgs),
@@ -91,6 +95,45 @@ pub(super) struct SignCertificateArgs {
 }
 
 #[derive(Args)]
+pub(super) struct SignSigstoreArgs {
+    #[command(flatten)]
+    common: Common,
+    /// Use the public staging instance
+    #[arg(
+        long = "use-staging",
+        alias = "use_staging",
+        conflicts_with = "trust_config"
+    )]
+    use_staging: bool,
+    /// The instance to use: a ClientTrustConfig
+    #[arg(long = "trust-config", alias = "trust_config", value_name = "FILE")]
+    trust_config: Option<PathBuf>,
+    /// Take the identity token of the CI (default if no token is given)
+    #[arg(
+        long = "use-ambient-credentials",
+        alias = "use_ambient_credentials",
+        conflicts_with = "identity_token"
+    )]
+    use_ambient_credentials: bool,
+    /// The identity token; other users of this machine can see it
+    #[arg(
+        long = "identity-token",
+        alias = "identity_token",
+        value_name = "TOKEN"
+    )]
+    identity_token: Option<String>,
+    /// Accepted for compatibility: there is no interactive login here
+    #[arg(long = "oauth-force-oob", alias = "oauth_force_oob", hide = true)]
+    oauth_force_oob: bool,
+    /// Accepted for compatibility: there is no interactive login here
+    #[arg(long = "client-id", alias = "client_id", hide = true)]
+    client_id: Option<String>,
+    /// Accepted for compatibility: there is no interactive login here
+    #[arg(long = "client-secret", alias = "client_secret", hide = true)]
+    client_secret: Option<String>,
+}
+
+#[derive(Args)]
 struct Token {
     /// The key, as RFC 7512 names it, with module-path and perhaps pin-value or pin-source
     #[arg(long = "pkcs11-uri", alias = "pkcs11_uri", value_name = "URI")]
@@ -119,6 +162,7 @@ pub(super) struct SignPkcs11CertificateArgs {
 
 pub(super) fn run(method: &SignMethod, output: &Output) -> Outcome {
     match method {
+        SignMethod::Sigstore(args) => sigstore(args, output),
         SignMethod::Pkcs11Key(args) => {
             let artifact = args.common.open()?;
             let signer = args.token.open()?;
@@ -186,6 +230,24 @@ impl Certificates {
     }
 }
 
+fn sigstore(args: &SignSigstoreArgs, output: &Output) -> Outcome {
+    let artifact = args.common.open()?;
+    let instance = if args.use_staging {
+        Instance::Staging
+    } else {
+        Instance::Production
+    };
+    let config = KeylessArgs {
+        signing_config: args.trust_config.clone(),
+        ..Default::default()
+    };
+    let keyless = config.open(args.identity_token.as_deref(), instance)?;
+    let (payload, root) = statement(&args.common, &artifact, output)?;
+    let (bytes, _) = keyless.sign(payload, output)?;
+    write(&args.common.signature, &bytes)?;
+    succeeded(&args.common, root, output)
+}
+
 fn sign(
     common: &Common,
     artifact: &Artifact,
@@ -193,6 +255,18 @@ fn sign(
     material: &SigningMaterial<'_>,
     output: &Output,
 ) -> Outcome {
+    let (payload, root) = statement(common, artifact, output)?;
+    let bundle =
+        oms::sign(payload, signer, material).map_err(|error| Failure::error(error.to_string()))?;
+    write(&common.signature, &bundle.to_json()?)?;
+    succeeded(common, root, output)
+}
+
+fn statement(
+    common: &Common,
+    artifact: &Artifact,
+    output: &Output,
+) -> Result<(Vec<u8>, Sha256), Failure> {
     let model = &common.model;
     let ignored = model.ignored(artifact, &common.signature);
     let evidence = model.read(artifact, &ignored, &[Algorithm::Sha256], output)?;
@@ -203,13 +277,11 @@ fn sign(
         ignored: ignored.iter().map(|path| path.as_str().into()).collect(),
         allow_symlinks: model.allow_symlinks,
     };
-    let refused = |error: oms::OmsError| match error {
-        oms::OmsError::Signer(_) => Failure::error(error.to_string()),
-        _ => Failure::refused(vec![error.to_string()]),
-    };
-    let (payload, root) = oms::statement(&evidence.manifest, options).map_err(refused)?;
-    let bundle = oms::sign(payload, signer, material).map_err(refused)?;
-    write(&common.signature, &bundle.to_json()?)?;
+    oms::statement(&evidence.manifest, options)
+        .map_err(|error| Failure::refused(vec![error.to_string()]))
+}
+
+fn succeeded(common: &Common, root: Sha256, output: &Output) -> Outcome {
     if output.json {
         let signature = common.signature.display().to_string();
         output

@@ -1,0 +1,256 @@
+//! Signing keyless against a Sigstore that runs here: who the token says is who signed, for us and for the
+//! peer; and what is refused.
+
+use std::process::Command;
+use std::sync::OnceLock;
+
+use crate::servers::{self, Server};
+use crate::support::{Run, Workspace, peer, repository};
+
+fn sigstore() -> Option<&'static Server> {
+    static SERVER: OnceLock<Option<Server>> = OnceLock::new();
+    let make = || {
+        for (name, program) in [
+            ("fulcio", "fulcio"),
+            ("rekor-server", "rekor-server"),
+            ("timestamp-server", "timestamp-server"),
+            ("tesseract", "tesseract"),
+        ] {
+            peer(name, program)?;
+        }
+        let directory = peer("fulcio", "fulcio")?.parent()?.to_owned();
+        let script = repository().join("tests/peers/sigstore.py");
+        let port = servers::free_port();
+        Some(servers::start_with(
+            Command::new("python3").arg(script),
+            port,
+            &[directory.to_str()?, &port.to_string()],
+        ))
+    };
+    SERVER.get_or_init(make).as_ref()
+}
+
+struct Instance<'a> {
+    server: &'a Server,
+    workspace: Workspace,
+}
+
+impl Instance<'_> {
+    fn new() -> Option<Instance<'static>> {
+        let server = sigstore()?;
+        let workspace = Workspace::new();
+        workspace.model("model");
+        Some(Instance { server, workspace })
+    }
+
+    fn file(&self, name: &str) -> String {
+        self.server.directory.join(name).display().to_string()
+    }
+
+    fn token(&self, name: &str) -> String {
+        std::fs::read_to_string(self.file(&format!("token.{name}"))).unwrap()
+    }
+
+    fn issuer(&self, kind: &str) -> String {
+        format!("http://127.0.0.1:{}/{kind}", self.server.port)
+    }
+
+    fn sign(&self, variables: &[(&str, &str)], more: &[&str]) -> Run {
+        let config = self.file("trust_config.json");
+        let mut args = vec![
+            "sign",
+            "--keyless",
+            "--signing-config",
+            &config,
+            "--signature",
+            "s",
+        ];
+        args.extend(more);
+        args.push("model");
+        let mut command = self.workspace.command(args);
+        command.envs(variables.iter().copied());
+        Run::from(command.output().unwrap())
+    }
+
+    fn verify(&self, identity: &str, issuer: &str) -> Run {
+        let root = self.file("trusted_root.json");
+        self.workspace.run([
+            "verify",
+            "--signature",
+            "s",
+            "--certificate-identity",
+            identity,
+            "--certificate-oidc-issuer",
+            issuer,
+            "--trusted-root",
+            &root,
+            "model",
+        ])
+    }
+}
+
+const GITHUB: &str = "https://github.com/acme/widget/.github/workflows/release.yml@refs/heads/main";
+const GITLAB: &str = "https://gitlab.com/acme/widget//.gitlab-ci.yml@refs/heads/main";
+
+#[test]
+fn whom_the_token_names() {
+    let Some(instance) = Instance::new() else {
+        return;
+    };
+    let token = instance.token("email");
+    instance
+        .sign(&[("SIGSTORE_ID_TOKEN", &token)], &[])
+        .exits(0)
+        .says("signed as dev@example.com");
+    instance
+        .verify("dev@example.com", &instance.issuer("email"))
+        .exits(0)
+        .says("is in the transparency log");
+    instance
+        .verify("dev@example.com", &instance.issuer("github"))
+        .exits(1)
+        .says("signature.identity");
+    // GitLab hands its token over in a variable, GitHub by a request of the job.
+    let token = instance.token("gitlab");
+    let run = instance.sign(&[("SIGSTORE_ID_TOKEN", &token)], &["--json"]);
+    assert_eq!(run.exits(0).json()["identity"], GITLAB);
+    instance.verify(GITLAB, &instance.issuer("gitlab")).exits(0);
+    let url = format!(
+        "http://127.0.0.1:{}/runner?api-version=2.0",
+        instance.server.port
+    );
+    let job = [
+        ("ACTIONS_ID_TOKEN_REQUEST_URL", url.as_str()),
+        ("ACTIONS_ID_TOKEN_REQUEST_TOKEN", "runner"),
+    ];
+    instance.sign(&job, &[]).exits(0);
+    instance.verify(GITHUB, &instance.issuer("github")).exits(0);
+    let report = instance.verify(GITHUB, &instance.issuer("github"));
+    report.says(GITHUB);
+    // A token in a descriptor, and BLAKE3 for the files.
+    instance.workspace.write("token", instance.token("email"));
+    let config = instance.file("trust_config.json");
+    let mut command = instance.workspace.command([
+        "sign",
+        "--keyless",
+        "--signing-config",
+        &config,
+        "--signature",
+        "s",
+        "--algorithm",
+        "blake3",
+        "--identity-token-fd",
+        "0",
+        "model",
+    ]);
+    command.stdin(std::fs::File::open(instance.workspace.path("token")).unwrap());
+    Run::from(command.output().unwrap()).exits(0);
+    instance
+        .verify("dev@example.com", &instance.issuer("email"))
+        .exits(0);
+    instance.workspace.write("model/config.json", "{ }");
+    instance
+        .verify("dev@example.com", &instance.issuer("email"))
+        .exits(1)
+        .says("artifact.changed");
+}
+
+/// Both ways with the peer, under its own names.
+#[test]
+fn keyless_as_model_signing_has_it() {
+    let Some(instance) = Instance::new() else {
+        return;
+    };
+    let Some(program) = peer("model_signing", "venv/bin/model_signing") else {
+        return;
+    };
+    let (config, token) = (instance.file("trust_config.json"), instance.token("email"));
+    let issuer = instance.issuer("email");
+    let workspace = &instance.workspace;
+    let peer = |args: &[&str]| -> Run {
+        let mut command = Command::new(&program);
+        command.args(args).current_dir(workspace.root());
+        command.output().unwrap().into()
+    };
+    let sign = [
+        "sign",
+        "sigstore",
+        "--trust_config",
+        &config,
+        "--identity_token",
+        &token,
+        "--signature",
+        "s",
+        "model",
+    ];
+    let verify = [
+        "verify",
+        "sigstore",
+        "--trust_config",
+        &config,
+        "--identity",
+        "dev@example.com",
+        "--identity_provider",
+        &issuer,
+        "--signature",
+        "s",
+        "model",
+    ];
+    let ours = |args: &[&str]| workspace.run(["oms"].iter().chain(args).copied());
+    ours(&sign).exits(0).says("Signing succeeded");
+    peer(&verify).exits(0).says("Verification succeeded");
+    ours(&verify).exits(0);
+    peer(&sign).exits(0);
+    ours(&verify).exits(0).says("Verification succeeded");
+    workspace.write("model/config.json", "{ }");
+    ours(&verify).exits(1);
+    peer(&verify).exits(1);
+}
+
+#[test]
+fn what_is_not_signed() {
+    let Some(instance) = Instance::new() else {
+        return;
+    };
+    let refused = |variables: &[(&str, &str)], more: &[&str], code: i32, says: &str| {
+        let run = instance.sign(variables, more);
+        assert!(!instance.workspace.path("s").exists(), "{run:?}");
+        for (_, value) in variables {
+            assert!(
+                value.len() < 100 || !run.stderr.contains(value),
+                "a token was shown"
+            );
+        }
+        run.exits(code).says(says);
+    };
+    refused(&[], &[], 2, "there is no identity token");
+    for name in ["expired", "audience"] {
+        let token = instance.token(name);
+        refused(&[("SIGSTORE_ID_TOKEN", &token)], &[], 2, "answers 400");
+    }
+    refused(&[("SIGSTORE_ID_TOKEN", "nonsense")], &[], 2, "answers 400");
+    let job = [
+        ("ACTIONS_ID_TOKEN_REQUEST_URL", "http://127.0.0.1:9/x"),
+        ("ACTIONS_ID_TOKEN_REQUEST_TOKEN", "wrong"),
+    ];
+    refused(&job, &[], 2, "cannot reach");
+    // An instance that another root vouches for: nothing is written.
+    let token = instance.token("email");
+    let other = crate::support::fixture("vectors/oms/sigstore-trust-config.json");
+    let other = ["--trusted-root", other.to_str().unwrap()];
+    refused(
+        &[("SIGSTORE_ID_TOKEN", &token)],
+        &other,
+        1,
+        "does not verify under the trust root",
+    );
+    instance.workspace.write("empty.json", "{}");
+    let run = instance.workspace.run([
+        "sign",
+        "--keyless",
+        "--signing-config",
+        "empty.json",
+        "model",
+    ]);
+    run.exits(2).says("empty.json");
+}
