@@ -210,45 +210,9 @@ fn by_certificate(
     };
     let (signed_at, mut findings) = stamped.of(&signatures);
     let admitted = trust.admit(chain, signed_at, stamped.clock.now);
-    let path = admitted.map_err(|error| {
-        let (rule, severity, hint) = match &error {
-                        // There was more to try than is worth trying.
-            TrustError::Chain(ChainError::TooLong) => (
-                Rule::SignatureCertificate,
-                Severity::Inconclusive,
-                "trust an authority nearer to the signer",
-            ),
-            TrustError::Chain(_) if logged => (
-                Rule::SignatureCertificate,
-                Severity::Fail,
-                "it was signed keyless: verify it by identity and issuer",
-            ),
-            TrustError::Chain(_) => (
-                Rule::SignatureCertificate,
-                Severity::Fail,
-                "trust the authority that issued it, or have it signed again with a certificate that holds",
-            ),
-            TrustError::Pin { .. } => (
-                Rule::SignatureIdentity,
-                Severity::Fail,
-                "somebody else signed this; trust him, or get what the expected one signed",
-            ),
-            TrustError::Revoked(_) => (
-                Rule::SignatureRevoked,
-                Severity::Fail,
-                "have it signed again with a certificate that was not revoked",
-            ),
-            TrustError::Unknown(_) => (
-                Rule::SignatureRevoked,
-                Severity::Inconclusive,
-                "get the authority's current revocation list",
-            ),
-        };
-        Refusal {
-            stage: Stage::Signer,
-                        finding: Finding::new(rule, severity, error.to_string()).hint(hint),
-            others: std::mem::take(&mut findings),
-        }
+    let path = admitted.map_err(|error| Refusal {
+        others: std::mem::take(&mut findings),
+        ..not_admitted(&error, logged)
     })?;
     let anchor = path.last().map_or("", |anchor| anchor.subject());
     let message = format!(
@@ -307,6 +271,48 @@ fn by_certificate(
         signed_at,
         findings,
     })
+}
+
+/// Why a certificate does not count, and what to do about it.
+fn not_admitted(error: &TrustError, logged: bool) -> Refusal {
+    let (rule, severity, hint) = match error {
+        // There was more to try than is worth trying.
+        TrustError::Chain(ChainError::TooLong) => (
+            Rule::SignatureCertificate,
+            Severity::Inconclusive,
+            "trust an authority nearer to the signer",
+        ),
+        TrustError::Chain(_) if logged => (
+            Rule::SignatureCertificate,
+            Severity::Fail,
+            "it was signed keyless: verify it by identity and issuer",
+        ),
+        TrustError::Chain(_) => (
+            Rule::SignatureCertificate,
+            Severity::Fail,
+            "trust the authority that issued it, or have it signed again with a certificate that holds",
+        ),
+        TrustError::Pin { .. } => (
+            Rule::SignatureIdentity,
+            Severity::Fail,
+            "somebody else signed this; trust him, or get what the expected one signed",
+        ),
+        TrustError::Revoked(_) => (
+            Rule::SignatureRevoked,
+            Severity::Fail,
+            "have it signed again with a certificate that was not revoked",
+        ),
+        TrustError::Unknown(_) => (
+            Rule::SignatureRevoked,
+            Severity::Inconclusive,
+            "get the authority's current revocation list",
+        ),
+    };
+    Refusal {
+        stage: Stage::Signer,
+        finding: Finding::new(rule, severity, error.to_string()).hint(hint),
+        others: Vec::new(),
+    }
 }
 
 fn by_login(

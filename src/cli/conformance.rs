@@ -53,12 +53,11 @@ const MAX_FILE: u64 = 1 << 30;
 pub(super) fn verify(args: &VerifyBundleArgs, output: &Output) -> Outcome {
     let bundle = disk::read(&args.bundle, MAX_BUNDLE as u64)?;
     let file;
-    let subject = match digest(&args.artifact) {
-        Some(digest) => Subject::Digest(digest),
-        None => {
-            file = disk::read(&args.artifact, MAX_FILE)?;
-            Subject::Bytes(&file)
-        }
+    let subject = if let Some(digest) = digest(&args.artifact) {
+        Subject::Digest(digest)
+    } else {
+        file = disk::read(&args.artifact, MAX_FILE)?;
+        Subject::Bytes(&file)
     };
     let instance = if args.staging {
         Instance::Staging

@@ -112,10 +112,11 @@ fn new(args: &NewArgs, output: &Output) -> Outcome {
         output.warn(format!("{} is not encrypted", args.file.display()));
     }
     if output.json {
-        let mut document = describe(&key.public());
-        document["private"] = json!(args.file.display().to_string());
-        document["public"] = json!(public.display().to_string());
-        output.document(&document)?;
+        output.document(&json!({
+            "private": args.file.display().to_string(),
+            "public": public.display().to_string(),
+            "key": describe(&key.public()),
+        }))?;
     } else {
         output.data(&format!("{}\n", key.public().key_id()))?;
         output.say(format!(

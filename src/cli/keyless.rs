@@ -24,7 +24,7 @@ pub(super) struct KeylessArgs {
     /// Read the OpenID Connect identity token from this file descriptor
     #[arg(long, value_name = "N", help_heading = "Signing keyless")]
     pub(super) identity_token_fd: Option<u32>,
-    /// The services to ask, as signing_config.json or ClientTrustConfig; unless given, the public ones
+    /// The services to ask, as a signing configuration or a ClientTrustConfig; unless given, the public ones
     #[arg(long, value_name = "FILE", help_heading = "Signing keyless")]
     pub(super) signing_config: Option<PathBuf>,
     /// The trust root to verify what they answer with; unless given, that in the configuration, or the

@@ -33,13 +33,15 @@ use crate::x509::Certificate;
   weighbridge sign --record ./model
     weighbridge sign --key key.pem --signature model.sig ./model    without a policy file
   weighbridge sign --keyless ./model                              in CI, by its identity token
-  weighbridge sign --key key.pem --certificate chain.pem ./model  for whoever trusts the root of the chain")]
+  weighbridge sign --key key.pem --certificate chain.pem ./model  for whoever trusts the root of the chain
+
+A key elsewhere is named by pkcs11:… (RFC 7512), ssh-agent:NAME, awskms://[ENDPOINT]/KEY, hashivault://NAME,
+openbao://NAME, or NAME://… for a plugin sigstore-kms-NAME on the path.")]
 pub(super) struct SignArgs {
     #[command(flatten)]
     target: TargetArgs,
-    /// The private key, in PEM or as OpenSSH writes it, or a URI: pkcs11:…, ssh-agent:NAME, awskms://…,
-    /// hashivault://NAME, openbao://NAME, or NAME://… for a plugin sigstore-kms-NAME; unless given, the one
-    /// that the policy names
+    /// The private key, in PEM or as OpenSSH writes it, or the URI of one elsewhere (see below); unless given,
+    /// the one that the policy names
     #[arg(long, value_name = "FILE")]
     key: Option<PathBuf>,
     /// The certificate of the key, in PEM, with those between it and a root behind it: whoever trusts the
@@ -134,17 +136,14 @@ pub(super) fn run(args: &SignArgs, global: &Global, output: &Output) -> Outcome 
         recorder.can_write_receipt()?;
     }
 
-    let (evidence, signed) = match earlier {
-        Some(earlier) => {
-            let evidence = target.read_complete(&earlier.algorithms(), output)?;
-            let signed = earlier.add(&evidence, signature, how.signer, output)?;
-            (evidence, signed)
-        }
-        None => {
-            let evidence = target.read_complete(&how.algorithms(), output)?;
-            let signed = write_signature(artifact, &evidence, signature, &how, output)?;
-            (evidence, signed)
-        }
+    let (evidence, signed) = if let Some(earlier) = earlier {
+        let evidence = target.read_complete(&earlier.algorithms(), output)?;
+        let signed = earlier.add(&evidence, signature, how.signer, output)?;
+        (evidence, signed)
+    } else {
+        let evidence = target.read_complete(&how.algorithms(), output)?;
+        let signed = write_signature(artifact, &evidence, signature, &how, output)?;
+        (evidence, signed)
     };
     let Some(recorder) = recorder else {
         if output.json {

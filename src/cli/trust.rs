@@ -89,7 +89,7 @@ pub(super) struct TrustArgs {
         help_heading = "Whose signature counts"
     )]
     certificate_oidc_issuer_regexp: Option<String>,
-    /// The Sigstore instance, as trusted_root.json or ClientTrustConfig; unless given, the public one
+    /// The Sigstore instance, as a trusted root or a ClientTrustConfig; unless given, the public one
     #[arg(long, value_name = "FILE", help_heading = "Whose signature counts")]
     trusted_root: Option<PathBuf>,
     /// Certificates of timestamp authorities, in PEM, whose word counts for when it was signed

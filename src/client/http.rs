@@ -83,7 +83,7 @@ pub fn send(request: Request<'_>) -> Result<Vec<u8>, HttpError> {
         return Err(HttpError::Status {
             url,
             status: status.as_u16(),
-            body: crate::path::display(&body).to_string(),
+            body: crate::path::display(&body),
         });
     }
     if bytes.len() as u64 > request.limit {

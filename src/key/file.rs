@@ -157,23 +157,20 @@ fn from_pkcs8(der: &[u8]) -> Result<PrivateKey, KeyError> {
 /// RFC 9881 §6: the seed, the expanded key, or both, as OpenSSL writes it. Only a seed can be told to be
 /// what it should be.
 fn ml_dsa_65(info: &PrivateKeyInfoRef<'_>) -> Result<PrivateKey, KeyError> {
-    let key = match ml_dsa::SigningKey::try_from(info.clone()) {
-        Ok(key) => key,
-        Err(_) => {
-            let content = info.private_key.as_bytes();
-            let both = <Both<'_>>::from_der(content)
-                .map_err(|_| KeyError::Unsupported("ML-DSA-65 without its seed".into()))?;
-            let seed = <[u8; 32]>::try_from(both.seed.as_bytes()).map_err(|_| KeyError::Damaged)?;
-            let seed = Zeroizing::new(ml_dsa::Seed::from(seed));
-            let key = ml_dsa::SigningKey::<MlDsa65>::from_seed(&seed);
-            #[expect(deprecated, reason = "to compare, not to use")]
-            let expanded = Zeroizing::new(key.expanded_key().to_expanded());
-            if expanded.as_slice() != both.expanded.as_bytes() {
-                return Err(KeyError::Damaged);
-            }
-            key
-        }
-    };
+    if let Ok(key) = ml_dsa::SigningKey::try_from(info.clone()) {
+        return Ok(PrivateKey::MlDsa65(Box::new(key)));
+    }
+    let content = info.private_key.as_bytes();
+    let both = <Both<'_>>::from_der(content)
+        .map_err(|_| KeyError::Unsupported("ML-DSA-65 without its seed".into()))?;
+    let seed = <[u8; 32]>::try_from(both.seed.as_bytes()).map_err(|_| KeyError::Damaged)?;
+    let seed = Zeroizing::new(ml_dsa::Seed::from(seed));
+    let key = ml_dsa::SigningKey::<MlDsa65>::from_seed(&seed);
+    #[expect(deprecated, reason = "to compare, not to use")]
+    let expanded = Zeroizing::new(key.expanded_key().to_expanded());
+    if expanded.as_slice() != both.expanded.as_bytes() {
+        return Err(KeyError::Damaged);
+    }
     Ok(PrivateKey::MlDsa65(Box::new(key)))
 }
 

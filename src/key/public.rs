@@ -137,7 +137,7 @@ impl PublicKey {
             PublicKey::MlDsa65(key) => key.to_public_key_der(),
             PublicKey::Hybrid(both) => {
                 let halves = [both.0.to_public_key_der(), both.1.to_public_key_der()];
-                let ders = halves.iter().flatten().map(|der| der.as_bytes());
+                let ders = halves.iter().flatten().map(pkcs8::Document::as_bytes);
                 return ders.collect::<Vec<_>>().concat();
             }
         };

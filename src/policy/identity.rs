@@ -57,7 +57,7 @@ struct RawKeyless {
     identity_pattern: Option<String>,
     issuer: Option<String>,
     issuer_pattern: Option<String>,
-    /// A trusted_root.json or a ClientTrustConfig; unless given, that of the public instance.
+    /// A trusted root or a ClientTrustConfig; unless given, that of the public instance.
     trust_root: Option<String>,
     #[serde(default)]
     claims: BTreeMap<String, String>,

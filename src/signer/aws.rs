@@ -148,10 +148,12 @@ impl Account {
         signed.push(("x-amz-target", target.to_owned()));
         let names: Vec<&str> = signed.iter().map(|(name, _)| *name).collect();
         let names = names.join(";");
-        let lines: String = signed
+        let lines = signed
             .iter()
-            .map(|(name, value)| format!("{name}:{}\n", value.trim()))
-            .collect();
+            .fold(String::new(), |mut lines, (name, value)| {
+                lines.extend([name, ":", value.trim(), "\n"]);
+                lines
+            });
         let request = format!("POST\n/\n\n{lines}\n{names}\n{}", Sha256::of(body));
         let scope = format!("{day}/{}/kms/aws4_request", self.region);
         let text = format!(

@@ -58,6 +58,7 @@ fn failed(what: &str, why: &dyn std::fmt::Display) -> SignerError {
 }
 
 /// The digest that an ECDSA key of this kind signs.
+#[cfg(any(feature = "http", feature = "pkcs11"))]
 fn digest(algorithm: KeyAlgorithm, message: &[u8]) -> Option<Vec<u8>> {
     use crate::key::Hash;
     let hash = match algorithm {

@@ -182,6 +182,9 @@ fn public(
     ))
 }
 
+/// id-ecPublicKey (RFC 5480 §2.1.1).
+const EC: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.2.1");
+
 fn of_object(session: &Session, object: ObjectHandle) -> Option<PublicKey> {
     let wanted = [AttributeType::EcParams, AttributeType::EcPoint];
     let (mut curve, mut point) = (None, None);
@@ -196,7 +199,6 @@ fn of_object(session: &Session, object: ObjectHandle) -> Option<PublicKey> {
     // The standard wants an OCTET STRING around the point; some tokens give the point alone.
     let point = <&OctetStringRef>::from_der(&point).map_or(&point[..], OctetStringRef::as_bytes);
     let curve = AnyRef::from_der(&curve).ok()?;
-    const EC: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.2.1");
     let info = x509_cert::spki::SubjectPublicKeyInfoRef {
         algorithm: x509_cert::spki::AlgorithmIdentifierRef {
             oid: EC,

@@ -4,6 +4,7 @@
 //! What must be proved is said here, in our own types. The proving itself is behind
 //! [`KeylessVerifier`], so that no type of the crates that do it gets out of `native`.
 
+#[cfg(feature = "sigstore")]
 mod duplicates;
 pub mod expect;
 #[cfg(feature = "sigstore")]

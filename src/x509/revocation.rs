@@ -40,7 +40,7 @@ pub struct Crl {
 #[derive(Sequence)]
 struct List {
     #[asn1(optional = "true")]
-    _version: Option<Version>,
+    version: Option<Version>,
     signature: AlgorithmIdentifierOwned,
     issuer: Name,
     this_update: Time,

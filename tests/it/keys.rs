@@ -96,15 +96,15 @@ fn half_a_hybrid_signature_is_none() {
 
 fn policy(workspace: &Workspace, signature: &str) -> String {
     let policy = String::from_utf8(workspace.read("weighbridge.toml")).unwrap();
-    let mut identities = String::new();
+    let mut identities = Vec::new();
     for (name, role) in [("second", "developer"), ("keeper", "custodian")] {
         let key = String::from_utf8(workspace.read(&format!("{name}.pub"))).unwrap();
-        identities.push_str(&format!(
+        identities.push(format!(
             "[[identity]]\nname = \"{name}\"\nroles = [\"{role}\"]\npublic_key = \"\"\"\n{key}\"\"\"\n\n"
         ));
     }
     policy
-        .replace("[gate]", &format!("{identities}[gate]"))
+        .replace("[gate]", &format!("{}[gate]", identities.concat()))
         .replace("signature = { roles = [\"developer\"] }", signature)
 }
 
@@ -180,7 +180,7 @@ fn several_sign_and_the_policy_counts_them() {
         (two.replace("custodian", "auditor"), "no identity has"),
     ] {
         workspace.write("weighbridge.toml", text.replace(two, &signature));
-        gate().exits(2).says(&says);
+        gate().exits(2).says(says);
     }
 }
 

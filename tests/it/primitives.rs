@@ -45,10 +45,8 @@ fn verdicts(cases: &[Case]) -> Vec<String> {
         .spawn()
         .unwrap();
     let mut input = child.stdin.take().unwrap();
-    let lines: String = cases
-        .iter()
-        .map(|case| format!("{}\n", case.line))
-        .collect();
+    let lines: Vec<&str> = cases.iter().map(|case| case.line.as_str()).collect();
+    let lines = lines.join("\n");
     let writer = std::thread::spawn(move || input.write_all(lines.as_bytes()).unwrap());
     let output = child.wait_with_output().unwrap();
     writer.join().unwrap();

@@ -241,6 +241,10 @@ fn tokens_as_model_signing_names_them() {
         "model",
     ])
     .exits(0);
+    the_peer_agrees(workspace);
+}
+
+fn the_peer_agrees(workspace: &Workspace) {
     let Some(program) = peer("model_signing", "venv/bin/model_signing") else {
         return;
     };

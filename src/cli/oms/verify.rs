@@ -113,7 +113,7 @@ pub(super) struct VerifySigstoreArgs {
         value_name = "URL"
     )]
     identity_provider: String,
-    /// The trust root to use: a ClientTrustConfig or a trusted_root.json
+    /// The trust root to use: a ClientTrustConfig or a trusted root
     #[arg(long = "trust-config", alias = "trust_config", value_name = "FILE")]
     trust_config: Option<PathBuf>,
     /// Use the public staging instance
