@@ -13,7 +13,9 @@ pub mod plugin;
 #[cfg(feature = "http")]
 pub mod vault;
 
-use crate::key::{KeyAlgorithm, PublicKey, Signer, SignerError};
+#[cfg(any(feature = "http", feature = "pkcs11"))]
+use crate::key::KeyAlgorithm;
+use crate::key::{PublicKey, Signer, SignerError};
 
 /// How a key is reached, by the form of its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
