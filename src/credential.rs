@@ -9,7 +9,7 @@ use std::fmt;
 
 use crate::digest::Sha256;
 use crate::finding::{Finding, Rule, Severity};
-use crate::key::PublicKey;
+use crate::key::{KeyAlgorithm, PublicKey};
 use crate::oms::{Material, OmsBundle};
 use crate::sigstore::{KeylessTrust, Proof};
 use crate::time::Timestamp;
@@ -70,6 +70,8 @@ pub struct Signer {
     pub description: String,
     /// Which of the bundle's signatures are his.
     pub signatures: Vec<usize>,
+    /// What they are made with.
+    pub algorithm: KeyAlgorithm,
     /// When the signature existed, by somebody trusted.
     pub signed_at: Option<Timestamp>,
     /// What else there is to say.
@@ -184,6 +186,7 @@ fn by_key(key: &PublicKey, stamped: &Stamped<'_>) -> Result<Signer, Refusal> {
     let description = format!("{}, key {}", key.algorithm().name(), key.key_id());
     Ok(Signer {
         description,
+        algorithm: key.algorithm(),
         signatures,
         signed_at,
         findings,
@@ -267,6 +270,7 @@ fn by_certificate(
     );
     Ok(Signer {
         description,
+        algorithm: key.algorithm(),
         signatures,
         signed_at,
         findings,
@@ -320,13 +324,10 @@ fn by_login(
     chain: &[Certificate],
     bundle: &OmsBundle,
 ) -> Result<Signer, Refusal> {
-    let signed = chain
-        .first()
-        .and_then(|leaf| leaf.public_key().ok())
-        .is_some_and(|key| bundle.signed_by(&key));
-    if !signed {
+    let key = chain.first().and_then(|leaf| leaf.public_key().ok());
+    let Some(key) = key.filter(|key| bundle.signed_by(key)) else {
         return Err(not_by_its_key());
-    }
+    };
     let digest = bundle.first_subject().unwrap_or(Sha256([0; 32]));
     let refused = |error: crate::sigstore::KeylessError| {
         let message = error.to_string();
@@ -364,6 +365,7 @@ fn by_login(
     )];
     Ok(Signer {
         description: format!("{}, for whom {} vouches", proof.identity, proof.issuer),
+        algorithm: key.algorithm(),
         signatures: vec![0],
         signed_at: proof.times.first().copied(),
         findings,

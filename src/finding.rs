@@ -74,6 +74,7 @@ rules! {
     SignatureUnsupported => "signature.unsupported", "The bundle uses only what this version can check.";
     SignatureKey => "signature.key", "The signature verifies under a trusted key.";
         SignatureOthers => "signature.others", "Every signature in the bundle is by somebody who is trusted.";
+        SignatureAlgorithm => "signature.algorithm", "The signature is of a kind that the policy allows.";
     SignatureThreshold => "signature.threshold", "As many have signed as the policy asks for.";
     SignatureCertificate => "signature.certificate", "The signer's certificate leads to a trusted authority and held when it was used.";
     SignatureIdentity => "signature.identity", "The signature is by whom is expected.";

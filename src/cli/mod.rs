@@ -114,7 +114,8 @@ enum Verb {
 
 /// Parses the arguments, runs the verb, and turns what comes back into an exit code.
 pub fn run() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    let arguments = oms::with_method(std::env::args_os().collect());
+    let cli = match Cli::try_parse_from(arguments) {
         Ok(cli) => cli,
         Err(error) => return output::usage(&error),
     };

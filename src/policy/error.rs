@@ -62,6 +62,12 @@ pub enum PolicyError {
         "gate.signature asks for {threshold} signatures, and {able} identities have its roles: it could never be met"
     )]
     Threshold { threshold: usize, able: usize },
+    #[error("[algorithms] names {0:?}, which is no kind of key")]
+    Algorithm(String),
+    #[error("[algorithms] allows nothing")]
+    NoAlgorithm,
+    #[error("[algorithms] has a deadline for {0}, which it does not allow")]
+    DeadlineOfNothing(String),
     #[error("gate.records names no record: the gate asks for a ledger record")]
     NoRecords,
     #[error(

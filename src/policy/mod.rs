@@ -5,6 +5,7 @@
 //! policy. What may be left out only tightens it: an expiry, further identities and records. A rule
 //! that could never be met is an error too.
 
+mod algorithms;
 mod error;
 mod identity;
 mod render;
@@ -19,6 +20,8 @@ use crate::time::Timestamp;
 use crate::tlog_policy::TlogPolicy;
 use crate::x509::{Certificate, Withdrawn};
 
+pub use algorithms::Algorithms;
+use algorithms::RawAlgorithms;
 pub use error::PolicyError;
 pub use identity::Identity;
 use identity::RawIdentity;
@@ -33,6 +36,8 @@ pub struct Policy {
     pub timestamp_authorities: Vec<Certificate>,
     /// Keys and certificates that no longer count.
     pub revoked: Vec<Withdrawn>,
+    /// Which signatures count by their kind.
+    pub algorithms: Algorithms,
     pub gate: GateRules,
     pub signing: Option<Signing>,
 }
@@ -106,6 +111,7 @@ struct RawPolicy {
     timestamps: Option<RawTimestamps>,
     #[serde(default)]
     revoked: Vec<RawRevoked>,
+    algorithms: Option<RawAlgorithms>,
     gate: RawGate,
     signing: Option<RawSigning>,
 }
@@ -255,6 +261,7 @@ impl Policy {
             identities,
             timestamp_authorities,
             revoked,
+            algorithms: Algorithms::read(raw.algorithms)?,
             gate,
             signing,
         })

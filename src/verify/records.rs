@@ -194,6 +194,11 @@ pub fn authorised<'a>(
     if identity.is_expired(now) {
         return Err(format!("{kind} is by identity {name}, which expired"));
     }
+    if let Some(key) = identity.credential.key()
+        && let Some(why) = policy.algorithms.objection(key.algorithm(), now)
+    {
+        return Err(format!("{kind} by {name}: {why}"));
+    }
     if policy.withdrawn(&actor.key_id, None).is_some() {
         return Err(format!("{kind} is by the key of {name}, which was revoked"));
     }

@@ -5,6 +5,7 @@ use super::{ArtifactEvidence, Report, SignatureEvidence, Trusted};
 use crate::artifact::manifest::{Difference, compare};
 use crate::credential::{Clock, Refusal, Stage, Stamped};
 use crate::finding::{Finding, Rule, Severity};
+use crate::key::KeyAlgorithm;
 use crate::oms::{OmsBundle, OmsError, OmsModel};
 use crate::time::Timestamp;
 
@@ -14,6 +15,8 @@ pub(super) struct Signed {
     pub(super) by: usize,
     /// When it existed, by somebody trusted.
     pub(super) at: Option<Timestamp>,
+    /// What it is made with.
+    pub(super) algorithm: KeyAlgorithm,
 }
 
 /// Checks the signature and the files it covers.
@@ -112,8 +115,11 @@ fn signers(
                     report.add(finding);
                 }
                 accounted.extend(signer.signatures);
-                let at = signer.signed_at;
-                all.push(Signed { by, at });
+                all.push(Signed {
+                    by,
+                    at: signer.signed_at,
+                    algorithm: signer.algorithm,
+                });
             }
             Err(refusal) => refusals.push(refusal),
         }

@@ -162,6 +162,16 @@ fn doubt(identity: &Identity, signed: &Signed, policy: &Policy, now: Timestamp) 
         let message = format!("identity {name} expired at {expired}");
         return Some(Finding::new(Rule::IdentityRole, Severity::Fail, message));
     }
+    // What was signed before a deadline counts, if somebody trusted says that it was before.
+    let at = signed.at.unwrap_or(now);
+    if let Some(why) = policy.algorithms.objection(signed.algorithm, at) {
+        let message = format!("{name}: {why}");
+        return Some(Finding::new(
+            Rule::SignatureAlgorithm,
+            Severity::Fail,
+            message,
+        ));
+    }
     // What was signed before the key was revoked counts, if somebody trusted says that it was before.
     let withdrawn = policy.withdrawn(&identity.credential.key()?.key_id(), signed.at)?;
     let since = withdrawn

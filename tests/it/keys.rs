@@ -215,3 +215,41 @@ fn revoked_keys() {
         .exits(1)
         .says("signature.revoked");
 }
+
+/// Which kinds of signature count, and until when.
+#[test]
+fn algorithms_that_the_policy_allows() {
+    let workspace = Workspace::released();
+    let text = String::from_utf8(workspace.read("weighbridge.toml")).unwrap();
+    let gate = |algorithms: &str| {
+        workspace.write(
+            "weighbridge.toml",
+            format!("{text}\n[algorithms]\n{algorithms}\n"),
+        );
+        workspace.gate()
+    };
+    gate("allow = [\"p256\", \"ed25519\"]").exits(0);
+    let run = gate("allow = [\"ml-dsa-65\", \"hybrid\"]").exits(1);
+    run.says("signature.algorithm")
+        .says("only ml-dsa-65, hybrid");
+    gate("until = { p256 = \"2099-01-01T00:00:00Z\" }").exits(0);
+    gate("until = { p256 = \"2020-01-01T00:00:00Z\" }")
+        .exits(1)
+        .says("until 2020-01-01T00:00:00.000Z only")
+        .says("record.ignored");
+    workspace
+        .run(["verify", "model"])
+        .exits(1)
+        .says("signature.algorithm");
+    for (wrong, says) in [
+        ("allow = []", "allows nothing"),
+        ("allow = [\"rot13\"]", "no kind of key"),
+        (
+            "allow = [\"p384\"]\nuntil = { p256 = \"2099-01-01T00:00:00Z\" }",
+            "does not allow",
+        ),
+        ("alow = [\"p256\"]", "unknown field"),
+    ] {
+        gate(wrong).exits(2).says(says);
+    }
+}

@@ -249,3 +249,33 @@ fn flags_in_both_spellings() {
     verify(&["--ignore-paths", "model/added"]).exits(0);
     verify(&["--ignore-paths", "elsewhere"]).exits(1);
 }
+
+/// The root digest that a signature is about; and the method that is meant where none is named.
+#[test]
+fn digest_and_the_method_that_is_meant() {
+    let workspace = Workspace::initialised();
+    workspace.model("model");
+    let root = workspace
+        .run(["sign", "--json", "--signature", "s", "model"])
+        .json();
+    let root = format!("sha256:{}\n", root["root"].as_str().unwrap());
+    let digest = workspace.run(["oms", "digest", "model"]).exits(0);
+    assert_eq!(digest.stdout, root);
+    workspace.write("model/.gitignore", "x");
+    let digest = |flags: &[&str]| {
+        let args = ["oms", "digest"].iter().chain(flags).chain(&["model"]);
+        workspace.run(args.copied()).exits(0).stdout
+    };
+    assert_eq!(digest(&["--ignore_git_paths"]), root);
+    assert_ne!(digest(&["--no-ignore-git-paths"]), root);
+    assert_ne!(digest(&["--ignore-paths", "model/config.json"]), root);
+    // `verify` alone is `verify sigstore`, as the peer has it.
+    workspace
+        .run(["oms", "verify", "--signature", "s", "model"])
+        .exits(2)
+        .says("--identity");
+    workspace
+        .run(["oms", "sign", "--signature", "t", "model"])
+        .exits(2)
+        .says("there is no identity token");
+}

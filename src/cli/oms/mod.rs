@@ -5,6 +5,7 @@
 mod sign;
 mod verify;
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use clap::{ArgAction, Args, Subcommand};
@@ -55,6 +56,66 @@ enum OmsVerb {
         #[command(subcommand)]
         method: Box<verify::VerifyMethod>,
     },
+    /// Print the root digest of a model: what a signature over it is about
+    Digest(DigestArgs),
+}
+
+#[derive(Args)]
+struct DigestArgs {
+    #[command(flatten)]
+    model: ModelArgs,
+}
+
+/// Where no method is named, the peer takes this one.
+const DEFAULT_METHOD: &str = "sigstore";
+
+const METHODS: [&str; 8] = [
+    "key",
+    "certificate",
+    DEFAULT_METHOD,
+    "pkcs11-key",
+    "pkcs11_key",
+    "pkcs11-certificate",
+    "pkcs11_certificate",
+    "help",
+];
+
+/// The arguments, with the method that the peer takes where none is named.
+pub(super) fn with_method(arguments: Vec<OsString>) -> Vec<OsString> {
+    let is = |argument: &OsString, words: &[&str]| {
+        argument.to_str().is_some_and(|text| words.contains(&text))
+    };
+        // The verb is what comes first, but for flags and their values.
+    let mut oms = 1;
+    while let Some(argument) = arguments.get(oms) {
+        if is(argument, &["--config", "--state-dir"]) {
+            oms += 2;
+        } else if argument.to_string_lossy().starts_with('-') {
+            oms += 1;
+        } else {
+            break;
+        }
+    }
+    if !arguments.get(oms).is_some_and(|one| is(one, &["oms"])) {
+        return arguments;
+    }
+    let verb = arguments
+        .iter()
+        .enumerate()
+        .skip(oms + 1)
+        .find(|(_, one)| is(one, &["sign", "verify", "digest", "help"]));
+    let Some((at, _)) = verb.filter(|(_, one)| is(one, &["sign", "verify"])) else {
+        return arguments;
+    };
+    let named = arguments
+        .get(at + 1)
+        .is_none_or(|next| is(next, &METHODS) || is(next, &["-h", "--help"]));
+    if named {
+        return arguments;
+    }
+    let mut all = arguments;
+    all.insert(at + 1, DEFAULT_METHOD.into());
+    all
 }
 
 #[derive(Args)]
@@ -89,7 +150,20 @@ pub(super) fn run(args: &OmsArgs, output: &Output) -> Outcome {
     match &args.verb {
         OmsVerb::Sign { method } => sign::run(method, output),
         OmsVerb::Verify { method } => verify::run(method, output),
+        OmsVerb::Digest(args) => digest(&args.model, output),
     }
+}
+
+fn digest(model: &ModelArgs, output: &Output) -> Outcome {
+    let artifact = Artifact::open(&model.model_path)?;
+    let ignored = model.ignored(&artifact, Path::new("model.sig"));
+    let (_, root) = sign::statement(model, &artifact, &ignored, output)?;
+    if output.json {
+        output.document(&serde_json::json!({ "root": root.to_string() }))?;
+    } else {
+        output.data(&format!("sha256:{root}\n"))?;
+    }
+    Ok(0)
 }
 
 impl ModelArgs {

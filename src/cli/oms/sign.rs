@@ -18,6 +18,7 @@ use crate::digest::{Algorithm, Sha256};
 use crate::disk::{self, Access, Existing};
 use crate::key::{Passphrase, PrivateKey, Signer};
 use crate::oms::{self, SignOptions, SigningMaterial};
+use crate::path::ArtifactPath;
 use crate::sigstore::trust::Instance;
 use crate::x509::Certificate;
 
@@ -200,6 +201,15 @@ impl Token {
 }
 
 impl Common {
+    fn statement(
+        &self,
+        artifact: &Artifact,
+        output: &Output,
+    ) -> Result<(Vec<u8>, Sha256), Failure> {
+        let ignored = self.model.ignored(artifact, &self.signature);
+        statement(&self.model, artifact, &ignored, output)
+    }
+
     fn open(&self) -> Result<Artifact, Failure> {
         let artifact = Artifact::open(&self.model.model_path)?;
         crate::cli::signing::replaceable(&self.signature)?;
@@ -242,7 +252,7 @@ fn sigstore(args: &SignSigstoreArgs, output: &Output) -> Outcome {
         ..Default::default()
     };
     let keyless = config.open(args.identity_token.as_deref(), instance)?;
-    let (payload, root) = statement(&args.common, &artifact, output)?;
+    let (payload, root) = args.common.statement(&artifact, output)?;
     let (bytes, _) = keyless.sign(payload, output)?;
     write(&args.common.signature, &bytes)?;
     succeeded(&args.common, root, output)
@@ -255,21 +265,21 @@ fn sign(
     material: &SigningMaterial<'_>,
     output: &Output,
 ) -> Outcome {
-    let (payload, root) = statement(common, artifact, output)?;
+    let (payload, root) = common.statement(artifact, output)?;
     let bundle =
         oms::sign(payload, signer, material).map_err(|error| Failure::error(error.to_string()))?;
     write(&common.signature, &bundle.to_json()?)?;
     succeeded(common, root, output)
 }
 
-fn statement(
-    common: &Common,
+/// The statement over a model without what is ignored, and its root digest.
+pub(super) fn statement(
+    model: &ModelArgs,
     artifact: &Artifact,
+    ignored: &[ArtifactPath],
     output: &Output,
 ) -> Result<(Vec<u8>, Sha256), Failure> {
-    let model = &common.model;
-    let ignored = model.ignored(artifact, &common.signature);
-    let evidence = model.read(artifact, &ignored, &[Algorithm::Sha256], output)?;
+    let evidence = model.read(artifact, ignored, &[Algorithm::Sha256], output)?;
     context::complete(&model.model_path, &evidence)?;
     let options = SignOptions {
         algorithm: Algorithm::Sha256,
