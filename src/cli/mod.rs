@@ -4,6 +4,7 @@
 //! Data goes to standard output, words to standard error. Exit codes: 0 pass, 1 refused,
 //! 2 could not be checked.
 
+mod catalogue;
 mod completions;
 mod conformance;
 mod context;

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde_json::json;
 
-use super::context::Config;
+use super::context::{self, Config};
 use super::failure::Failure;
 use super::keyless::KeylessArgs;
 use super::keys::{self, PassphraseArgs};
@@ -15,9 +15,11 @@ use super::record::Recorder;
 use super::signing::{Earlier, How, replaceable, write_keyless, write_signature};
 use super::target::{Target, TargetArgs};
 use super::timestamp::AuthorityArgs;
-use super::{Global, Outcome, signers, trust, values};
+use super::{Global, Outcome, catalogue, signers, trust, values};
+use crate::artifact::{Artifact, Names};
 use crate::digest::Algorithm;
 use crate::key::Signer;
+use crate::report::text::count;
 use crate::sigstore::trust::Instance;
 use crate::statement::release::SignatureReference;
 use crate::x509::Certificate;
@@ -32,6 +34,7 @@ use crate::x509::Certificate;
   weighbridge sign ./model
   weighbridge sign --record ./model
     weighbridge sign --key key.pem --signature model.sig ./model    without a policy file
+  weighbridge sign --catalogue models
   weighbridge sign --keyless ./model                              in CI, by its identity token
   weighbridge sign --key key.pem --certificate chain.pem ./model  for whoever trusts the root of the chain
 
@@ -59,6 +62,9 @@ pub(super) struct SignArgs {
     /// What the files are hashed with; model_signing's command line verifies sha256 only
     #[arg(long, value_parser = values::word::<Algorithm>(&["sha256", "blake2b", "blake3"]), default_value = "sha256", value_name = "NAME")]
     algorithm: Algorithm,
+    /// The directory holds many artifacts: sign each directory in it
+    #[arg(long, conflicts_with_all = ["add", "record", "keyless"])]
+    catalogue: bool,
     /// Sign keyless: as whoever the identity token is about (Sigstore). Asks the network
     #[arg(long, conflicts_with_all = ["key", "certificate", "add", "record", "timestamp_url"], help_heading = "Signing keyless")]
     keyless: bool,
@@ -82,6 +88,9 @@ pub(super) fn run(args: &SignArgs, global: &Global, output: &Output) -> Outcome 
     } else {
         Config::find(global)?
     };
+    if args.catalogue {
+        return catalogue_of(args, config.as_ref(), output);
+    }
     let target = args.target.open()?;
     let artifact = &target.artifact;
     if let Some(config) = &config {
@@ -94,12 +103,7 @@ pub(super) fn run(args: &SignArgs, global: &Global, output: &Output) -> Outcome 
 
     // Keys first: a wrong passphrase should not cost the time to hash.
     let mut reader = args.passphrase.reader();
-    let key_path = args.key.clone().or_else(|| {
-        let config = config.as_ref()?;
-        Some(config.resolve(&config.policy.signing.as_ref()?.key))
-    });
-    let hint = "name one with --key, or make a set-up with `weighbridge init`";
-    let key_path = keys::required(key_path, "signing key", hint)?;
+    let key_path = key_path(args, config.as_ref())?;
     let key = signers::open(&key_path, Some(artifact), &mut reader, output)?;
     let key = &*key;
     let how = How {
@@ -170,6 +174,71 @@ pub(super) fn run(args: &SignArgs, global: &Global, output: &Output) -> Outcome 
         recorder.write_receipt(recorded.index, receipt, output)?;
     }
     Ok(0)
+}
+
+/// Signs each directory in a directory with one key.
+fn catalogue_of(args: &SignArgs, config: Option<&Config>, output: &Output) -> Outcome {
+    let name = args.target.signature_name()?;
+    let root = &args.target.path;
+    let found = catalogue::find(root, &name)?;
+    let mut places: Vec<PathBuf> = found.signed;
+    places.extend(found.unsigned);
+    places.sort_unstable();
+    if places.is_empty() {
+        return Err(Failure::error(format!(
+            "{} holds no directory with files in it",
+            root.display()
+        )));
+    }
+    let mut reader = args.passphrase.reader();
+    let key_path = key_path(args, config)?;
+    let whole = Artifact::open(root)?;
+    let key = signers::open(&key_path, Some(&whole), &mut reader, output)?;
+    let how = How {
+        signer: &*key,
+        chain: chain(args, &*key)?,
+        timestamp: match &args.timestamp_url {
+            Some(url) => Some((url, args.authorities.read(config)?)),
+            None => None,
+        },
+        algorithm: args.algorithm,
+    };
+    for place in &places {
+        replaceable(&place.join(&name))?;
+    }
+    // What is hashed at the same time is signed one after the other: a token has one door.
+    let algorithms = how.algorithms();
+    let read = catalogue::each(&places, args.target.jobs, |place| {
+        let artifact = Artifact::open(place)?;
+        let path = place.join(&name);
+        let evidence = catalogue::read(&artifact, &path, &algorithms, Names::Printable)?;
+        context::complete(place, &evidence)?;
+        Ok::<_, Failure>((artifact, path, evidence))
+    });
+    let mut signed = Vec::new();
+    for one in read {
+        let (artifact, path, evidence) = one?;
+        let written = write_signature(&artifact, &evidence, &path, &how, output)?;
+        signed.push(json!({
+            "signature": path.display().to_string(),
+            "root": written.root.to_string(),
+        }));
+    }
+    output.say(format!("signed {}", count(signed.len(), "artifact")));
+    if output.json {
+        output.document(&signed)?;
+    }
+    Ok(0)
+}
+
+/// The key to sign with: the one given, else that of the policy.
+fn key_path(args: &SignArgs, config: Option<&Config>) -> Result<PathBuf, Failure> {
+    let path = args.key.clone().or_else(|| {
+        let config = config?;
+        Some(config.resolve(&config.policy.signing.as_ref()?.key))
+    });
+    let hint = "name one with --key, or make a set-up with `weighbridge init`";
+    keys::required(path, "signing key", hint)
 }
 
 fn keyless(args: &SignArgs, target: &Target<'_>, output: &Output) -> Outcome {

@@ -16,13 +16,13 @@ use crate::verify::{ArtifactEvidence, Report};
 #[derive(clap::Args)]
 pub(super) struct TargetArgs {
     /// File or directory
-    path: PathBuf,
+    pub(super) path: PathBuf,
     /// The signature; unless given, model.sig in the directory, or FILE.sig beside the file
     #[arg(long, value_name = "FILE")]
     signature: Option<PathBuf>,
     /// Threads to hash with
     #[arg(long, short, value_name = "N")]
-    jobs: Option<NonZero<usize>>,
+    pub(super) jobs: Option<NonZero<usize>>,
 }
 
 /// An artifact that was opened.
@@ -34,6 +34,18 @@ pub(super) struct Target<'a> {
 }
 
 impl TargetArgs {
+    /// What the signature of each artifact in a catalogue is called.
+    pub(super) fn signature_name(&self) -> Result<PathBuf, Failure> {
+        let name = self.signature.clone().unwrap_or_else(|| "model.sig".into());
+        let mut parts = name.components();
+        match (parts.next(), parts.next()) {
+            (Some(std::path::Component::Normal(_)), None) => Ok(name),
+            _ => Err(Failure::error(
+                "with --catalogue, --signature is the name of a file inside each artifact",
+            )),
+        }
+    }
+
     pub(super) fn open(&self) -> Result<Target<'_>, Failure> {
         let artifact = Artifact::open(&self.path)?;
         let given = self.signature.clone();

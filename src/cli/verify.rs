@@ -5,12 +5,14 @@ use super::context::{self, Config};
 use super::output::Output;
 use super::target::TargetArgs;
 use super::trust::TrustArgs;
-use super::{Global, Outcome};
+use super::{Global, Outcome, catalogue};
 use crate::artifact::Names;
 use crate::credential::Clock;
 use crate::gate;
 use crate::timestamp::Authorities;
-use crate::verify::{Trusted, verify_signature, verify_signature_by};
+use crate::verify::{
+    ArtifactEvidence, SignatureEvidence, Trusted, verify_signature, verify_signature_by,
+};
 
 /// Verify the OMS signature of an artifact, whoever made it
 ///
@@ -21,12 +23,17 @@ use crate::verify::{Trusted, verify_signature, verify_signature_by};
   weighbridge verify ./model                                by the identities in weighbridge.toml
   weighbridge verify --key release.pub.pem ./model
   weighbridge verify --key release.pub.pem --signature model.sig weights.onnx
+  weighbridge verify --key release.pub.pem --catalogue models
   weighbridge verify --certificate-chain ca.pem --certificate-name release@example.com ./model
   weighbridge verify --certificate-identity me@example.com \\
       --certificate-oidc-issuer https://accounts.google.com ./model")]
 pub(super) struct VerifyArgs {
     #[command(flatten)]
     target: TargetArgs,
+    /// The directory holds many artifacts: verify each directory that has a signature in it, and refuse those
+    /// that have files and none
+    #[arg(long)]
+    catalogue: bool,
     #[command(flatten)]
     trust: TrustArgs,
 }
@@ -46,28 +53,39 @@ pub(super) fn run(args: &VerifyArgs, global: &Global, output: &Output) -> Outcom
     };
     let everybody = args.trust.credentials()?;
     let mut authorities = args.trust.timestamp_authorities()?;
+    let now = context::now();
+    let policy = config.as_ref().map(|config| {
+        let mut policy = config.policy.clone();
+        policy.timestamp_authorities.append(&mut authorities);
+        policy
+    });
+    let trusted: Vec<Trusted<'_>> = everybody
+        .iter()
+        .map(|(name, credential)| Trusted { name, credential })
+        .collect();
+    let clock = Clock {
+        now,
+        authorities: Authorities {
+            anchors: &authorities,
+            withdrawn: &[],
+        },
+    };
+    let judge = |evidence: &ArtifactEvidence, signature: &SignatureEvidence| match &policy {
+        Some(policy) => verify_signature_by(evidence, signature, policy, now),
+        None => verify_signature(evidence, signature, &trusted, clock),
+    };
+    if args.catalogue {
+        let policy = config.as_ref().map(Config::summary);
+        let (path, jobs) = (&args.target.path, args.target.jobs);
+        let name = args.target.signature_name()?;
+        return catalogue::verify(path, &name, jobs, policy.as_ref(), &judge, output);
+    }
     let target = args.target.open()?;
     if let Some(config) = &config {
         config.keep_out_of(&target.artifact)?;
     }
     let signature = gate::read_signature(&target.signature);
     let evidence = target.read(&gate::algorithms(&signature), Names::Any, output)?;
-    let now = context::now();
-    let report = if let Some(config) = &config {
-        let mut policy = config.policy.clone();
-        policy.timestamp_authorities.append(&mut authorities);
-        verify_signature_by(&evidence, &signature, &policy, now)
-    } else {
-        let trusted: Vec<Trusted<'_>> = everybody
-            .iter()
-            .map(|(name, credential)| Trusted { name, credential })
-            .collect();
-        let authorities = Authorities {
-            anchors: &authorities,
-            withdrawn: &[],
-        };
-        let clock = Clock { now, authorities };
-        verify_signature(&evidence, &signature, &trusted, clock)
-    };
+    let report = judge(&evidence, &signature);
     target.report("verify", report, config.as_ref(), NOT_CHECKED, output)
 }

@@ -36,7 +36,8 @@ const VERBS: &[&[&str]] = &[
 fn stage() -> Workspace {
     let workspace = Workspace::released();
     workspace.shell(
-        "cp keys/signing.key.pem key.pem; cp keys/signing.pub.pem key.pub.pem; \
+        "mkdir -p models; cp -r model models/one; weighbridge sign models/one 2>/dev/null; \
+         cp keys/signing.key.pem key.pem; cp keys/signing.pub.pem key.pub.pem; \
          cp keys/signing.pub.pem release.pub.pem; \
          weighbridge sign --signature model.sig ./model 2>/dev/null; cp -r model my-model; \
          cp model/weights.bin weights.onnx; weighbridge ledger prove 0 --out model.tlog-proof 2>/dev/null; \

@@ -85,7 +85,7 @@ pub(super) fn with_method(arguments: Vec<OsString>) -> Vec<OsString> {
     let is = |argument: &OsString, words: &[&str]| {
         argument.to_str().is_some_and(|text| words.contains(&text))
     };
-        // The verb is what comes first, but for flags and their values.
+    // The verb is what comes first, but for flags and their values.
     let mut oms = 1;
     while let Some(argument) = arguments.get(oms) {
         if is(argument, &["--config", "--state-dir"]) {

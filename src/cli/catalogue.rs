@@ -1,0 +1,261 @@
+//! A directory of many artifacts, each with a signature of its own: all signed or verified in one run, with
+//! one summary.
+
+use std::collections::VecDeque;
+use std::fmt::Write;
+use std::num::NonZero;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use serde::Serialize;
+
+use super::failure::Failure;
+use super::output::Output;
+use super::{context, progress};
+use crate::artifact::{Artifact, Hashing, Names, Progress, Symlinks};
+use crate::digest::Algorithm;
+use crate::finding::{Severity, Verdict};
+use crate::gate::{self, Reading};
+use crate::report::ReportDocument;
+use crate::report::document::{PolicySummary, exit_code};
+use crate::report::text::{count, render};
+use crate::verify::{ArtifactEvidence, Report, SignatureEvidence};
+
+/// How deep artifacts may lie, and how many directories are looked into.
+const MAX_DEPTH: usize = 16;
+const MAX_DIRECTORIES: usize = 1_000_000;
+
+/// What lies in a catalogue.
+#[derive(Debug, Default)]
+pub(super) struct Found {
+    /// Directories with a signature in them.
+    pub(super) signed: Vec<PathBuf>,
+    /// Directories with files of their own and no signature above them.
+    pub(super) unsigned: Vec<PathBuf>,
+    /// Files that belong to no artifact, and links.
+    pub(super) strays: Vec<PathBuf>,
+}
+
+/// Finds the artifacts under `root`: directories with a file called `signature`. Links are not followed.
+pub(super) fn find(root: &Path, signature: &Path) -> Result<Found, Failure> {
+    let mut found = Found::default();
+    let mut queue = VecDeque::from([(root.to_owned(), 0)]);
+    let mut looked = 0;
+    while let Some((directory, depth)) = queue.pop_front() {
+        looked += 1;
+        if looked > MAX_DIRECTORIES || depth > MAX_DEPTH {
+            return Err(Failure::error(format!(
+                "{} holds more than {MAX_DIRECTORIES} directories, or they lie deeper than {MAX_DEPTH}",
+                root.display()
+            )));
+        }
+        let fail = |error: &std::io::Error| Failure::because(directory.display(), error);
+        let mut inside = Vec::new();
+        let mut files = Vec::new();
+        for entry in std::fs::read_dir(&directory).map_err(|error| fail(&error))? {
+            let entry = entry.map_err(|error| fail(&error))?;
+            let kind = entry.file_type().map_err(|error| fail(&error))?;
+            if kind.is_dir() {
+                inside.push(entry.path());
+            } else {
+                files.push(entry.path());
+            }
+        }
+        inside.sort_unstable();
+        files.sort_unstable();
+        if depth > 0 && directory.join(signature).symlink_metadata().is_ok() {
+            found.signed.push(directory);
+        } else if depth > 0 && !files.is_empty() {
+            found.unsigned.push(directory);
+        } else {
+            found.strays.extend(files);
+            queue.extend(inside.into_iter().map(|path| (path, depth + 1)));
+        }
+    }
+    found.signed.sort_unstable();
+    found.unsigned.sort_unstable();
+    Ok(found)
+}
+
+/// All of them.
+#[derive(Serialize)]
+struct Summary {
+    verdict: Verdict,
+    artifacts: usize,
+    pass: usize,
+    fail: usize,
+    inconclusive: usize,
+    strays: Vec<String>,
+    reports: Vec<ReportDocument>,
+}
+
+struct Unwatched;
+
+impl Progress for Unwatched {
+    fn start(&self, _: usize, _: u64) {}
+    fn advance(&self, _: u64) {}
+}
+
+/// Reads the artifact at `path` by one thread.
+pub(super) fn read(
+    artifact: &Artifact,
+    signature: &Path,
+    algorithms: &[Algorithm],
+    names: Names,
+) -> Result<ArtifactEvidence, Failure> {
+    let hashing = Hashing {
+        algorithms,
+        jobs: NonZero::<usize>::MIN,
+        progress: &Unwatched,
+    };
+    let reading = Reading {
+        hashing,
+        symlinks: Symlinks::Refuse,
+        names,
+    };
+    let exclusions = gate::exclusions(artifact, signature);
+    Ok(gate::read_artifact(artifact, &exclusions, reading)?)
+}
+
+/// Calls `work` with each of `items`, on as many threads as there are processors; the results in order.
+pub(super) fn each<T: Sync, R: Send>(
+    items: &[T],
+    jobs: Option<NonZero<usize>>,
+    work: impl Fn(&T) -> R + Sync,
+) -> Vec<R> {
+    let next = AtomicUsize::new(0);
+    let results: Mutex<Vec<(usize, R)>> = Mutex::new(Vec::new());
+    let threads = progress::jobs(jobs).get().min(items.len().max(1));
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                loop {
+                    let at = next.fetch_add(1, Ordering::Relaxed);
+                    let Some(item) = items.get(at) else { break };
+                    let result = work(item);
+                    let mut results = results.lock().unwrap_or_else(|poison| poison.into_inner());
+                    results.push((at, result));
+                }
+            });
+        }
+    });
+    let mut results = results
+        .into_inner()
+        .unwrap_or_else(|poison| poison.into_inner());
+    results.sort_by_key(|(at, _)| *at);
+    results.into_iter().map(|(_, result)| result).collect()
+}
+
+/// Verifies every artifact under `root` by `judge`, and prints one summary.
+pub(super) fn verify(
+    root: &Path,
+    signature: &Path,
+    jobs: Option<NonZero<usize>>,
+    policy: Option<&PolicySummary>,
+    judge: &(dyn Fn(&ArtifactEvidence, &SignatureEvidence) -> Report + Sync),
+    output: &Output,
+) -> Result<u8, Failure> {
+    let found = find(root, signature)?;
+    let mut places = found.signed.clone();
+    places.extend(found.unsigned.iter().cloned());
+    places.sort_unstable();
+    if places.is_empty() {
+        return Err(Failure::error(format!(
+            "{} holds no artifact: no directory with {} in it",
+            root.display(),
+            signature.display()
+        ))
+        .hint("name the file with --signature, or leave out --catalogue"));
+    }
+    let now = context::now();
+    let reports = each(&places, jobs, |place| -> Result<ReportDocument, Failure> {
+        let artifact = Artifact::open(place)?;
+        let path = place.join(signature);
+        let signature = gate::read_signature(&path);
+        let algorithms = gate::algorithms(&signature);
+        let evidence = read(&artifact, &path, &algorithms, Names::Any)?;
+        let report = judge(&evidence, &signature);
+        let policy = policy.cloned();
+        let path = place.display().to_string();
+        Ok(ReportDocument::new(
+            "verify",
+            path,
+            report,
+            policy,
+            &[],
+            now,
+        ))
+    });
+    let reports: Vec<ReportDocument> = reports.into_iter().collect::<Result<_, _>>()?;
+    summarise(reports, &found.strays, output)
+}
+
+fn summarise(
+    reports: Vec<ReportDocument>,
+    strays: &[PathBuf],
+    output: &Output,
+) -> Result<u8, Failure> {
+    let count_of = |verdict| {
+        reports
+            .iter()
+            .filter(|report| report.verdict == verdict)
+            .count()
+    };
+    let (pass, fail) = (count_of(Verdict::Pass), count_of(Verdict::Fail));
+    let inconclusive = count_of(Verdict::Inconclusive);
+    let verdict = if fail > 0 {
+        Verdict::Fail
+    } else if inconclusive > 0 {
+        Verdict::Inconclusive
+    } else {
+        Verdict::Pass
+    };
+    let summary = Summary {
+        verdict,
+        artifacts: reports.len(),
+        pass,
+        fail,
+        inconclusive,
+        strays: strays
+            .iter()
+            .map(|path| path.display().to_string())
+            .collect(),
+        reports,
+    };
+    if output.json {
+        output.document(&summary)?;
+        return Ok(exit_code(verdict));
+    }
+    let mut text = String::new();
+    _ = writeln!(
+        text,
+        "{}: {pass} verified, {fail} refused, {inconclusive} inconclusive",
+        count(summary.artifacts, "artifact")
+    );
+    for report in &summary.reports {
+        if report.verdict == Verdict::Pass {
+            let path = crate::path::display(&report.artifact.path);
+            let signers = report.signers.join(", ");
+            let digest = report.artifact.digest.as_deref().unwrap_or_default();
+            let remarks = report
+                .findings
+                .iter()
+                .filter(|finding| finding.severity == Severity::Warning)
+                .count();
+            let remarks = match remarks {
+                0 => String::new(),
+                number => format!(", {}", count(number, "warning")),
+            };
+            _ = writeln!(text, "verified {path} (by {signers}, {digest}{remarks})");
+        } else {
+            text.push_str(&render(report));
+        }
+    }
+    for stray in strays {
+        let stray = crate::path::display(&stray.display().to_string());
+        _ = writeln!(text, "not checked: {stray} belongs to no artifact");
+    }
+    output.data(&text)?;
+    Ok(exit_code(verdict))
+}
