@@ -32,6 +32,8 @@ mod timestamp;
 
 mod tour;
 mod trust;
+#[cfg(feature = "sigstore")]
+mod trust_root;
 mod values;
 mod verify;
 
@@ -101,6 +103,8 @@ enum Verb {
     Ledger(ledger::LedgerArgs),
     Timestamp(timestamp::TimestampArgs),
     Key(key::KeyArgs),
+    #[cfg(feature = "sigstore")]
+    TrustRoot(trust_root::TrustRootArgs),
     Oms(oms::OmsArgs),
     #[command(hide = true)]
     Debug(debug::DebugArgs),
@@ -132,6 +136,8 @@ pub fn run() -> ExitCode {
         Verb::Ledger(args) => ledger::run(&args, &cli.global, &output),
         Verb::Timestamp(args) => timestamp::run(&args, &cli.global, &output),
         Verb::Oms(args) => oms::run(&args, &output),
+        #[cfg(feature = "sigstore")]
+        Verb::TrustRoot(args) => trust_root::run(&args, &output),
         Verb::Key(args) => key::run(&args, &output),
         Verb::Debug(args) => debug::run(&args, &output),
         Verb::VerifyBundle(args) => conformance::verify(&args, &output),

@@ -11,6 +11,8 @@ pub mod expect;
 mod native;
 pub mod signing_config;
 pub mod trust;
+#[cfg(feature = "sigstore")]
+pub mod tuf;
 
 use std::fmt;
 use std::sync::Arc;

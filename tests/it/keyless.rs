@@ -6,7 +6,7 @@ use serde_json::Value;
 use weighbridge::sigstore::trust::{Instance, public, verifier};
 use weighbridge::sigstore::{Ask, Expect, KeylessError, KeylessTrust, KeylessVerifier, Subject};
 
-use crate::support::{Workspace, fixture};
+use crate::support::{Workspace, fixture, peer, repository};
 
 const IDENTITY: &str = "https://github.com/sigstore-conformance/extremely-dangerous-public-oidc-beacon/.github/workflows/extremely-dangerous-oidc-beacon.yml@refs/heads/main";
 const ISSUER: &str = "https://token.actions.githubusercontent.com";
@@ -281,4 +281,80 @@ fn the_gate_takes_keyless_signatures() {
     ] {
         vendor(&keyless).exits(2).says(says);
     }
+}
+
+/// A trust root out of a copy of a TUF repository, which another implementation made.
+#[test]
+fn a_trust_root_from_a_copy() {
+    let Some(python) = peer("model_signing", "venv/bin/python") else {
+        return;
+    };
+    let workspace = Workspace::new();
+    let root = directory().join("rekor2-happy-path/trusted_root.json");
+    let script = repository().join("tests/peers/tuf_copy.py");
+    let make = |name: &str, more: &[&str]| {
+        let output = std::process::Command::new(&python)
+            .arg(&script)
+            .arg(workspace.path(name))
+            .arg(&root)
+            .args(more)
+            .output();
+        crate::support::Run::from(output.unwrap()).exits(0);
+    };
+    make("copy", &[]);
+    make("old", &["expired"]);
+    let take = |copy: &str, root: &str| {
+        _ = std::fs::remove_file(workspace.path("out.json"));
+        let run = workspace.run([
+            "trust-root",
+            "--copy",
+            copy,
+            "--root",
+            root,
+            "--out",
+            "out.json",
+        ]);
+        assert_eq!(workspace.path("out.json").exists(), run.code == 0);
+        run
+    };
+    take("copy", "copy/1.root.json")
+        .exits(0)
+        .says("version 2 of the root");
+    assert_eq!(workspace.read("out.json"), std::fs::read(&root).unwrap());
+    take("copy", "copy/2.root.json").exits(0);
+    take("old", "old/1.root.json")
+        .exits(1)
+        .says("timestamp.json");
+    take("copy", "old/1.root.json").exits(1).says("2.root.json");
+    take("copy", "missing.json").exits(2);
+    take("model", "copy/1.root.json")
+        .exits(2)
+        .says("timestamp.json");
+    // Each file of the copy changed, in turn.
+    for (name, says) in [
+        ("2.root.json", "2.root.json"),
+        ("timestamp.json", "timestamp.json"),
+        ("1.snapshot.json", "1.snapshot.json"),
+        ("1.targets.json", "1.targets.json"),
+    ] {
+        let path = format!("copy/{name}");
+        let good = workspace.read(&path);
+        let text = String::from_utf8(good.clone()).unwrap();
+        let changed = text.replacen("\"expires\": \"20", "\"expires\": \"21", 1);
+        let changed = changed.replacen("\"expires\":\"20", "\"expires\":\"21", 1);
+        assert_ne!(changed, text);
+        workspace.write(&path, changed);
+        take("copy", "copy/1.root.json").exits(1).says(says);
+        workspace.write(&path, good);
+    }
+    let target = workspace.shell("ls copy/targets/*").exits(0).stdout;
+    let mut bytes = workspace.read(target.trim());
+    bytes[100] ^= 1;
+    workspace.write(target.trim(), &bytes);
+    take("copy", "copy/1.root.json")
+        .exits(1)
+        .says("its SHA-256");
+    bytes.push(b'x');
+    workspace.write(target.trim(), &bytes);
+    take("copy", "copy/1.root.json").exits(2);
 }
