@@ -11,7 +11,10 @@ fuzz_target!(|data: &[u8]| {
     assert!(facts.mentions.len() <= 520);
     let rules = Rules::parse("version = 1\none_digest_per_version = true").expect("rules");
     let alerts = rules.look(0, &facts, &mut Watched::default());
-    assert_eq!(facts.record.is_none(), alerts.iter().any(|alert| alert.rule == "entry.unknown"));
+    assert_eq!(
+        facts.record.is_none(),
+        alerts.iter().any(|alert| alert.rule == "entry.unknown")
+    );
     if let Ok(text) = std::str::from_utf8(data) {
         _ = host(text);
     }

@@ -20,6 +20,8 @@ fuzz_target!(|data: &[u8]| {
     let subject = Subject::Bytes(b"what no seed is about");
     assert!(ROOT.prove_subject(data, &subject, Ask::ALL).is_err());
     if let Ok(bundle) = weighbridge::oms::OmsBundle::parse(data) {
-        _ = bundle.first_subject().map(|digest| ROOT.prove(data, digest, Ask::ALL));
+        _ = bundle
+            .first_subject()
+            .map(|digest| ROOT.prove(data, digest, Ask::ALL));
     }
 });

@@ -21,12 +21,13 @@ fuzz_target!(|data: &[u8]| {
     assert_eq!(again.public(), key.public());
     assert_eq!(private_key_to_pem(&again, None).expect("as above"), pem);
 
-    let signature = key.sign(b"message");
+    let signatures = key.signatures(b"message");
     assert_eq!(
-        again.sign(b"message"),
-        signature,
+        again.signatures(b"message"),
+        signatures,
         "signing is deterministic"
     );
-    assert!(key.public().verify(b"message", &signature));
-    assert!(!key.public().verify(b"massage", &signature));
+    let all: Vec<&[u8]> = signatures.iter().map(Vec::as_slice).collect();
+    assert!(key.public().made(b"message", &all).is_some());
+    assert!(key.public().made(b"massage", &all).is_none());
 });
