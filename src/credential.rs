@@ -52,9 +52,9 @@ impl<'a> Stamped<'a> {
     }
 
     /// When `signatures` existed, and what there is to say about it. Timestamps are over the first
-    /// signature, and say nothing of when another was added.
+    /// signature, and say nothing of when another was added, the other half of a hybrid one among them.
     fn of(&self, signatures: &[usize]) -> (Option<Timestamp>, Vec<Finding>) {
-        if !signatures.contains(&0) {
+        if signatures != [0] {
             return (None, Vec::new());
         }
         self.answer
@@ -132,7 +132,16 @@ impl Credential {
                 let message = "the bundle is signed with a key, and is expected by certificate";
                 Err(refuse(Stage::Kind, Rule::SignatureKey, message.into()))
             }
-            (Credential::Key(_), Material::Certificates { logged, .. }) => {
+            (Credential::Key(key), Material::Certificates { chain, logged }) => {
+                // Somebody else's signature may have been added; that of the certificate's key is by
+                // certificate.
+                let certified = chain.first().and_then(|leaf| leaf.public_key().ok());
+                if !logged
+                    && certified.as_ref() != Some(key)
+                    && let Ok(signer) = by_key(key, stamped)
+                {
+                    return Ok(signer);
+                }
                 let how = if *logged { "keyless" } else { "by certificate" };
                 let message = format!("the bundle is signed {how}, and is expected by key");
                 Err(refuse(Stage::Kind, Rule::SignatureKey, message))

@@ -134,7 +134,9 @@ pub(super) fn each<T: Sync, R: Send>(
                     let at = next.fetch_add(1, Ordering::Relaxed);
                     let Some(item) = items.get(at) else { break };
                     let result = work(item);
-                    let mut results = results.lock().unwrap_or_else(|poison| poison.into_inner());
+                    let mut results = results
+                        .lock()
+                        .unwrap_or_else(std::sync::PoisonError::into_inner);
                     results.push((at, result));
                 }
             });
@@ -142,7 +144,7 @@ pub(super) fn each<T: Sync, R: Send>(
     });
     let mut results = results
         .into_inner()
-        .unwrap_or_else(|poison| poison.into_inner());
+        .unwrap_or_else(std::sync::PoisonError::into_inner);
     results.sort_by_key(|(at, _)| *at);
     results.into_iter().map(|(_, result)| result).collect()
 }

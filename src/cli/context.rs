@@ -135,7 +135,10 @@ impl Config {
         let trust = self.policy.log.trust_file.iter();
         own.extend(trust.map(|trust| self.resolve(trust)));
         if let Some(signing) = &self.policy.signing {
-            own.push(self.resolve(&signing.key));
+            if signer::means(&signing.key).is_none() {
+                own.push(self.resolve(&signing.key));
+            }
+
             own.extend(signing.log_key.iter().map(|key| self.resolve(key)));
         }
         if let Some(path) = own.iter().find(|path| artifact.locate(path).is_some()) {

@@ -225,10 +225,23 @@ fn show_key(key: &PublicKey, output: &Output) -> Outcome {
 }
 
 fn encrypt(args: &EncryptArgs, output: &Output) -> Outcome {
+    let place = args.file.display();
+    let is_link = args.file.symlink_metadata();
+    if is_link.is_ok_and(|metadata| metadata.is_symlink()) {
+        return Err(Failure::error(format!("{place} is a link"))
+            .hint("name the file that it leads to, which is the one to encrypt"));
+    }
+    let pem = keys::read_pem(&args.file)?;
+    if let Some(label) = key::beside_private_key(&pem) {
+        return Err(Failure::error(format!(
+            "{place} holds a {label} beside the private key, which would be lost"
+        ))
+        .hint("put the key into a file of its own"));
+    }
     let mut reader = args.passphrase.reader();
     let key = reader.private(&args.file, output)?;
     let passphrase = PassphraseArgs::new_from(args.new_passphrase_fd)?;
     write_private(&args.file, &key, Some(&passphrase), Existing::Replace)?;
-    output.say(format!("{} is encrypted", args.file.display()));
+    output.say(format!("{place} is encrypted, as PKCS#8"));
     Ok(0)
 }

@@ -22,16 +22,27 @@ use crate::sigstore::{Ask, KeylessVerifier, Proof, Subject};
 #[derive(Args, Clone, Default)]
 pub(super) struct KeylessArgs {
     /// Read the OpenID Connect identity token from this file descriptor
-    #[arg(long, value_name = "N", help_heading = "Signing keyless")]
+    #[arg(
+        long,
+        value_name = "N",
+        requires = "keyless",
+        help_heading = "Signing keyless"
+    )]
     pub(super) identity_token_fd: Option<u32>,
     /// The services to ask, as a signing configuration or a ClientTrustConfig; unless given, the public ones
-    #[arg(long, value_name = "FILE", help_heading = "Signing keyless")]
+    #[arg(
+        long,
+        value_name = "FILE",
+        requires = "keyless",
+        help_heading = "Signing keyless"
+    )]
     pub(super) signing_config: Option<PathBuf>,
     /// The trust root to verify what they answer with; unless given, that in the configuration, or the
     /// public one
     #[arg(
         long = "trusted-root",
         value_name = "FILE",
+        requires = "keyless",
         help_heading = "Signing keyless"
     )]
     pub(super) trusted_root: Option<PathBuf>,

@@ -19,6 +19,9 @@ const MAX_KEY: u64 = 64 * 1024;
 /// The environment variable that holds the passphrase.
 pub(super) const VARIABLE: &str = "WEIGHBRIDGE_PASSPHRASE";
 
+/// The environment variable that holds the PIN of a token.
+const PIN: &str = "WEIGHBRIDGE_PIN";
+
 /// Where the passphrase comes from.
 #[derive(clap::Args, Clone, Default)]
 pub(super) struct PassphraseArgs {
@@ -84,6 +87,7 @@ impl PassphraseArgs {
         KeyReader {
             args: self,
             known: None,
+            known_pin: None,
         }
     }
 }
@@ -115,6 +119,7 @@ fn no_passphrase(what: &str) -> Failure {
 pub(super) struct KeyReader<'a> {
     args: &'a PassphraseArgs,
     known: Option<Passphrase>,
+    known_pin: Option<Passphrase>,
 }
 
 impl KeyReader<'_> {
@@ -151,20 +156,30 @@ impl KeyReader<'_> {
         Ok(key)
     }
 
-    /// The PIN of a token: what is given as the passphrase, or asked for.
+    /// The PIN of a token, from the environment or asked for. Never a passphrase that was meant for a file:
+    /// a token that is told a wrong PIN a few times locks itself.
     pub(super) fn pin(&mut self) -> Result<Passphrase, Failure> {
-        if let Some(known) = &self.known {
+        if let Some(known) = &self.known_pin {
             return Ok(known.clone());
         }
-        let pin = match self.args.given()? {
-            Some(pin) => pin,
-            None => match output::prompt("PIN of the token: ") {
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "the one place that reads the PIN"
+        )]
+        let pin = match std::env::var(PIN) {
+            Ok(text) => not_empty(text, PIN)?,
+            Err(std::env::VarError::NotPresent) => match output::prompt("PIN of the token: ") {
                 Some(Ok(text)) => not_empty(text, "the PIN")?,
                 Some(Err(error)) => return Err(Failure::because("cannot read the PIN", &error)),
-                None => return Err(no_passphrase("the token needs a PIN")),
+                None => {
+                    return Err(Failure::error("the token needs a PIN").hint(format!(
+                        "set {PIN}, add ?pin-source=file:… to the URI, or run on a terminal to be asked"
+                    )));
+                }
             },
+            Err(error) => return Err(Failure::because(PIN, &error)),
         };
-        self.known = Some(pin.clone());
+        self.known_pin = Some(pin.clone());
         Ok(pin)
     }
 
@@ -210,7 +225,7 @@ pub(super) fn public(path: &Path) -> Result<PublicKey, Failure> {
     PublicKey::from_pem(&pem).map_err(|error| key_failure(path, &error))
 }
 
-fn read_pem(path: &Path) -> Result<Zeroizing<String>, Failure> {
+pub(super) fn read_pem(path: &Path) -> Result<Zeroizing<String>, Failure> {
     let bytes = disk::read(path, MAX_KEY)?;
     match String::from_utf8(bytes) {
         Ok(text) => Ok(Zeroizing::new(text)),

@@ -35,6 +35,11 @@ pub(super) struct Acknowledgement {
 }
 
 impl Acknowledgement {
+    /// Was something asked for?
+    pub(super) fn is_given(self) -> bool {
+        self.ack.is_some()
+    }
+
     /// What a publisher asks for.
     pub(super) const PUBLISHED: Acknowledgement = Acknowledgement {
         ack: Some(Level::Published),

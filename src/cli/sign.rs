@@ -22,7 +22,7 @@ use crate::key::Signer;
 use crate::report::text::count;
 use crate::sigstore::trust::Instance;
 use crate::statement::release::SignatureReference;
-use crate::x509::Certificate;
+use crate::x509::{Certificate, Withdrawn};
 
 /// Sign an artifact with an OMS bundle that model_signing verifies too
 ///
@@ -30,6 +30,7 @@ use crate::x509::Certificate;
 /// --record the release is also recorded in the ledger; the index of its entry is printed once it
 /// is durable.
 #[derive(clap::Args)]
+#[expect(clippy::struct_excessive_bools, reason = "switches of a command")]
 #[command(after_help = "Examples:
   weighbridge sign ./model
   weighbridge sign --record ./model
@@ -82,7 +83,25 @@ pub(super) struct SignArgs {
     passphrase: PassphraseArgs,
 }
 
+/// An option that would change nothing is a misunderstanding.
+fn nothing_in_vain(args: &SignArgs) -> Result<(), Failure> {
+    let needs = |option: &str, other: &str| {
+        Err(Failure::error(format!(
+            "{option} does nothing without {other}"
+        )))
+    };
+    if args.authorities.is_given() && args.timestamp_url.is_none() {
+        return needs("--authorities", "--timestamp-url");
+    }
+    if args.acknowledgement.is_given() && !args.record {
+        return needs("--ack", "--record");
+    }
+    Ok(())
+}
+
 pub(super) fn run(args: &SignArgs, global: &Global, output: &Output) -> Outcome {
+    nothing_in_vain(args)?;
+
     let config = if args.record {
         Some(Config::load(global)?)
     } else {
@@ -113,6 +132,7 @@ pub(super) fn run(args: &SignArgs, global: &Global, output: &Output) -> Outcome 
             Some(url) => Some((url, args.authorities.read(config.as_ref())?)),
             None => None,
         },
+        withdrawn: withdrawn(config.as_ref()),
         algorithm: args.algorithm,
     };
     let earlier = if args.add {
@@ -142,7 +162,8 @@ pub(super) fn run(args: &SignArgs, global: &Global, output: &Output) -> Outcome 
 
     let (evidence, signed) = if let Some(earlier) = earlier {
         let evidence = target.read_complete(&earlier.algorithms(), output)?;
-        let signed = earlier.add(&evidence, signature, how.signer, output)?;
+        let policy = config.as_ref().map(|config| &config.policy);
+        let signed = earlier.add(artifact, &evidence, (signature, key), policy, output)?;
         (evidence, signed)
     } else {
         let evidence = target.read_complete(&how.algorithms(), output)?;
@@ -201,6 +222,7 @@ fn catalogue_of(args: &SignArgs, config: Option<&Config>, output: &Output) -> Ou
             Some(url) => Some((url, args.authorities.read(config)?)),
             None => None,
         },
+        withdrawn: withdrawn(config),
         algorithm: args.algorithm,
     };
     for place in &places {
@@ -229,6 +251,10 @@ fn catalogue_of(args: &SignArgs, config: Option<&Config>, output: &Output) -> Ou
         output.document(&signed)?;
     }
     Ok(0)
+}
+
+fn withdrawn(config: Option<&Config>) -> &[Withdrawn] {
+    config.map_or(&[], |config| &config.policy.revoked)
 }
 
 /// The key to sign with: the one given, else that of the policy.

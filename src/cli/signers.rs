@@ -26,7 +26,7 @@ pub(super) fn open(
             }
             return Ok(Box::new(reader.private(reference, output)?));
         }
-        Some(Means::Pkcs11) => return pkcs11(text, reader),
+        Some(Means::Pkcs11) => return pkcs11(text, reader, output),
         Some(Means::Agent) => agent(text),
         Some(Means::Plugin) => signer::plugin::open(text),
         Some(Means::AwsKms) => aws(text),
@@ -36,9 +36,16 @@ pub(super) fn open(
 }
 
 fn failure(reference: &str, error: &SignerError) -> Failure {
-    // The PIN can be in a URI, and nowhere else.
-    let shown = reference.split('?').next().unwrap_or_default();
-    Failure::error(format!("{}: {error}", crate::path::display(shown))).hint(
+    // A PIN, a password can be in a URI.
+    let shown = if let Some(rest) = reference.strip_prefix("pkcs11:") {
+        let parts = rest.split(['?', '&', ';']);
+        let names = |part: &&str| part.starts_with("token=") || part.starts_with("object=");
+        let shown: Vec<&str> = parts.filter(names).collect();
+        format!("pkcs11:{}", shown.join(";"))
+    } else {
+        reference.split('?').next().unwrap_or_default().to_owned()
+    };
+    Failure::error(format!("{}: {error}", crate::path::display(&shown))).hint(
         "a key is a file, pkcs11:…, ssh-agent:…, awskms://…, hashivault://…, openbao://…, or NAME://… \
          where sigstore-kms-NAME is on the path",
     )
@@ -50,9 +57,18 @@ pub(super) fn is_uri(reference: &Path) -> bool {
 }
 
 #[cfg(feature = "pkcs11")]
-pub(super) fn pkcs11(text: &str, reader: &mut KeyReader<'_>) -> Result<Box<dyn Signer>, Failure> {
+pub(super) fn pkcs11(
+    text: &str,
+    reader: &mut KeyReader<'_>,
+    output: &Output,
+) -> Result<Box<dyn Signer>, Failure> {
     let uri = signer::pkcs11_uri::Pkcs11Uri::parse(text)
         .map_err(|error| failure(text, &SignerError(error.to_string())))?;
+    if uri.pin_value.is_some() {
+        output.warn(
+            "the PIN is in the command line, which others can read; use pin-source, or set WEIGHBRIDGE_PIN",
+        );
+    }
     let pin = match (&uri.pin_value, &uri.pin_source) {
         (Some(_), _) => None,
         (None, Some(source)) => Some(keys::pin_from(source)?),
@@ -63,7 +79,11 @@ pub(super) fn pkcs11(text: &str, reader: &mut KeyReader<'_>) -> Result<Box<dyn S
 }
 
 #[cfg(not(feature = "pkcs11"))]
-pub(super) fn pkcs11(text: &str, _: &mut KeyReader<'_>) -> Result<Box<dyn Signer>, Failure> {
+pub(super) fn pkcs11(
+    text: &str,
+    _: &mut KeyReader<'_>,
+    _: &Output,
+) -> Result<Box<dyn Signer>, Failure> {
     let why = "this program was built without the feature pkcs11";
     Err(failure(text, &SignerError(why.into())))
 }

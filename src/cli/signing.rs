@@ -5,21 +5,24 @@ use std::path::Path;
 use super::failure::Failure;
 use super::keyless::Keyless;
 use super::output::Output;
-use super::timestamp;
+use super::{context, timestamp};
 use crate::artifact::Artifact;
 use crate::bundle::{self, Bundle, MAX_BUNDLE};
+use crate::credential::{self, Clock, Stamped};
 use crate::digest::{Algorithm, Sha256};
-use crate::disk::{self, Access, DiskError, Existing};
+use crate::disk::{self, Access, DiskError, Existing, Lock};
 use crate::envelope::Envelope;
 use crate::finding::Severity;
 use crate::gate;
 use crate::key::Signer;
-use crate::oms::{self, Material, OmsBundle, SignOptions, SigningMaterial};
+use crate::oms::{self, Material, OmsBundle, OmsModel, SignOptions, SigningMaterial};
+use crate::path::ArtifactPath;
+use crate::policy::{Identity, Policy};
 use crate::report::text::count;
 use crate::sigstore::Proof;
 use crate::timestamp::Authorities;
 use crate::verify::{ArtifactEvidence, verify_files};
-use crate::x509::Certificate;
+use crate::x509::{Certificate, Withdrawn};
 
 /// An older signature may be replaced; any other file is somebody's.
 pub(super) fn replaceable(signature: &Path) -> Result<(), Failure> {
@@ -44,6 +47,8 @@ pub(super) struct How<'a> {
     /// None: by his key.
     pub(super) chain: Vec<Certificate>,
     pub(super) timestamp: Option<(&'a String, Vec<Certificate>)>,
+    /// Timestamp authorities, among others, that no longer count.
+    pub(super) withdrawn: &'a [Withdrawn],
     pub(super) algorithm: Algorithm,
 }
 
@@ -60,6 +65,24 @@ pub(super) struct Signed {
     pub(super) bundle: Sha256,
 }
 
+/// What a signature at `path` over an artifact leaves out, sorted.
+fn left_out(artifact: &Artifact, evidence: &ArtifactEvidence, path: &Path) -> Vec<String> {
+    if artifact.single_file().is_some() {
+        return Vec::new();
+    }
+    let own = artifact.locate(path);
+    let mut ignored: Vec<String> = oms::DEFAULT_IGNORED
+        .iter()
+        .copied()
+        .chain(evidence.not_covered.iter().map(ArtifactPath::as_str))
+        .chain(own.iter().map(ArtifactPath::as_str))
+        .map(str::to_owned)
+        .collect();
+    ignored.sort_unstable();
+    ignored.dedup();
+    ignored
+}
+
 /// The statement over an artifact that is to be signed at `path`, and its root digest.
 fn statement(
     artifact: &Artifact,
@@ -68,24 +91,7 @@ fn statement(
     algorithm: Algorithm,
     output: &Output,
 ) -> Result<(Vec<u8>, Sha256), Failure> {
-    let mut ignored: Vec<String> = oms::DEFAULT_IGNORED
-        .iter()
-        .map(|&path| path.into())
-        .collect();
-    let left_out = evidence
-        .not_covered
-        .iter()
-        .map(|path| path.as_str().to_owned());
-    let own = artifact.locate(path).map(|path| path.as_str().to_owned());
-    for path in left_out.chain(own) {
-        if !ignored.contains(&path) {
-            ignored.push(path);
-        }
-    }
-    ignored.sort_unstable();
-    if artifact.single_file().is_some() {
-        ignored.clear();
-    }
+    let ignored = left_out(artifact, evidence, path);
     let outside = evidence
         .manifest
         .files()
@@ -127,7 +133,7 @@ pub(super) fn write_signature(
         Some((url, anchors)) => {
             let authorities = Authorities {
                 anchors,
-                withdrawn: &[],
+                withdrawn: how.withdrawn,
             };
             timestamp::stamped(&bundle, url, authorities, output)?
         }
@@ -203,63 +209,146 @@ impl Earlier {
         gate::algorithms_of(&self.oms)
     }
 
-    /// Adds the signature of `signer` over the same statement, if the files are as it says.
+    /// Adds the signature of `signer` over the same statement, if the files are as it says and it is one to
+    /// stand by: it leaves out nothing that a new one would not, and with a policy it is by somebody who is
+    /// trusted.
     pub(super) fn add(
         mut self,
+        artifact: &Artifact,
         evidence: &ArtifactEvidence,
-        path: &Path,
-        signer: &dyn Signer,
+        (path, signer): (&Path, &dyn Signer),
+        policy: Option<&Policy>,
         output: &Output,
     ) -> Result<Signed, Failure> {
-        let model = self
-            .oms
-            .model
-            .as_ref()
-            .map_err(|error| Failure::error(format!("{}: {error}", path.display())))?;
+        let fail =
+            |why: &dyn std::fmt::Display| Failure::error(format!("{}: {why}", path.display()));
+        let model = self.oms.model.as_ref().map_err(|error| fail(error))?;
+        let root = model.root;
+        if self.oms.is_of_0_2 {
+            return Err(
+                fail(&"model_signing 0.2 signed it, in a way that is not continued")
+                    .hint("sign it anew, without --add"),
+            );
+        }
         if self.oms.signed_by(&signer.public()) {
-            return Err(Failure::error(format!(
-                "{} is signed with this key already",
-                path.display()
-            )));
+            return Err(fail(&"it is signed with this key already"));
         }
-        let report = verify_files(evidence, model);
-        let wrong: Vec<String> = report
-            .findings
-            .iter()
-            .filter(|finding| finding.severity >= Severity::Inconclusive)
-            .map(|finding| match &finding.location {
-                Some(location) => format!("{location} {}", finding.message),
-                None => finding.message.clone(),
-            })
-            .collect();
-        if !wrong.is_empty() {
-            return Err(Failure::refused(wrong));
-        }
+        must_be_alike(artifact, evidence, path, model)?;
+        self.trusted(policy, output)?;
+        output.say(format!(
+            "adding to the statement that this is {:?} with root {root}",
+            model.name
+        ));
         let hint = signer.public().oms_hint().to_string();
         let before = self.envelope.signatures.len();
         self.envelope
             .add(signer, &hint)
-            .map_err(|error| Failure::error(error.to_string()))?;
-        let mut bytes = self.bytes;
-        for one in self.envelope.signatures.iter().skip(before) {
-            let path = ["dsseEnvelope", "signatures"];
-            bytes = bundle::append(
-                &bytes,
-                &path,
-                serde_json::to_value(one).map_err(crate::json::JsonError::from)?,
-            )?;
+            .map_err(|error| fail(&error))?;
+        let added = self.envelope.signatures.split_off(before);
+
+        // Others may have signed while this was.
+        let _lock = lock(path)?;
+        let there = Earlier::read(path)?;
+        let same = there.envelope.payload == self.envelope.payload
+            && there.envelope.payload_type == self.envelope.payload_type;
+        if !same || there.oms.signed_by(&signer.public()) {
+            return Err(fail(&"it was replaced meanwhile"));
+        }
+        let mut bytes = there.bytes;
+        for one in &added {
+            let value = serde_json::to_value(one).map_err(crate::json::JsonError::from)?;
+            bytes = bundle::append(&bytes, &["dsseEnvelope", "signatures"], value)?;
         }
         // Whatever is written can be read again.
-        OmsBundle::parse(&bytes).map_err(|error| Failure::error(error.to_string()))?;
+        let written = OmsBundle::parse(&bytes).map_err(|error| fail(&error))?;
         disk::write(path, &bytes, Existing::Replace, Access::Shared)?;
         output.say(format!(
-            "{} has {}",
+            "{} has {}; a release that was recorded with it before names another file: record it again",
             path.display(),
-            count(self.envelope.signatures.len(), "signature")
+            count(written.signatures(), "signature")
         ));
         Ok(Signed {
-            root: model.root,
+            root,
             bundle: Sha256::of(&bytes),
         })
     }
+
+    /// Refuses unless somebody whom the policy trusts has signed.
+    fn trusted(&self, policy: Option<&Policy>, output: &Output) -> Result<(), Failure> {
+        let signatures = count(self.oms.signatures(), "signature");
+        let Some(policy) = policy else {
+            output.warn(format!(
+                "nobody checked by whom the {signatures} are that are there: there is no policy"
+            ));
+            return Ok(());
+        };
+        let now = context::now();
+        let clock = Clock {
+            now,
+            authorities: Authorities {
+                anchors: &policy.timestamp_authorities,
+                withdrawn: &policy.revoked,
+            },
+        };
+        let stamped = Stamped::new(&self.oms, clock);
+        let revoked = |signer: &credential::Signer, identity: &Identity| {
+            let key = identity.credential.key();
+            key.is_some_and(|key| policy.withdrawn(key, signer.signed_at).is_some())
+        };
+        let by: Vec<&str> = policy
+            .identities
+            .iter()
+            .filter(|identity| !identity.is_expired(now))
+            .filter(|identity| {
+                let admitted = identity.credential.admit(&stamped);
+                admitted.is_ok_and(|signer| !revoked(&signer, identity))
+            })
+            .map(|identity| identity.name.as_str())
+            .collect();
+        if by.is_empty() {
+            return Err(Failure::refused(vec![format!(
+                "none of the {signatures} that are there is by anybody whom the policy trusts: what they say is not \
+                 to be signed unread"
+            )])
+            .hint("trust one of the signers in the policy, or sign anew, without --add"));
+        }
+        output.say(format!("signed before by {}", by.join(", ")));
+        Ok(())
+    }
+}
+
+/// Refuses unless the files are all those of the statement, as it says.
+fn must_be_alike(
+    artifact: &Artifact,
+    evidence: &ArtifactEvidence,
+    path: &Path,
+    model: &OmsModel,
+) -> Result<(), Failure> {
+    let report = verify_files(evidence, model);
+    let mut wrong: Vec<String> = report
+        .findings
+        .iter()
+        .filter(|finding| finding.severity >= Severity::Inconclusive)
+        .map(|finding| match &finding.location {
+            Some(location) => format!("{location} {}", finding.message),
+            None => finding.message.clone(),
+        })
+        .collect();
+    let left_out = left_out(artifact, evidence, path);
+    let hidden = evidence.manifest.files().iter().filter(|file| {
+        model.ignores(&file.path) && !left_out.iter().any(|path| file.path.is_within(path))
+    });
+    wrong.extend(hidden.map(|file| format!("{} is outside the signature", file.path)));
+    if wrong.is_empty() {
+        return Ok(());
+    }
+    Err(Failure::refused(wrong))
+}
+
+/// Nobody else adds to the signature at `path` until this is dropped.
+pub(super) fn lock(path: &Path) -> Result<Lock, DiskError> {
+    let directory = path
+        .parent()
+        .filter(|parent| !parent.as_os_str().is_empty());
+    Lock::acquire_directory(directory.unwrap_or(Path::new(".")))
 }

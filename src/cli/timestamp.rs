@@ -7,7 +7,7 @@ use clap::Args;
 use super::context::{self, Config};
 use super::failure::Failure;
 use super::output::Output;
-use super::{Global, Outcome, trust};
+use super::{Global, Outcome, signing, trust};
 use crate::bundle::{self, Bundle, MAX_BUNDLE};
 use crate::disk::{self, Access, Existing};
 use crate::time::Timestamp;
@@ -54,6 +54,11 @@ pub(super) struct AuthorityArgs {
 }
 
 impl AuthorityArgs {
+    /// Was somebody named?
+    pub(super) fn is_given(&self) -> bool {
+        !self.authorities.is_empty()
+    }
+
     pub(super) fn read(&self, config: Option<&Config>) -> Result<Vec<Certificate>, Failure> {
         let mut all = Vec::new();
         for path in &self.authorities {
@@ -120,6 +125,16 @@ pub(super) fn run(args: &TimestampArgs, global: &Global, output: &Output) -> Out
             ));
         }
     };
+    // Others may have signed while the authority was asked.
+    let _lock = signing::lock(&args.signature)?;
+    let bytes = disk::read(&args.signature, MAX_BUNDLE as u64)?;
+    let now_there = Bundle::parse(&bytes).map(|bundle| signature(&bundle));
+    if now_there.ok().as_ref() != Some(&message) {
+        return Err(Failure::error(format!(
+            "{} was replaced meanwhile",
+            args.signature.display()
+        )));
+    }
     let stamped = bundle::with_timestamp(&bytes, &token)?;
     disk::write(&args.signature, &stamped, Existing::Replace, Access::Shared)?;
     if output.json {
@@ -180,7 +195,7 @@ pub(super) fn obtain(
     let token = crate::client::timestamp::ask(url, &request)
         .map_err(|error| Failure::error(crate::gate::cause(&error)))?;
     let stamp = accept(&token, message, &request, authorities, context::now())
-        .map_err(|error| refused(&url, &error))?;
+        .map_err(|error| refused(&crate::client::http::shown(url), &error))?;
     Ok((token, stamp))
 }
 

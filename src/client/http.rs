@@ -19,6 +19,8 @@ pub enum HttpError {
         status: u16,
         body: String,
     },
+    #[error("{url} is not https, and what would be sent there is a secret")]
+    Plain { url: String },
     #[error("the answer of {url} is larger than {limit} bytes")]
     TooLarge { url: String, limit: u64 },
 }
@@ -29,6 +31,9 @@ pub struct Request<'a> {
     /// `None` gets, `Some` posts.
     pub body: Option<Vec<u8>>,
     pub headers: Vec<(&'a str, String)>,
+    /// What must not be shown, should an answer repeat it; with any, the address must be one that nobody
+    /// can listen to.
+    pub secrets: Vec<&'a str>,
     /// The largest answer.
     pub limit: u64,
     pub timeout: Duration,
@@ -51,10 +56,37 @@ fn client() -> Result<reqwest::blocking::Client, reqwest::Error> {
     Ok(CLIENT.get_or_init(|| client).clone())
 }
 
+/// An address without what in it can be a secret: a password, the query, the fragment.
+pub fn shown(url: &str) -> String {
+    let bare = url.split(['?', '#']).next().unwrap_or_default();
+    let (scheme, rest) = bare.split_once("://").unwrap_or(("", bare));
+    let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+    let host = authority.rsplit('@').next().unwrap_or_default();
+    let separator = if scheme.is_empty() { "" } else { "://" };
+    crate::path::display(&format!("{scheme}{separator}{host}{path}"))
+}
+
+/// Is what is sent to this address for its owner alone?
+fn is_private(url: &str) -> bool {
+    let Ok(url) = reqwest::Url::parse(url) else {
+        return false;
+    };
+    let host = url.host_str().unwrap_or_default();
+    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    let local = host == "localhost"
+        || bare
+            .parse::<std::net::IpAddr>()
+            .is_ok_and(|address| address.is_loopback());
+    url.scheme() == "https" || local
+}
+
 /// The body of a successful answer.
 pub fn send(request: Request<'_>) -> Result<Vec<u8>, HttpError> {
-    // The query of an address can be a secret.
-    let url = request.url.split('?').next().unwrap_or_default().to_owned();
+    let url = shown(request.url);
+    if !request.secrets.is_empty() && !is_private(request.url) {
+        return Err(HttpError::Plain { url });
+    }
+
     let failed = |source: reqwest::Error| HttpError::Request {
         url: url.clone(),
         source: source.without_url(),
@@ -79,7 +111,13 @@ pub fn send(request: Request<'_>) -> Result<Vec<u8>, HttpError> {
         })?;
     if !status.is_success() {
         let body = String::from_utf8_lossy(&bytes);
-        let body: String = body.trim().chars().take(SHOWN).collect();
+        let repeats = request.secrets.iter().any(|secret| body.contains(secret));
+        let body = if repeats {
+            "(the answer repeats a secret, and is not shown)".into()
+        } else {
+            body.trim().chars().take(SHOWN).collect::<String>()
+        };
+
         return Err(HttpError::Status {
             url,
             status: status.as_u16(),
@@ -93,4 +131,41 @@ pub fn send(request: Request<'_>) -> Result<Vec<u8>, HttpError> {
         });
     }
     Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_shown_without_secrets() {
+        for (url, expected) in [
+            ("https://tsa.example/a?key=x", "https://tsa.example/a"),
+            ("http://me:pass@host:80/x#y", "http://host:80/x"),
+            ("http://me:p@ss@host", "http://host"),
+            ("me:pass@host/x", "host/x"),
+        ] {
+            assert_eq!(shown(url), expected);
+        }
+    }
+
+    #[test]
+    fn secrets_go_where_nobody_listens() {
+        for url in [
+            "https://a.example",
+            "http://127.0.0.1:1/x",
+            "http://[::1]/",
+            "http://localhost:80",
+        ] {
+            assert!(is_private(url), "{url}");
+        }
+        for url in [
+            "http://a.example",
+            "http://localhost.example",
+            "http://127.0.0.1@a.example",
+            "x",
+        ] {
+            assert!(!is_private(url), "{url}");
+        }
+    }
 }

@@ -53,18 +53,18 @@ const MAX_ANSWER: u64 = 16 * 1024 * 1024;
 fn post(
     what: &'static str,
     url: &str,
-    headers: Vec<(&str, String)>,
+    secrets: Vec<&str>,
     body: &Value,
 ) -> Result<Value, SigningError> {
-    let mut all = vec![
+    let headers = vec![
         ("content-type", "application/json".to_owned()),
         ("accept", "application/json".to_owned()),
     ];
-    all.extend(headers);
     let answer = http::send(http::Request {
         url,
         body: Some(body.to_string().into_bytes()),
-        headers: all,
+        headers,
+        secrets,
         limit: MAX_ANSWER,
         timeout: TIMEOUT,
     })
@@ -88,7 +88,7 @@ pub fn certificate(
         "credentials": { "oidcIdentityToken": token },
         "certificateSigningRequest": BASE64.encode(request.as_bytes()),
     });
-    let answer = post(FULCIO, &url, Vec::new(), &body)?;
+    let answer = post(FULCIO, &url, vec![token], &body)?;
     let kinds = [
         "signedCertificateEmbeddedSct",
         "signedCertificateDetachedSct",
@@ -292,6 +292,7 @@ pub fn github_token(request_url: &str, request_token: &str) -> Result<String, Si
             ("authorization", format!("bearer {request_token}")),
             ("accept", "application/json".into()),
         ],
+        secrets: vec![request_token],
         limit: 1024 * 1024,
         timeout: TIMEOUT,
     })

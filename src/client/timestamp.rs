@@ -14,6 +14,7 @@ pub fn ask(url: &str, request: &Request) -> Result<Vec<u8>, HttpError> {
             ("content-type", "application/timestamp-query".into()),
             ("accept", "application/timestamp-reply".into()),
         ],
+        secrets: Vec::new(),
         limit: MAX_TOKEN as u64,
         timeout: Duration::from_secs(30),
     })

@@ -20,6 +20,13 @@ pub struct Lock(#[expect(dead_code, reason = "the open file holds the lock")] Fi
 impl Lock {
     /// Holds the lock file at `path`, unless another process does.
     pub fn try_acquire(path: &Path) -> Result<Option<Lock>, DiskError> {
+        Lock::try_with(path, open)
+    }
+
+    fn try_with(
+        path: &Path,
+        open: fn(&Path) -> Result<File, DiskError>,
+    ) -> Result<Option<Lock>, DiskError> {
         let file = open(path)?;
         match file.try_lock() {
             Ok(()) => Ok(Some(Lock(file))),
@@ -30,7 +37,21 @@ impl Lock {
 
     /// Waits until no other process holds the lock file at `path`, then holds it.
     pub fn acquire(path: &Path) -> Result<Lock, DiskError> {
-        if let Some(lock) = Lock::try_acquire(path)? {
+        Lock::acquire_with(path, open)
+    }
+
+    /// The same with a directory itself, where a lock file would be in the way.
+    pub fn acquire_directory(path: &Path) -> Result<Lock, DiskError> {
+        Lock::acquire_with(path, |path| {
+            File::open(path).map_err(|source| failed(path, source))
+        })
+    }
+
+    fn acquire_with(
+        path: &Path,
+        open: fn(&Path) -> Result<File, DiskError>,
+    ) -> Result<Lock, DiskError> {
+        if let Some(lock) = Lock::try_with(path, open)? {
             return Ok(lock);
         }
         // The kernel wakes one waiter when the lock is free, but knows no time limit. A thread that

@@ -16,32 +16,46 @@ use super::{KeyAlgorithm, KeyError, Passphrase, PrivateKey, key_algorithm, opens
 const PLAIN: &str = "PRIVATE KEY";
 const ENCRYPTED: &str = "ENCRYPTED PRIVATE KEY";
 const SEC1: &str = "EC PRIVATE KEY";
+/// What `openssl ecparam -genkey` writes before the key.
+const PARAMETERS: &str = "EC PARAMETERS";
 
-/// The labels and contents of the PEM blocks that can hold a key, up to the first damaged one. `openssl
-/// ecparam -genkey` writes another block before the key.
-pub(super) fn blocks(text: &str) -> impl Iterator<Item = (&str, Zeroizing<Vec<u8>>)> {
+/// The most blocks in a file.
+const MAX_BLOCKS: usize = 64;
+
+/// A block's label and content.
+pub(super) type Block<'a> = (&'a str, Zeroizing<Vec<u8>>);
+
+/// The PEM blocks of a text. One that is damaged spoils it all: half of a hybrid key is not the key.
+pub(super) fn blocks(text: &str) -> Result<Vec<Block<'_>>, KeyError> {
+    let mut blocks = Vec::new();
     let mut rest = text;
-    std::iter::from_fn(move || {
-        loop {
-            let start = rest.find("-----BEGIN ")?;
-            let block = rest.get(start..)?;
-            let label = block.strip_prefix("-----BEGIN ")?.split_once("-----")?.0;
-            if label == "EC PARAMETERS" {
-                rest = block.get(label.len()..)?;
-                continue;
-            }
-            let end_line = format!("-----END {label}-----");
-            let end = block.find(&end_line)? + end_line.len();
-            // OpenSSH breaks lines where no standard does.
-            let der = if label == openssh::LABEL {
-                lenient(block.get(..end)?)?
-            } else {
-                der::pem::decode_vec(block.get(..end)?.as_bytes()).ok()?.1
-            };
-            rest = block.get(end..)?;
-            return Some((label, Zeroizing::new(der)));
+    while let Some(start) = rest.find(BEGIN) {
+        if blocks.len() == MAX_BLOCKS {
+            return Err(KeyError::Several);
         }
-    })
+        let block = rest.get(start..).unwrap_or_default();
+        let (read, length) = first_block(block).ok_or(KeyError::Damaged)?;
+        blocks.push(read);
+        rest = block.get(length..).unwrap_or_default();
+    }
+    Ok(blocks)
+}
+
+const BEGIN: &str = "-----BEGIN ";
+
+/// The block at the start of `text`, and its length.
+fn first_block(text: &str) -> Option<(Block<'_>, usize)> {
+    let label = text.strip_prefix(BEGIN)?.split_once("-----")?.0;
+    let end_line = format!("-----END {label}-----");
+    let end = text.find(&end_line)? + end_line.len();
+    let block = text.get(..end)?;
+    // OpenSSH breaks lines where no standard does.
+    let der = if label == openssh::LABEL {
+        lenient(block)?
+    } else {
+        der::pem::decode_vec(block.as_bytes()).ok()?.1
+    };
+    Some(((label, Zeroizing::new(der)), end))
 }
 
 /// The content of a block whose lines may have any length.
@@ -54,31 +68,39 @@ fn lenient(block: &str) -> Option<Vec<u8>> {
 
 /// Does `pem` need a passphrase?
 pub fn is_encrypted(pem: &str) -> bool {
-    let mut blocks = blocks(pem);
-    blocks.next().is_some_and(|(label, _)| label == ENCRYPTED)
+    matches!(private_key_from_pem(pem, None), Err(KeyError::Encrypted))
 }
 
-/// Reads a private key, or the two halves of a hybrid one.
+/// What a file holds beside a private key in PKCS#8, and would be lost if that were written anew.
+pub fn beside_private_key(pem: &str) -> Option<String> {
+    let blocks = blocks(pem).ok()?;
+    let kept = [PLAIN, ENCRYPTED, SEC1, PARAMETERS, openssh::LABEL];
+    let other = blocks.iter().find(|(label, _)| !kept.contains(label));
+    other.map(|(label, _)| (*label).to_owned())
+}
+
+/// Reads a private key, or the two halves of a hybrid one. Certificates may stand beside it.
 pub fn private_key_from_pem(
     pem: &str,
     passphrase: Option<&Passphrase>,
 ) -> Result<PrivateKey, KeyError> {
-    let mut blocks = blocks(pem);
-    let first = blocks.next().ok_or(KeyError::NotPrivate)?;
-    let first = from_block(first, passphrase)?;
-    let PrivateKey::Ed25519(classical) = first else {
-        return Ok(first);
-    };
-    match blocks.next() {
-        Some(second) if [PLAIN, ENCRYPTED].contains(&second.0) => {
-            match from_block(second, passphrase)? {
-                PrivateKey::MlDsa65(quantum) => {
-                    Ok(PrivateKey::Hybrid(Box::new((*classical, *quantum))))
+    let mut keys = blocks(pem)?;
+    keys.retain(|(label, _)| [PLAIN, ENCRYPTED, SEC1, openssh::LABEL].contains(label));
+    match <[Block<'_>; 1]>::try_from(keys) {
+        Ok([only]) => from_block(only, passphrase),
+        Err(keys) => match <[Block<'_>; 2]>::try_from(keys) {
+            Ok([first, second]) => {
+                let first = from_block(first, passphrase)?;
+                match (first, from_block(second, passphrase)?) {
+                    (PrivateKey::Ed25519(classical), PrivateKey::MlDsa65(quantum)) => {
+                        Ok(PrivateKey::Hybrid(Box::new((*classical, *quantum))))
+                    }
+                    _ => Err(KeyError::Several),
                 }
-                _ => Ok(PrivateKey::Ed25519(classical)),
             }
-        }
-        _ => Ok(PrivateKey::Ed25519(classical)),
+            Err(keys) if keys.is_empty() => Err(KeyError::NotPrivate),
+            Err(_) => Err(KeyError::Several),
+        },
     }
 }
 
@@ -217,6 +239,10 @@ fn affordable(scheme: &EncryptionScheme) -> Result<(), KeyError> {
                 .checked_add(p)
                 .and_then(|blocks| blocks.checked_mul(r * 128));
             let work = n.checked_mul(r).and_then(|work| work.checked_mul(p));
+            // RFC 7914 §2: N is a power of 2 and larger than 1.
+            if n < 2 || !n.is_power_of_two() || r == 0 || p == 0 {
+                return Err(KeyError::Damaged);
+            }
             if memory.is_some_and(|bytes| bytes <= SCRYPT_MEMORY)
                 && work.is_some_and(|work| work <= SCRYPT_WORK)
             {

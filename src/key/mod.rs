@@ -13,7 +13,7 @@ use pkcs8::ObjectIdentifier;
 use sha2::Digest;
 use zeroize::Zeroizing;
 
-pub use file::{is_encrypted, private_key_from_pem, private_key_to_pem};
+pub use file::{beside_private_key, is_encrypted, private_key_from_pem, private_key_to_pem};
 pub use private::PrivateKey;
 pub use public::PublicKey;
 
@@ -101,6 +101,10 @@ pub enum KeyError {
     Unsupported(String),
     #[error("holds a damaged key")]
     Damaged,
+    #[error(
+        "holds several keys; one is wanted, or the Ed25519 and the ML-DSA-65 half of a hybrid key, in this order"
+    )]
+    Several,
     #[error("is encrypted, and no passphrase was given")]
     Encrypted,
     #[error("is an encrypted OpenSSH key")]

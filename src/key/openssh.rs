@@ -40,7 +40,8 @@ pub(crate) fn public_from_blob(blob: &[u8]) -> Option<PublicKey> {
     if algorithm != KeyAlgorithm::Ed25519 && Some(reader.string()?) != name.strip_prefix(ECDSA) {
         return None;
     }
-    PublicKey::from_bytes(algorithm, reader.string()?).ok()
+    let key = PublicKey::from_bytes(algorithm, reader.string()?).ok();
+    key.filter(|_| reader.0.is_empty())
 }
 
 const ECDSA: &[u8] = b"ecdsa-sha2-";
@@ -65,7 +66,13 @@ pub(super) fn public_from_line(text: &str) -> Option<Result<PublicKey, KeyError>
     }
     let blob = BASE64.decode(words.next()?.as_bytes()).ok()?;
     let unsupported = || KeyError::Unsupported(name.chars().take(64).collect());
-    Some(public_from_blob(&blob).ok_or_else(unsupported))
+    // The blob says its type too.
+    let same = Reader(&blob).string() == Some(name.as_bytes());
+    Some(
+        public_from_blob(&blob)
+            .filter(|_| same)
+            .ok_or_else(unsupported),
+    )
 }
 
 /// The private key in a block.

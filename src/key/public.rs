@@ -29,9 +29,9 @@ impl PublicKey {
             return key;
         }
         let mut keys = Vec::new();
-        for (label, der) in file::blocks(pem).take(2) {
+        for (label, der) in file::blocks(pem)? {
             if label != PUBLIC {
-                break;
+                return Err(KeyError::NotPublic);
             }
             keys.push(PublicKey::from_spki(&der)?);
         }
@@ -39,8 +39,12 @@ impl PublicKey {
             Ok([PublicKey::Ed25519(classical), PublicKey::MlDsa65(quantum)]) => {
                 Ok(PublicKey::Hybrid(Box::new((classical, *quantum))))
             }
-            Ok([first, _]) => Ok(first),
-            Err(keys) => keys.into_iter().next().ok_or(KeyError::NotPublic),
+            Ok(_) => Err(KeyError::Several),
+            Err(keys) => match <[PublicKey; 1]>::try_from(keys) {
+                Ok([only]) => Ok(only),
+                Err(keys) if keys.is_empty() => Err(KeyError::NotPublic),
+                Err(_) => Err(KeyError::Several),
+            },
         }
     }
 
@@ -179,6 +183,17 @@ impl PublicKey {
             }
             key => find(key).map(|at| vec![at]),
         }
+    }
+
+    /// Its key id, and those of its halves: whoever revokes one of them means it.
+    pub fn key_ids(&self) -> Vec<Sha256> {
+        let mut ids = vec![self.key_id()];
+        if let PublicKey::Hybrid(both) = self {
+            let (classical, quantum) = &**both;
+            ids.push(PublicKey::Ed25519(*classical).key_id());
+            ids.push(PublicKey::MlDsa65(Box::new(quantum.clone())).key_id());
+        }
+        ids
     }
 
     /// Is `signature` this key's over `message`? Ed25519 is verified strictly: no weak keys, no

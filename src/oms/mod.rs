@@ -39,7 +39,7 @@ pub struct OmsBundle {
     pub model: Result<OmsModel, OmsError>,
     bytes: Vec<u8>,
     /// What model_signing 0.2.0 wrote, which signed something else.
-    is_of_0_2: bool,
+    pub is_of_0_2: bool,
 }
 
 /// How a bundle names its signer.

@@ -62,8 +62,16 @@ pub enum PolicyError {
         "gate.signature asks for {threshold} signatures, and {able} identities have its roles: it could never be met"
     )]
     Threshold { threshold: usize, able: usize },
+    #[error(
+        "gate.signature asks for {needed} signatures by different identities, which these cannot give: nobody counts twice, a bundle has at most 16 signatures and one certificate, and a keyless one stands alone"
+    )]
+    Together { needed: usize },
     #[error("[algorithms] names {0:?}, which is no kind of key")]
     Algorithm(String),
+    #[error(
+        "[signing] key has {attribute}: a policy holds no secret, and names no program that would be run; use pin-source and module-name"
+    )]
+    SigningKey { attribute: &'static str },
     #[error("[algorithms] allows nothing")]
     NoAlgorithm,
     #[error("[algorithms] has a deadline for {0}, which it does not allow")]

@@ -8,11 +8,15 @@
 mod algorithms;
 mod error;
 mod identity;
+pub(crate) mod places;
 mod render;
 
 use serde::Deserialize;
 
+use crate::bundle::MAX_SIGNATURES;
+use crate::credential::Credential;
 use crate::digest::Sha256;
+use crate::key::PublicKey;
 use crate::ledger::Location;
 use crate::note::NoteKey;
 use crate::statement::{Kind, Role};
@@ -256,6 +260,14 @@ impl Policy {
             role: signing.role,
             log_key: signing.log_key,
         });
+        if let Some(signing) = &signing {
+            for attribute in ["pin-value", "module-path"] {
+                if signing.key.starts_with("pkcs11:") && signing.key.contains(attribute) {
+                    return Err(PolicyError::SigningKey { attribute });
+                }
+            }
+        }
+
         Ok(Policy {
             log,
             identities,
@@ -274,11 +286,13 @@ impl Policy {
             .find(|identity| identity.has_key(key_id))
     }
 
-    /// What the policy says of a key that is no longer to count, for what existed at `signed_at`.
-    pub fn withdrawn(&self, key_id: &Sha256, signed_at: Option<Timestamp>) -> Option<&Withdrawn> {
+    /// What the policy says of a key that is no longer to count, for what existed at `signed_at`. A hybrid
+    /// key goes with either half.
+    pub fn withdrawn(&self, key: &PublicKey, signed_at: Option<Timestamp>) -> Option<&Withdrawn> {
+        let ids = key.key_ids();
         self.revoked
             .iter()
-            .find(|one| one.digest == *key_id && !one.came_after(signed_at))
+            .find(|one| ids.contains(&one.digest) && !one.came_after(signed_at))
     }
 }
 
@@ -311,6 +325,11 @@ fn gate(raw: RawGate, identities: &[Identity]) -> Result<GateRules, PolicyError>
         let rule = "gate.signature.countersigned_by";
         satisfiable(rule, &signature.countersigned_by, identities)?;
     }
+    let needed = threshold + signature.countersigned_by.len();
+    if needed > 1 && !can_sign_together(signature, threshold, identities) {
+        return Err(PolicyError::Together { needed });
+    }
+
     if raw.records.is_empty() {
         return Err(PolicyError::NoRecords);
     }
@@ -334,6 +353,41 @@ fn gate(raw: RawGate, identities: &[Identity]) -> Result<GateRules, PolicyError>
         signature_threshold: threshold,
         countersigned_by: raw.signature.countersigned_by,
         records,
+    })
+}
+
+/// Can identities fill all places of the rule in one bundle? It has signatures of keys, and of one
+/// certificate; a keyless signature stands alone.
+fn can_sign_together(rule: &RawSignature, threshold: usize, identities: &[Identity]) -> bool {
+    let places = threshold + rule.countersigned_by.len();
+    if places > MAX_SIGNATURES {
+        return false;
+    }
+    let of_kind = |certificate: bool| {
+        identities.iter().filter(move |one| match one.credential {
+            Credential::Key(_) => !certificate,
+            Credential::Certificate(_) => certificate,
+            Credential::Keyless(_) => false,
+        })
+    };
+    let keys: Vec<&Identity> = of_kind(false).collect();
+    let certified = of_kind(true).map(Some);
+    certified.chain([None]).any(|certified| {
+        let people: Vec<&Identity> = keys.iter().copied().chain(certified).collect();
+        let fits = |place: usize, person: usize| {
+            people
+                .get(person)
+                .is_some_and(|one| match place.checked_sub(threshold) {
+                    None => one.role_among(&rule.roles).is_some(),
+                    Some(place) => rule
+                        .countersigned_by
+                        .get(place)
+                        .is_some_and(|role| one.roles.contains(role)),
+                })
+        };
+        places::fill(places, people.len(), &fits)
+            .into_iter()
+            .all(|filled| filled)
     })
 }
 

@@ -74,6 +74,12 @@ impl Agent {
 
     fn ask(&mut self, message: &[u8]) -> Result<Vec<u8>, SignerError> {
         let fail = |error: std::io::Error| failed("the SSH agent", &error);
+        if message.len() > MAX_MESSAGE as usize {
+            return Err(SignerError(format!(
+                "an SSH agent takes at most {MAX_MESSAGE} bytes, and what is to be signed has {}: sign a model of so many files with a key in a file, a token or a service",
+                message.len()
+            )));
+        }
         self.0.write_all(&string(message)).map_err(fail)?;
         let mut length = [0; 4];
         self.0.read_exact(&mut length).map_err(fail)?;

@@ -57,6 +57,14 @@ pub fn open(mut account: Account, reference: &str) -> Result<Box<dyn Signer>, Si
     if !endpoint.is_empty() {
         account.endpoint = Some(format!("https://{endpoint}"));
     }
+    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    if account.region.is_empty() || !account.region.chars().all(plain) {
+        return Err(SignerError(format!(
+            "{:?} is no region of AWS",
+            account.region
+        )));
+    }
+
     let answer: PublicKeyAnswer = account.ask("GetPublicKey", &json!({ "KeyId": key }))?;
     let public = decode_base64(&answer.public_key)
         .and_then(|der| PublicKey::from_spki(&der).ok())
@@ -101,20 +109,26 @@ impl Account {
         question: &Value,
     ) -> Result<T, SignerError> {
         let region = &self.region;
-        let url = self
-            .endpoint
-            .clone()
-            .unwrap_or_else(|| format!("https://kms.{region}.amazonaws.com"));
-        let url = format!("{}/", url.trim_end_matches('/'));
+        let url = self.endpoint.clone().unwrap_or_else(|| {
+            let of_china = if region.starts_with("cn-") { ".cn" } else { "" };
+            format!("https://kms.{region}.amazonaws.com{of_china}")
+        });
+        let (url, host) = address(&url).ok_or_else(|| {
+            let shown = http::shown(&url);
+            SignerError(format!(
+                "{shown} is no address of a service: https://HOST[:PORT] is"
+            ))
+        })?;
         let body = question.to_string().into_bytes();
-        let host = url.split_once("://").map_or("", |(_, rest)| rest);
-        let host = host.trim_end_matches('/').to_owned();
         let target = format!("TrentService.{action}");
         let headers = self.headers(&host, &target, &body);
+        let mut secrets = vec![self.secret_access_key.as_str()];
+        secrets.extend(self.session_token.as_deref());
         let body = http::send(http::Request {
             url: &url,
             body: Some(body),
             headers,
+            secrets,
             limit: MAX_ANSWER,
             timeout: Duration::from_secs(30),
         })
@@ -178,6 +192,22 @@ impl Account {
     }
 }
 
+/// What is asked, and the host as it is sent and signed. The service has no path.
+fn address(endpoint: &str) -> Option<(String, String)> {
+    let url = reqwest::Url::parse(endpoint).ok()?;
+    let plain = ["http", "https"].contains(&url.scheme())
+        && url.path() == "/"
+        && url.query().is_none()
+        && url.username().is_empty()
+        && url.password().is_none();
+    let host = url.host_str().filter(|_| plain)?;
+    let host = match url.port() {
+        Some(port) => format!("{host}:{port}"),
+        None => host.to_owned(),
+    };
+    Some((url.to_string(), host))
+}
+
 /// HMAC-SHA-256 (RFC 2104).
 fn hmac(key: &[u8], message: &[u8]) -> Vec<u8> {
     let mut block = [0_u8; 64];
@@ -201,6 +231,28 @@ fn hmac(key: &[u8], message: &[u8]) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_signed_is_what_is_sent() {
+        for (endpoint, host) in [
+            ("https://KMS.example:443", "kms.example"),
+            ("http://LOCALHOST:18999/", "localhost:18999"),
+            ("http://[::1]:1", "[::1]:1"),
+        ] {
+            let (url, found) = address(endpoint).unwrap();
+            assert_eq!(found, host);
+            assert!(url.ends_with(&format!("//{host}/")), "{url}");
+        }
+        for endpoint in [
+            "https://a/path",
+            "https://me@a",
+            "ftp://a",
+            "a",
+            "https://a/?x",
+        ] {
+            assert_eq!(address(endpoint), None);
+        }
+    }
 
     /// RFC 4231 §4.3, test case 2, and §4.7, test case 6: a key longer than a block.
     #[test]

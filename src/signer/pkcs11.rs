@@ -72,6 +72,10 @@ pub fn open(
 
 fn module(uri: &Pkcs11Uri) -> Result<PathBuf, SignerError> {
     if let Some(path) = &uri.module_path {
+        // Code is run from there: not from wherever one happens to be.
+        if !path.is_absolute() {
+            return Err(SignerError("module-path is not an absolute path".into()));
+        }
         return Ok(path.clone());
     }
     let Some(name) = &uri.module_name else {

@@ -37,8 +37,11 @@ pub enum UriError {
     Twice(String),
     #[error("has the attribute {0:?}, which is not understood here")]
     Unknown(String),
-    #[error("has a malformed attribute {0:?}")]
-    Malformed(String),
+    /// The number of the attribute: one that is not understood can be a piece of a PIN.
+    #[error("has a malformed attribute, number {0}")]
+    Malformed(usize),
+    #[error("is longer than 8192 bytes")]
+    TooLong,
     #[error("names an object of type {0:?}; a private key is needed")]
     Type(String),
 }
@@ -52,33 +55,37 @@ impl Pkcs11Uri {
     pub fn parse(text: &str) -> Result<Pkcs11Uri, UriError> {
         let rest = text.strip_prefix("pkcs11:").ok_or(UriError::Scheme)?;
         if text.len() > MAX_URI {
-            return Err(UriError::Malformed("too long".into()));
+            return Err(UriError::TooLong);
         }
         let (path, query) = rest.split_once('?').unwrap_or((rest, ""));
         let mut uri = Pkcs11Uri::default();
         let mut seen = Vec::new();
-        for (part, is_path) in path
+        let parts = path
             .split(';')
             .map(|part| (part, true))
-            .chain(query.split('&').map(|part| (part, false)))
-        {
+            .chain(query.split('&').map(|part| (part, false)));
+        for (number, (part, is_path)) in (1..).zip(parts) {
             if part.is_empty() {
                 continue;
             }
-            let (name, value) = part
-                .split_once('=')
-                .ok_or_else(|| UriError::Malformed(part.into()))?;
+            let (name, value) = part.split_once('=').ok_or(UriError::Malformed(number))?;
             if seen.contains(&name) {
                 return Err(UriError::Twice(name.into()));
             }
             seen.push(name);
-            uri.set(name, value, is_path)?;
+            uri.set(name, value, is_path, number)?;
         }
         Ok(uri)
     }
 
-    fn set(&mut self, name: &str, value: &str, is_path: bool) -> Result<(), UriError> {
-        let bad = || UriError::Malformed(name.into());
+    fn set(
+        &mut self,
+        name: &str,
+        value: &str,
+        is_path: bool,
+        number: usize,
+    ) -> Result<(), UriError> {
+        let bad = || UriError::Malformed(number);
         let bytes = decode(value).ok_or_else(bad)?;
         if (is_path, name) == (true, "id") {
             self.id = Some(bytes);

@@ -5,6 +5,8 @@
 
 use std::io::{Read, Write};
 use std::process::{Command, Stdio};
+use std::sync::mpsc;
+use std::time::Duration;
 
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -18,6 +20,18 @@ const VERSION: &str = "v1";
 
 /// The largest answer.
 const MAX_ANSWER: usize = 1024 * 1024;
+
+/// How long a person may take to touch a key.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// What a plugin needs not know.
+const OTHERS_SECRETS: [&str; 5] = [
+    "WEIGHBRIDGE_PASSPHRASE",
+    "WEIGHBRIDGE_PIN",
+    "SIGSTORE_ID_TOKEN",
+    "ACTIONS_ID_TOKEN_REQUEST_TOKEN",
+    "ACTIONS_ID_TOKEN_REQUEST_URL",
+];
 
 /// The key that `reference`, `NAME://…`, names.
 pub fn open(reference: &str) -> Result<Box<dyn Signer>, SignerError> {
@@ -112,34 +126,45 @@ impl Plugin {
             "methodName": method,
             method: options,
         });
-        let mut child = Command::new(&self.program)
+        let mut command = Command::new(&self.program);
+        command
             .args([VERSION, &question.to_string()])
             .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
+            .stdout(Stdio::piped());
+        for secret in OTHERS_SECRETS {
+            command.env_remove(secret);
+        }
+        let mut child = command
             .spawn()
             .map_err(|error| self.odd(&format!("cannot be run: {error}")))?;
-        let stdin = child.stdin.take();
-        let stdout = child.stdout.take();
-        let mut bytes = Vec::new();
-        // Both at once: a plugin may answer before it has read everything.
-        std::thread::scope(|scope| {
-            scope.spawn(|| {
-                if let Some(mut stdin) = stdin {
-                    // A plugin that does not read is not wrong.
-                    _ = stdin.write_all(message);
-                }
-            });
-            let read = stdout.map(|stdout| {
+        // Both at once: a plugin may answer before it has read everything. What it leaves running may hold
+        // its output open, so nobody waits for these threads.
+        if let Some(mut stdin) = child.stdin.take() {
+            let message = message.to_vec();
+            // A plugin that does not read is not wrong.
+            std::thread::spawn(move || _ = stdin.write_all(&message));
+        }
+        let (sender, receiver) = mpsc::channel();
+        if let Some(stdout) = child.stdout.take() {
+            std::thread::spawn(move || {
+                let mut bytes = Vec::new();
                 let mut limited = stdout.take(MAX_ANSWER as u64 + 1);
-                limited.read_to_end(&mut bytes)
+                let read = limited.read_to_end(&mut bytes).map(|_| bytes);
+                _ = sender.send(read);
             });
-            if bytes.len() > MAX_ANSWER {
-                _ = child.kill();
-            }
-            read.transpose()
-        })
-        .map_err(|error| self.odd(&error.to_string()))?;
+        }
+        let answer = receiver.recv_timeout(PATIENCE);
+        // It has said all it had to say, or too much, or nothing for too long.
+        _ = child.kill();
         _ = child.wait();
+        let bytes = answer
+            .map_err(|_| {
+                self.odd(&format!(
+                    "gives no answer in {} seconds",
+                    PATIENCE.as_secs()
+                ))
+            })?
+            .map_err(|error| self.odd(&error.to_string()))?;
         let answer: Answer = json::parse(&bytes, MAX_ANSWER)
             .map_err(|error| self.odd(&format!("its answer is malformed: {error}")))?;
         if !answer.error_message.is_empty() {

@@ -129,6 +129,7 @@ impl Vault {
             url: &url,
             body: question.map(|question| question.to_string().into_bytes()),
             headers,
+            secrets: vec![&self.token],
             limit: MAX_ANSWER,
             timeout: Duration::from_secs(30),
         })

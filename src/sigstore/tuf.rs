@@ -73,26 +73,24 @@ pub fn target(
     }
     set.check_root_expired(at).map_err(fail("the root"))?;
     let needed =
-        |name: &str, get: &mut dyn FnMut(&str, u64) -> Result<Option<Vec<u8>>, TufError>| {
-            get(name, MAX_METADATA)?.ok_or_else(|| TufError::Missing(name.into()))
-        };
+        |name: &str, got: Option<Vec<u8>>| got.ok_or_else(|| TufError::Missing(name.into()));
     let consistent = set.root().consistent_snapshot;
     let versioned = |version: Option<u64>, role: &str| match version {
         Some(version) if consistent => format!("{version}.{role}.json"),
         _ => format!("{role}.json"),
     };
-    let bytes = needed("timestamp.json", &mut get)?;
+    let bytes = needed("timestamp.json", get("timestamp.json", MAX_METADATA)?)?;
     set.update_timestamp(&bytes, at)
         .map_err(fail("timestamp.json"))?;
     let pinned = set.timestamp().and_then(|stamp| stamp.snapshot_meta());
     let file = versioned(pinned.map(|meta| meta.version), "snapshot");
-    let bytes = needed(&file, &mut get)?;
+    let bytes = needed(&file, get(&file, MAX_METADATA)?)?;
     set.update_snapshot(&bytes, at).map_err(fail(&file))?;
     let pinned = set
         .snapshot()
         .and_then(|snapshot| snapshot.meta.get("targets.json"));
     let file = versioned(pinned.map(|meta| meta.version), "targets");
-    let bytes = needed(&file, &mut get)?;
+    let bytes = needed(&file, get(&file, MAX_METADATA)?)?;
     let targets = set.update_targets(&bytes, at).map_err(fail(&file))?;
     let target = targets
         .target(name)

@@ -163,7 +163,7 @@ pub fn verify_signature(
 ) -> Report {
     let mut report = Report::default();
     check_artifact(&mut report, artifact);
-    check_signature(&mut report, artifact, signature, trusted, clock);
+    check_signature(&mut report, artifact, signature, trusted, clock, &|_| false);
     report
 }
 
@@ -202,7 +202,12 @@ fn signed_by(
             withdrawn: &policy.revoked,
         },
     };
-    check_signature(report, artifact, signature, &trusted, clock)
+    let doubtful = |signed: &Signed| {
+        identities
+            .get(signed.by)
+            .is_some_and(|identity| signers::doubt(identity, signed, policy, now).is_some())
+    };
+    check_signature(report, artifact, signature, &trusted, clock, &doubtful)
 }
 
 /// Are the files of `artifact` those that `model` lists? Says nothing of who signed.

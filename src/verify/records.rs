@@ -199,7 +199,9 @@ pub fn authorised<'a>(
     {
         return Err(format!("{kind} by {name}: {why}"));
     }
-    if policy.withdrawn(&actor.key_id, None).is_some() {
+    if let Some(key) = identity.credential.key()
+        && policy.withdrawn(key, None).is_some()
+    {
         return Err(format!("{kind} is by the key of {name}, which was revoked"));
     }
     if record.time().millis() > now.millis() + CLOCK_SKEW_MILLIS {

@@ -3,7 +3,7 @@
 use super::artifact::{Reported, difference_finding};
 use super::{ArtifactEvidence, Report, SignatureEvidence, Trusted};
 use crate::artifact::manifest::{Difference, compare};
-use crate::credential::{Clock, Refusal, Stage, Stamped};
+use crate::credential::{Clock, Refusal, Signer, Stage, Stamped};
 use crate::finding::{Finding, Rule, Severity};
 use crate::key::KeyAlgorithm;
 use crate::oms::{OmsBundle, OmsError, OmsModel};
@@ -26,11 +26,12 @@ pub(super) fn check_signature(
     signature: &SignatureEvidence,
     trusted: &[Trusted<'_>],
     clock: Clock<'_>,
+    doubtful: &dyn Fn(&Signed) -> bool,
 ) -> Vec<Signed> {
     let Some(bundle) = bundle(report, signature) else {
         return Vec::new();
     };
-    let signed = signers(report, bundle, trusted, clock);
+    let signed = signers(report, bundle, trusted, clock, doubtful);
     if signed.is_empty() {
         return signed;
     }
@@ -91,38 +92,47 @@ fn bundle<'a>(report: &mut Report, signature: &'a SignatureEvidence) -> Option<&
     None
 }
 
-/// Who of those who are trusted signed.
+/// Who of those who are trusted signed. One signature is one person's, however many names the policy has for
+/// him: the first of those who are not doubtful.
 fn signers(
     report: &mut Report,
     bundle: &OmsBundle,
     trusted: &[Trusted<'_>],
     clock: Clock<'_>,
+    doubtful: &dyn Fn(&Signed) -> bool,
 ) -> Vec<Signed> {
     let mut refusals: Vec<Refusal> = Vec::new();
-    let mut all: Vec<Signed> = Vec::new();
-    let mut accounted = std::collections::BTreeSet::new();
+    let mut admitted: Vec<(Signed, Signer)> = Vec::new();
     let stamped = Stamped::new(bundle, clock);
     for (by, one) in trusted.iter().enumerate() {
         match one.credential.admit(&stamped) {
-            // One signature is one person's, however many names the policy has for him.
-            Ok(signer) if signer.signatures.iter().any(|at| accounted.contains(at)) => {}
             Ok(signer) => {
-                let name = one.name;
-                report.signers.push(name.into());
-                let message = format!("signed by {name} ({})", signer.description);
-                report.add(Finding::new(Rule::SignatureKey, Severity::Pass, message));
-                for finding in signer.findings {
-                    report.add(finding);
-                }
-                accounted.extend(signer.signatures);
-                all.push(Signed {
+                let signed = Signed {
                     by,
                     at: signer.signed_at,
                     algorithm: signer.algorithm,
-                });
+                };
+                admitted.push((signed, signer));
             }
             Err(refusal) => refusals.push(refusal),
         }
+    }
+    admitted.sort_by_key(|(signed, _)| doubtful(signed));
+    let mut all: Vec<Signed> = Vec::new();
+    let mut accounted = std::collections::BTreeSet::new();
+    for (signed, signer) in admitted {
+        if signer.signatures.iter().any(|at| accounted.contains(at)) {
+            continue;
+        }
+        let name = trusted.get(signed.by).map_or("", |one| one.name);
+        report.signers.push(name.into());
+        let message = format!("signed by {name} ({})", signer.description);
+        report.add(Finding::new(Rule::SignatureKey, Severity::Pass, message));
+        for finding in signer.findings {
+            report.add(finding);
+        }
+        accounted.extend(signer.signatures);
+        all.push(signed);
     }
     if all.is_empty() {
         refused(report, refusals, trusted);

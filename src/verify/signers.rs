@@ -3,6 +3,7 @@
 use super::Report;
 use super::signature::Signed;
 use crate::finding::{Finding, Rule, Severity};
+use crate::policy::places::fill;
 use crate::policy::{Identity, Policy};
 use crate::statement::Role;
 use crate::time::Timestamp;
@@ -11,17 +12,21 @@ use crate::time::Timestamp;
 /// meant.
 pub(super) fn in_order(policy: &Policy, now: Timestamp) -> Vec<&Identity> {
     let rules = &policy.gate;
-    let counts = |identity: &&Identity| {
-        let roles = &identity.roles;
-        let wanted = roles.iter().any(|role| {
-            rules.signature_roles.contains(role) || rules.countersigned_by.contains(role)
-        });
-        wanted && !identity.is_expired(now)
+    let rank = |identity: &&Identity| {
+        let among = |wanted: &[Role]| identity.role_among(wanted).is_some();
+        if identity.is_expired(now) {
+            3
+        } else if among(&rules.signature_roles) {
+            0
+        } else if among(&rules.countersigned_by) {
+            1
+        } else {
+            2
+        }
     };
-    let (mut first, rest): (Vec<&Identity>, Vec<&Identity>) =
-        policy.identities.iter().partition(counts);
-    first.extend(rest);
-    first
+    let mut identities: Vec<&Identity> = policy.identities.iter().collect();
+    identities.sort_by_key(rank);
+    identities
 }
 
 /// Says who of those who signed does not count now.
@@ -80,9 +85,22 @@ pub(super) fn check(
         .filter(|identity| may(report, identity, &rules.signature_roles))
         .count();
     let least = rules.signature_threshold;
-    for role in &rules.countersigned_by {
-        let by = good.iter().any(|identity| identity.roles.contains(role));
-        let (severity, what) = if by {
+    // Whoever is counted as a signer does not countersign as well.
+    let fits = |place: usize, person: usize| {
+        let roles = match place.checked_sub(least) {
+            None => rules.signature_roles.as_slice(),
+            Some(place) => rules
+                .countersigned_by
+                .get(place..=place)
+                .unwrap_or_default(),
+        };
+        good.get(person)
+            .is_some_and(|identity| identity.role_among(roles).is_some())
+    };
+    let places = least + rules.countersigned_by.len();
+    let filled = fill(places, good.len(), &fits);
+    for (role, filled) in rules.countersigned_by.iter().zip(filled.iter().skip(least)) {
+        let (severity, what) = if *filled {
             (Severity::Pass, "is countersigned by a")
         } else {
             (Severity::Fail, "lacks the countersignature of a")
@@ -152,7 +170,12 @@ fn may(report: &mut Report, identity: &Identity, roles: &[Role]) -> bool {
 }
 
 /// Why he does not count now.
-fn doubt(identity: &Identity, signed: &Signed, policy: &Policy, now: Timestamp) -> Option<Finding> {
+pub(super) fn doubt(
+    identity: &Identity,
+    signed: &Signed,
+    policy: &Policy,
+    now: Timestamp,
+) -> Option<Finding> {
     let name = &identity.name;
     if identity.is_expired(now) {
         let expired = identity
@@ -173,7 +196,7 @@ fn doubt(identity: &Identity, signed: &Signed, policy: &Policy, now: Timestamp) 
         ));
     }
     // What was signed before the key was revoked counts, if somebody trusted says that it was before.
-    let withdrawn = policy.withdrawn(&identity.credential.key()?.key_id(), signed.at)?;
+    let withdrawn = policy.withdrawn(identity.credential.key()?, signed.at)?;
     let since = withdrawn
         .since
         .map_or(String::new(), |since| format!(" as of {since}"));

@@ -94,6 +94,45 @@ fn half_a_hybrid_signature_is_none() {
     }
 }
 
+/// What is left of a hybrid key that was damaged is not taken for the key.
+#[test]
+fn a_damaged_hybrid_key_is_no_key() {
+    let workspace = Workspace::new();
+    workspace.model("model");
+    workspace
+        .run([
+            "key",
+            "new",
+            "--no-passphrase",
+            "--algorithm",
+            "hybrid",
+            "k",
+        ])
+        .exits(0);
+    for name in ["k", "k.pub"] {
+        let pem = String::from_utf8(workspace.read(name)).unwrap();
+        let half = pem.find("-----END").unwrap();
+        let second = half + pem[half..].find("-----BEGIN").unwrap();
+        let (first, quantum) = pem.split_at(second);
+        for damaged in [
+            pem[..pem.len() - 5].to_owned(),
+            format!("{quantum}{first}"),
+            format!("{pem}{first}"),
+            format!("{first}{}", quantum.replacen('M', "!", 1)),
+            format!("{first}{first}"),
+        ] {
+            workspace.write("damaged", damaged);
+            workspace.shell("chmod 600 damaged").exits(0);
+            workspace.run(["key", "show", "damaged"]).exits(2);
+            let what = if name == "k" { "sign" } else { "verify" };
+            workspace
+                .run([what, "--key", "damaged", "--signature", "s", "model"])
+                .exits(2)
+                .says("holds");
+        }
+    }
+}
+
 fn policy(workspace: &Workspace, signature: &str) -> String {
     let policy = String::from_utf8(workspace.read("weighbridge.toml")).unwrap();
     let mut identities = Vec::new();
@@ -310,4 +349,242 @@ fn a_catalogue() {
         .run(["sign", "--key", "models/k", "--catalogue", "models"])
         .exits(2)
         .says("lies inside the artifact");
+}
+
+fn new_key(workspace: &Workspace, name: &str) {
+    workspace
+        .run(["key", "new", "--no-passphrase", name])
+        .exits(0);
+}
+
+/// Whoever adds a signature signs what lies there: it must be about all of the files, and by somebody.
+#[test]
+fn no_signature_is_added_to_what_an_outsider_wrote() {
+    let workspace = Workspace::initialised();
+    workspace.model("model");
+    new_key(&workspace, "outsider");
+    let sign = |ignore: &[&str]| {
+        let mut args = vec!["oms", "sign", "key", "--private_key", "outsider"];
+        args.extend(["--signature", "s", "model"]);
+        args.extend(ignore);
+        workspace.run(args).exits(0);
+    };
+    let add = |more: &[&str]| {
+        let mut args = vec!["sign", "--add", "--signature", "s", "model"];
+        args.extend(more);
+        workspace.run(args)
+    };
+    // By nobody whom the policy names.
+    sign(&[]);
+    add(&[]).exits(1).says("by anybody whom the policy trusts");
+    // Without a policy, that nobody looked is said.
+    workspace.shell("mv weighbridge.toml away").exits(0);
+    let own = ["--key", "keys/signing.key.pem"];
+    add(&own).exits(0).says("nobody checked by whom");
+    // What is left out would be signed by silence.
+    let file = workspace.shell("cd model && ls | grep -v sig | head -1");
+    let file = format!("model/{}", file.stdout.trim());
+    sign(&["--ignore_paths", &file]);
+    add(&own).exits(1).says("is outside the signature");
+    let before = workspace.read("s");
+    workspace.shell("mv away weighbridge.toml").exits(0);
+    add(&[]).exits(1);
+    assert_eq!(workspace.read("s"), before);
+}
+
+/// Each of those who sign at the same time finds his signature there.
+#[test]
+fn many_sign_at_once() {
+    let workspace = Workspace::new();
+    workspace.model("model");
+    let names: Vec<String> = (0..8).map(|number| format!("k{number}")).collect();
+    for name in &names {
+        new_key(&workspace, name);
+    }
+    let sign = |more: &[&str]| {
+        let mut args = vec!["sign", "--signature", "s", "model", "--key"];
+        args.extend(more);
+        workspace.run(args).exits(0);
+    };
+    sign(&["k0"]);
+    std::thread::scope(|scope| {
+        for name in &names[1..] {
+            scope.spawn(move || sign(&[name, "--add"]));
+        }
+    });
+    for name in &names {
+        let key = format!("{name}.pub");
+        workspace
+            .run(["verify", "--key", &key, "--signature", "s", "model"])
+            .exits(0);
+    }
+}
+
+/// Beside a certificate's signature, that of a key counts as well.
+#[test]
+fn a_key_beside_a_certificate() {
+    if !tool("openssl") {
+        return;
+    }
+    let workspace = Workspace::new();
+    workspace.model("model");
+    for name in ["certified", "bob"] {
+        new_key(&workspace, name);
+    }
+    workspace
+        .shell(
+            "openssl req -x509 -new -key certified -subj /CN=certified -days 30 -out certificate.pem \
+             -addext keyUsage=digitalSignature -addext extendedKeyUsage=codeSigning",
+        )
+        .exits(0);
+    let sign = |more: &[&str]| {
+        let mut args = vec!["sign", "--signature", "s", "model", "--key"];
+        args.extend(more);
+        workspace.run(args).exits(0);
+    };
+    sign(&["certified", "--certificate", "certificate.pem"]);
+    let verify =
+        |how: &str, file: &str| workspace.run(["verify", how, file, "--signature", "s", "model"]);
+    verify("--key", "bob.pub").exits(1);
+    sign(&["bob", "--add"]);
+    verify("--key", "bob.pub").exits(0);
+    verify("--certificate-chain", "certificate.pem").exits(0);
+    // His certificate may have been revoked; his bare key does not get around that.
+    verify("--key", "certified.pub").exits(1);
+}
+
+/// One person is one place, whatever roles he has.
+#[test]
+fn who_signs_does_not_countersign() {
+    let workspace = Workspace::initialised();
+    workspace.model("model");
+    for name in ["second", "keeper"] {
+        new_key(&workspace, name);
+    }
+    workspace.run(["record", "release", "model"]).exits(0);
+    let rule = "signature = { roles = [\"developer\"], countersigned_by = [\"custodian\"] }";
+    let text = policy(&workspace, rule);
+    let both = text.replacen(
+        "roles = [\"developer\"",
+        "roles = [\"custodian\", \"developer\"",
+        1,
+    );
+    assert_ne!(both, text);
+    workspace.write("weighbridge.toml", &both);
+    let gate = || workspace.run(["gate", "--signature", "s", "model"]);
+    workspace
+        .run(["sign", "--signature", "s", "model"])
+        .exits(0);
+    gate()
+        .exits(1)
+        .says("may sign as developer")
+        .says("lacks the countersignature of a custodian");
+    workspace
+        .run([
+            "sign",
+            "--add",
+            "--key",
+            "keeper",
+            "--signature",
+            "s",
+            "model",
+        ])
+        .exits(0);
+    gate().exits(0).says("is countersigned by a custodian");
+
+    // Where nobody else could, the policy is wrong.
+    let alone = both.replace(
+        "roles = [\"custodian\"]\npublic_key",
+        "roles = [\"auditor\"]\npublic_key",
+    );
+    let alone = alone.replace(
+        "name = \"second\"\nroles = [\"developer\"]",
+        "name = \"second\"\nroles = [\"auditor\"]",
+    );
+    assert_ne!(alone, both);
+    workspace.write("weighbridge.toml", alone);
+    gate().exits(2).says("nobody counts twice");
+}
+
+/// A hybrid key goes with either half.
+#[test]
+fn half_of_a_hybrid_key_is_revoked() {
+    let workspace = Workspace::initialised();
+    workspace.model("model");
+    workspace
+        .run([
+            "key",
+            "new",
+            "--no-passphrase",
+            "--algorithm",
+            "hybrid",
+            "second",
+        ])
+        .exits(0);
+    new_key(&workspace, "keeper");
+    workspace
+        .run(["sign", "--key", "second", "--signature", "s", "model"])
+        .exits(0);
+    let text = policy(&workspace, "signature = { roles = [\"developer\"] }");
+    workspace.write("weighbridge.toml", &text);
+    let verify = || workspace.run(["verify", "--signature", "s", "model"]);
+    verify().exits(0);
+    let pem = String::from_utf8(workspace.read("second.pub")).unwrap();
+    for half in pem.split_inclusive("-----END PUBLIC KEY-----\n") {
+        workspace.write("half.pub", half);
+        let id = workspace.run(["key", "show", "--json", "half.pub"]).json();
+        let id = id["key_id"].as_str().unwrap();
+        let revoked = format!("{text}\n[[revoked]]\nsha256 = \"{id}\"\nreason = \"lost\"\n");
+        workspace.write("weighbridge.toml", revoked);
+        verify().exits(1).says("signature.revoked");
+    }
+}
+
+/// A policy is for everybody to read, and names no code.
+#[test]
+fn what_a_policy_may_say_of_the_key() {
+    let workspace = Workspace::released();
+    let text = String::from_utf8(workspace.read("weighbridge.toml")).unwrap();
+    let with = |key: &str| {
+        let line = text
+            .lines()
+            .find(|line| line.starts_with("key = \"keys"))
+            .unwrap();
+        workspace.write(
+            "weighbridge.toml",
+            text.replace(line, &format!("key = \"{key}\"")),
+        );
+    };
+    for attribute in ["pin-value=1234", "module-path=/tmp/evil.so"] {
+        with(&format!("pkcs11:object=a?{attribute}"));
+        let run = workspace.gate();
+        assert!(!run.stderr.contains("1234"), "{run:?}");
+        run.exits(2).says("a policy holds no secret");
+    }
+    // The name of a key elsewhere is no file in the artifact that is the working directory.
+    for key in ["pkcs11:object=a?module-name=x", "ssh-agent:me"] {
+        with(key);
+        workspace
+            .shell("cd model && weighbridge gate --config ../weighbridge.toml .")
+            .exits(0);
+    }
+}
+
+/// Encrypting a key leaves none in the clear, and nothing else behind.
+#[test]
+fn what_is_encrypted_is_the_file() {
+    let workspace = Workspace::new();
+    new_key(&workspace, "plain");
+    workspace.shell("ln -s plain link").exits(0);
+    with_passphrase(&workspace, &["key", "encrypt", "link"])
+        .exits(2)
+        .says("is a link");
+    workspace
+        .shell("(cat plain; printf -- '-----BEGIN CERTIFICATE-----\\nAAAA\\n-----END CERTIFICATE-----\\n') > both; chmod 600 both")
+        .exits(0);
+    let before = workspace.read("both");
+    with_passphrase(&workspace, &["key", "encrypt", "both"])
+        .exits(2)
+        .says("CERTIFICATE beside the private key");
+    assert_eq!(workspace.read("both"), before);
 }

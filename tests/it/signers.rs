@@ -88,7 +88,7 @@ fn keys_in_a_token() {
     signs(
         workspace,
         &uri,
-        &[variables[0], ("WEIGHBRIDGE_PASSPHRASE", "1234")],
+        &[variables[0], ("WEIGHBRIDGE_PIN", "1234")],
     );
     for (uri, says) in [
         (
@@ -135,9 +135,23 @@ fn keys_in_a_token() {
             format!("pkcs11:token=first;colour=red?module-path={MODULE}"),
             "not understood",
         ),
+        (
+            format!("pkcs11:token=first;object=p256;pin-value=1234?module-path={MODULE}"),
+            "not understood",
+        ),
+        (
+            format!("pkcs11:token=first;object=p256?module-path={MODULE}&pin-value=12&1234"),
+            "malformed attribute, number 5",
+        ),
+        (
+            "pkcs11:token=first;object=p256?module-path=evil.so&pin-value=1234".into(),
+            "not an absolute path",
+        ),
+        // A passphrase is for files: each wrong PIN brings a token nearer to locking itself.
         (uri, "needs a PIN"),
     ] {
         let mut command = workspace.command(["sign", "--key", &uri, "--signature", "s", "model"]);
+        command.env("WEIGHBRIDGE_PASSPHRASE", "4321");
         let run = Run::from(command.envs(variables).output().unwrap());
         assert!(
             !run.stderr.contains("1234") && !run.stderr.contains("4321"),
@@ -383,6 +397,27 @@ fn a_plugin_of_cosign() {
         let run = Run::from(command.env("PATH", &path).output().unwrap());
         run.exits(2).says("malformed");
     }
+    // What is said to us in confidence is not for it.
+    workspace.write("bin/sigstore-kms-nosy", "#!/bin/sh\nenv > \"$SEEN\"\n");
+    workspace.shell("chmod +x bin/*").exits(0);
+    let mut command =
+        workspace.command(["sign", "--key", "nosy://key", "--signature", "s", "model"]);
+    command
+        .env("PATH", &path)
+        .env("SEEN", workspace.path("seen"));
+    for name in [
+        "WEIGHBRIDGE_PASSPHRASE",
+        "WEIGHBRIDGE_PIN",
+        "SIGSTORE_ID_TOKEN",
+    ] {
+        command.env(name, "in-confidence");
+    }
+    Run::from(command.output().unwrap()).exits(2);
+    let seen = String::from_utf8(workspace.read("seen")).unwrap();
+    assert!(
+        seen.contains("PATH=") && !seen.contains("in-confidence"),
+        "{seen}"
+    );
 }
 
 fn transit() -> Option<&'static Server> {

@@ -139,8 +139,6 @@ struct Token {
     /// The key, as RFC 7512 names it, with module-path and perhaps pin-value or pin-source
     #[arg(long = "pkcs11-uri", alias = "pkcs11_uri", value_name = "URI")]
     pkcs11_uri: String,
-    #[command(flatten)]
-    passphrase: PassphraseArgs,
 }
 
 #[derive(Args)]
@@ -166,14 +164,14 @@ pub(super) fn run(method: &SignMethod, output: &Output) -> Outcome {
         SignMethod::Sigstore(args) => sigstore(args, output),
         SignMethod::Pkcs11Key(args) => {
             let artifact = args.common.open()?;
-            let signer = args.token.open()?;
+            let signer = args.token.open(output)?;
             let material = SigningMaterial::Key;
             sign(&args.common, &artifact, &*signer, &material, output)
         }
         SignMethod::Pkcs11Certificate(args) => {
             let artifact = args.common.open()?;
             let chain = args.certificates.read()?;
-            let signer = args.token.open()?;
+            let signer = args.token.open(output)?;
             trust::belongs(&*signer, &chain, &args.certificates.signing_certificate)?;
             let material = SigningMaterial::Certificates(&chain);
             sign(&args.common, &artifact, &*signer, &material, output)
@@ -195,8 +193,9 @@ pub(super) fn run(method: &SignMethod, output: &Output) -> Outcome {
 }
 
 impl Token {
-    fn open(&self) -> Result<Box<dyn Signer>, Failure> {
-        signers::pkcs11(&self.pkcs11_uri, &mut self.passphrase.reader())
+    fn open(&self, output: &Output) -> Result<Box<dyn Signer>, Failure> {
+        let no_passphrase = PassphraseArgs::default();
+        signers::pkcs11(&self.pkcs11_uri, &mut no_passphrase.reader(), output)
     }
 }
 
