@@ -303,6 +303,26 @@ mod tests {
         }
     }
 
+    /// RFC 7914 §2: N is a power of two above 1. The library does not ask.
+    #[test]
+    fn scrypt_that_cannot_be() {
+        let key = PrivateKey::generate(KeyAlgorithm::P256).unwrap();
+        let pem = private_key_to_pem(&key, Some(&passphrase("x"))).unwrap();
+        let (label, der) = blocks(&pem).unwrap().remove(0);
+        // N = 2^14 as INTEGER
+        let at = der
+            .windows(4)
+            .position(|bytes| bytes == [2, 2, 0x40, 0])
+            .unwrap();
+        for n in [[0, 1], [0, 0], [0x40, 1], [0x7f, 0xff]] {
+            let mut changed = der.clone();
+            changed.splice(at + 2..at + 4, n);
+            let pem = der::pem::encode_string(label, LineEnding::LF, &changed).unwrap();
+            let error = private_key_from_pem(&pem, Some(&passphrase("x"))).unwrap_err();
+            assert!(matches!(error, KeyError::Damaged), "{n:?}: {error:?}");
+        }
+    }
+
     #[test]
     fn other_text_is_refused() {
         for text in [
