@@ -338,7 +338,6 @@ pub(super) fn complete(path: &Path, evidence: &ArtifactEvidence) -> Result<(), F
     clippy::disallowed_methods,
     reason = "the one place that looks for the cache"
 )]
-#[cfg(feature = "index")]
 pub(super) fn cache_directory() -> Option<PathBuf> {
     let absolute = |path: &PathBuf| path.is_absolute();
     let cache = std::env::var_os("XDG_CACHE_HOME")

@@ -4,19 +4,16 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::failure::Failure;
 use super::keys;
 use super::output::Output;
 use super::{context, trust};
-use crate::bundle::{self, MEDIA_TYPE};
 use crate::disk;
-use crate::envelope::{Envelope, IN_TOTO};
-use crate::key::{KeyAlgorithm, PrivateKey};
 use crate::sigstore::signing_config::{self, Services};
 use crate::sigstore::trust::{Instance, MAX_TRUST_ROOT, signing_config};
-use crate::sigstore::{Ask, KeylessVerifier, Proof, Subject};
+use crate::sigstore::{KeylessVerifier, Proof};
 
 /// Where the identity token comes from, and which instance certifies and logs.
 #[derive(Args, Clone, Default)]
@@ -49,6 +46,10 @@ pub(super) struct KeylessArgs {
 }
 
 /// Everything that it takes, gathered before anything is hashed.
+#[cfg_attr(
+    not(feature = "http"),
+    expect(dead_code, reason = "signing takes the network")
+)]
 pub(super) struct Keyless {
     token: String,
     services: Services,
@@ -91,6 +92,7 @@ impl KeylessArgs {
     }
 }
 
+#[cfg(feature = "http")]
 #[expect(clippy::disallowed_methods, reason = "where a CI tells who it is")]
 fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
@@ -122,7 +124,13 @@ impl Keyless {
         payload: Vec<u8>,
         output: &Output,
     ) -> Result<(Vec<u8>, Proof), Failure> {
+        use serde_json::json;
+
+        use crate::bundle::{self, MEDIA_TYPE};
         use crate::client::{sigstore, timestamp};
+        use crate::envelope::{Envelope, IN_TOTO};
+        use crate::key::{KeyAlgorithm, PrivateKey};
+        use crate::sigstore::{Ask, Subject};
         let fail = |error: sigstore::SigningError| Failure::error(crate::gate::cause(&error));
         let key = PrivateKey::generate(KeyAlgorithm::P256)
             .map_err(|error| Failure::because("cannot make a key", &error))?;

@@ -20,6 +20,7 @@ const MAX_KEY: u64 = 64 * 1024;
 pub(super) const VARIABLE: &str = "WEIGHBRIDGE_PASSPHRASE";
 
 /// The environment variable that holds the PIN of a token.
+#[cfg(feature = "pkcs11")]
 const PIN: &str = "WEIGHBRIDGE_PIN";
 
 /// Where the passphrase comes from.
@@ -87,6 +88,7 @@ impl PassphraseArgs {
         KeyReader {
             args: self,
             known: None,
+            #[cfg(feature = "pkcs11")]
             known_pin: None,
         }
     }
@@ -119,6 +121,7 @@ fn no_passphrase(what: &str) -> Failure {
 pub(super) struct KeyReader<'a> {
     args: &'a PassphraseArgs,
     known: Option<Passphrase>,
+    #[cfg(feature = "pkcs11")]
     known_pin: Option<Passphrase>,
 }
 
@@ -158,6 +161,7 @@ impl KeyReader<'_> {
 
     /// The PIN of a token, from the environment or asked for. Never a passphrase that was meant for a file:
     /// a token that is told a wrong PIN a few times locks itself.
+    #[cfg(feature = "pkcs11")]
     pub(super) fn pin(&mut self) -> Result<Passphrase, Failure> {
         if let Some(known) = &self.known_pin {
             return Ok(known.clone());
@@ -207,6 +211,7 @@ impl KeyReader<'_> {
 }
 
 /// The PIN in the file that a URI names (RFC 7512 §2.4, `pin-source`).
+#[cfg(feature = "pkcs11")]
 pub(super) fn pin_from(source: &str) -> Result<Passphrase, Failure> {
     if source.starts_with('|') {
         return Err(Failure::error(

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+#[cfg(feature = "http")]
 use zeroize::Zeroizing;
 
 use super::failure::Failure;

@@ -167,6 +167,7 @@ fn finish(
     bytes: &[u8],
     output: &Output,
 ) -> Result<(), Failure> {
+    let _lock = lock(path)?;
     disk::write(path, bytes, Existing::Replace, Access::Shared)?;
     output.say(format!(
         "signed {}, {} bytes: {}",
@@ -301,7 +302,11 @@ impl Earlier {
             .filter(|identity| !identity.is_expired(now))
             .filter(|identity| {
                 let admitted = identity.credential.admit(&stamped);
-                admitted.is_ok_and(|signer| !revoked(&signer, identity))
+                admitted.is_ok_and(|signer| {
+                    let at = signer.signed_at.unwrap_or(now);
+                    let objection = policy.algorithms.objection(signer.algorithm, at);
+                    objection.is_none() && !revoked(&signer, identity)
+                })
             })
             .map(|identity| identity.name.as_str())
             .collect();

@@ -201,7 +201,7 @@ pub(super) fn obtain(
 
 /// Asking takes the network.
 #[cfg(not(feature = "http"))]
-pub(super) fn obtain(_: &str, _: &[u8], _: &[Certificate]) -> Result<(Vec<u8>, Stamp), Failure> {
+pub(super) fn obtain(_: &str, _: &[u8], _: Authorities<'_>) -> Result<(Vec<u8>, Stamp), Failure> {
     Err(
         Failure::error("this program was built without the feature http")
             .hint("write the request with --query, and come back with --reply"),

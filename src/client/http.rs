@@ -42,28 +42,36 @@ pub struct Request<'a> {
 /// How much of an error page is shown.
 const SHOWN: usize = 300;
 
-fn client() -> Result<reqwest::blocking::Client, reqwest::Error> {
-    static CLIENT: OnceLock<reqwest::blocking::Client> = OnceLock::new();
-    if let Some(client) = CLIENT.get() {
+/// Through the proxy that the environment names, or past it: to it what is not encrypted is no secret.
+fn client(past_proxies: bool) -> Result<reqwest::blocking::Client, reqwest::Error> {
+    static CLIENTS: [OnceLock<reqwest::blocking::Client>; 2] = [OnceLock::new(), OnceLock::new()];
+    let [through, past] = &CLIENTS;
+    let kept = if past_proxies { past } else { through };
+    if let Some(client) = kept.get() {
         return Ok(client.clone());
     }
     // Whoever embeds the library may have chosen a provider already; then that one serves.
     _ = rustls::crypto::ring::default_provider().install_default();
-    let client = reqwest::blocking::Client::builder()
+    let mut builder = reqwest::blocking::Client::builder()
         .redirect(reqwest::redirect::Policy::none())
-        .user_agent(concat!("weighbridge/", env!("CARGO_PKG_VERSION")))
-        .build()?;
-    Ok(CLIENT.get_or_init(|| client).clone())
+        .user_agent(concat!("weighbridge/", env!("CARGO_PKG_VERSION")));
+    if past_proxies {
+        builder = builder.no_proxy();
+    }
+    let client = builder.build()?;
+    Ok(kept.get_or_init(|| client).clone())
 }
 
 /// An address without what in it can be a secret: a password, the query, the fragment.
 pub fn shown(url: &str) -> String {
-    let bare = url.split(['?', '#']).next().unwrap_or_default();
-    let (scheme, rest) = bare.split_once("://").unwrap_or(("", bare));
-    let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
-    let host = authority.rsplit('@').next().unwrap_or_default();
-    let separator = if scheme.is_empty() { "" } else { "://" };
-    crate::path::display(&format!("{scheme}{separator}{host}{path}"))
+    let parsed = reqwest::Url::parse(url).ok();
+    let parts = parsed.as_ref().and_then(|url| Some((url, url.host_str()?)));
+    let Some((url, host)) = parts else {
+        return "(a malformed address)".into();
+    };
+    let port = url.port().map_or(String::new(), |port| format!(":{port}"));
+    let shown = format!("{}://{host}{port}{}", url.scheme(), url.path());
+    crate::path::display(&shown)
 }
 
 /// Is what is sent to this address for its owner alone?
@@ -91,7 +99,8 @@ pub fn send(request: Request<'_>) -> Result<Vec<u8>, HttpError> {
         url: url.clone(),
         source: source.without_url(),
     };
-    let client = client().map_err(failed)?;
+    let in_clear = !request.secrets.is_empty() && !request.url.starts_with("https:");
+    let client = client(in_clear).map_err(failed)?;
     let mut builder = match request.body {
         Some(body) => client.post(request.url).body(body),
         None => client.get(request.url),
@@ -141,9 +150,10 @@ mod tests {
     fn an_address_is_shown_without_secrets() {
         for (url, expected) in [
             ("https://tsa.example/a?key=x", "https://tsa.example/a"),
-            ("http://me:pass@host:80/x#y", "http://host:80/x"),
-            ("http://me:p@ss@host", "http://host"),
-            ("me:pass@host/x", "host/x"),
+            ("http://me:pass@host:81/x#y", "http://host:81/x"),
+            ("http://me:p@ss@host", "http://host/"),
+            ("http://me:pa/ss@host", "(a malformed address)"),
+            ("me:pass@host/x", "(a malformed address)"),
         ] {
             assert_eq!(shown(url), expected);
         }

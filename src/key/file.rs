@@ -25,18 +25,26 @@ const MAX_BLOCKS: usize = 64;
 /// A block's label and content.
 pub(super) type Block<'a> = (&'a str, Zeroizing<Vec<u8>>);
 
-/// The PEM blocks of a text. One that is damaged spoils it all: half of a hybrid key is not the key.
+/// The PEM blocks of a text, those of keys decoded. One that is damaged spoils it all: half of a hybrid key is
+/// not the key. What a block's first or last line left behind tells of it, too.
 pub(super) fn blocks(text: &str) -> Result<Vec<Block<'_>>, KeyError> {
     let mut blocks = Vec::new();
     let mut rest = text;
+    let is_remnant = |text: &str| text.contains("----");
     while let Some(start) = rest.find(BEGIN) {
         if blocks.len() == MAX_BLOCKS {
             return Err(KeyError::Several);
+        }
+        if rest.get(..start).is_some_and(is_remnant) {
+            return Err(KeyError::Damaged);
         }
         let block = rest.get(start..).unwrap_or_default();
         let (read, length) = first_block(block).ok_or(KeyError::Damaged)?;
         blocks.push(read);
         rest = block.get(length..).unwrap_or_default();
+    }
+    if is_remnant(rest) {
+        return Err(KeyError::Damaged);
     }
     Ok(blocks)
 }
@@ -52,6 +60,8 @@ fn first_block(text: &str) -> Option<(Block<'_>, usize)> {
     // OpenSSH breaks lines where no standard does.
     let der = if label == openssh::LABEL {
         lenient(block)?
+    } else if !label.ends_with("KEY") {
+        Vec::new()
     } else {
         der::pem::decode_vec(block.as_bytes()).ok()?.1
     };

@@ -122,8 +122,8 @@ impl Account {
         let body = question.to_string().into_bytes();
         let target = format!("TrentService.{action}");
         let headers = self.headers(&host, &target, &body);
-        let mut secrets = vec![self.secret_access_key.as_str()];
-        secrets.extend(self.session_token.as_deref());
+        let secrets = self.session_token.as_deref().into_iter().collect();
+
         let body = http::send(http::Request {
             url: &url,
             body: Some(body),

@@ -4,9 +4,9 @@
 //! standard output. Errors are in the answer; the exit status says nothing.
 
 use std::io::{Read, Write};
-use std::process::{Command, Stdio};
-use std::sync::mpsc;
-use std::time::Duration;
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::time::{Duration, Instant};
 
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -23,6 +23,12 @@ const MAX_ANSWER: usize = 1024 * 1024;
 
 /// How long a person may take to touch a key.
 const PATIENCE: Duration = Duration::from_secs(120);
+
+/// How long it may go on when it has answered.
+const CLEARING_UP: Duration = Duration::from_secs(2);
+
+/// How often it is looked after.
+const GLANCE: Duration = Duration::from_millis(20);
 
 /// What a plugin needs not know.
 const OTHERS_SECRETS: [&str; 5] = [
@@ -104,7 +110,47 @@ struct SignatureAnswer {
     signature: String,
 }
 
+/// Passes on what is read, until there is no more or nobody wants it.
+fn pass_on(mut stdout: ChildStdout, to: &mpsc::Sender<Vec<u8>>) {
+    let mut buffer = vec![0; 64 * 1024];
+    while let Ok(count @ 1..) = stdout.read(&mut buffer) {
+        let chunk = buffer.get(..count).unwrap_or_default().to_vec();
+        if to.send(chunk).is_err() {
+            return;
+        }
+    }
+}
+
 impl Plugin {
+    /// What the plugin writes: until it closes its output, or has ended and is silent, for what it started may
+    /// go on holding the output.
+    fn collect(
+        &self,
+        child: &mut Child,
+        receiver: &mpsc::Receiver<Vec<u8>>,
+    ) -> Result<Vec<u8>, SignerError> {
+        let end = Instant::now() + PATIENCE;
+        let mut bytes = Vec::new();
+        let mut has_ended = false;
+        loop {
+            match receiver.recv_timeout(GLANCE) {
+                Ok(chunk) => bytes.extend(chunk),
+                Err(RecvTimeoutError::Disconnected) => return Ok(bytes),
+                Err(RecvTimeoutError::Timeout) if has_ended => return Ok(bytes),
+                Err(RecvTimeoutError::Timeout) => {
+                    has_ended = !matches!(child.try_wait(), Ok(None));
+                }
+            }
+            if bytes.len() > MAX_ANSWER {
+                return Ok(bytes);
+            }
+            if Instant::now() > end {
+                let seconds = PATIENCE.as_secs();
+                return Err(self.odd(&format!("gives no answer in {seconds} seconds")));
+            }
+        }
+    }
+
     fn odd(&self, why: &str) -> SignerError {
         failed(&self.program, &why)
     }
@@ -146,25 +192,17 @@ impl Plugin {
         }
         let (sender, receiver) = mpsc::channel();
         if let Some(stdout) = child.stdout.take() {
-            std::thread::spawn(move || {
-                let mut bytes = Vec::new();
-                let mut limited = stdout.take(MAX_ANSWER as u64 + 1);
-                let read = limited.read_to_end(&mut bytes).map(|_| bytes);
-                _ = sender.send(read);
-            });
+            std::thread::spawn(move || pass_on(stdout, &sender));
         }
-        let answer = receiver.recv_timeout(PATIENCE);
-        // It has said all it had to say, or too much, or nothing for too long.
+        let bytes = self.collect(&mut child, &receiver);
+        // It may have something to clear up.
+        let end = Instant::now() + CLEARING_UP;
+        while matches!(child.try_wait(), Ok(None)) && Instant::now() < end && bytes.is_ok() {
+            std::thread::sleep(GLANCE);
+        }
         _ = child.kill();
         _ = child.wait();
-        let bytes = answer
-            .map_err(|_| {
-                self.odd(&format!(
-                    "gives no answer in {} seconds",
-                    PATIENCE.as_secs()
-                ))
-            })?
-            .map_err(|error| self.odd(&error.to_string()))?;
+        let bytes = bytes?;
         let answer: Answer = json::parse(&bytes, MAX_ANSWER)
             .map_err(|error| self.odd(&format!("its answer is malformed: {error}")))?;
         if !answer.error_message.is_empty() {

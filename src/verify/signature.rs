@@ -13,6 +13,8 @@ use crate::time::Timestamp;
 pub(super) struct Signed {
     /// Which of those who are trusted made it.
     pub(super) by: usize,
+    /// Under which names he is trusted, too.
+    pub(super) also: Vec<usize>,
     /// When it existed, by somebody trusted.
     pub(super) at: Option<Timestamp>,
     /// What it is made with.
@@ -109,6 +111,7 @@ fn signers(
             Ok(signer) => {
                 let signed = Signed {
                     by,
+                    also: Vec::new(),
                     at: signer.signed_at,
                     algorithm: signer.algorithm,
                 };
@@ -119,9 +122,15 @@ fn signers(
     }
     admitted.sort_by_key(|(signed, _)| doubtful(signed));
     let mut all: Vec<Signed> = Vec::new();
-    let mut accounted = std::collections::BTreeSet::new();
+    let mut accounted = std::collections::BTreeMap::new();
     for (signed, signer) in admitted {
-        if signer.signatures.iter().any(|at| accounted.contains(at)) {
+        let taken = signer.signatures.iter().find_map(|at| accounted.get(at));
+        if let Some((first, signatures)) = taken {
+            let same: bool = *signatures == signer.signatures;
+            let first: Option<&mut Signed> = all.get_mut(*first);
+            if let Some(first) = first.filter(|_| same && !doubtful(&signed)) {
+                first.also.push(signed.by);
+            }
             continue;
         }
         let name = trusted.get(signed.by).map_or("", |one| one.name);
@@ -131,7 +140,13 @@ fn signers(
         for finding in signer.findings {
             report.add(finding);
         }
-        accounted.extend(signer.signatures);
+        let signatures = signer.signatures;
+        let place = all.len();
+        accounted.extend(
+            signatures
+                .iter()
+                .map(|at| (*at, (place, signatures.clone()))),
+        );
         all.push(signed);
     }
     if all.is_empty() {

@@ -69,20 +69,23 @@ pub(super) fn check(
     now: Timestamp,
 ) {
     let rules = &policy.gate;
-    let mut good: Vec<&Identity> = Vec::new();
+    // One who signed is one person, under whichever of his names he is wanted.
+    let mut good: Vec<Vec<&Identity>> = Vec::new();
     let mut doubts = Vec::new();
     for one in signed {
         let Some(&identity) = identities.get(one.by) else {
             continue;
         };
-        match doubt(identity, one, policy, now) {
-            Some(finding) => doubts.push(finding),
-            None => good.push(identity),
+        if let Some(finding) = doubt(identity, one, policy, now) {
+            doubts.push(finding);
+            continue;
         }
+        let also = one.also.iter().filter_map(|by| identities.get(*by));
+        good.push([identity].into_iter().chain(also.copied()).collect());
     }
     let count = good
         .iter()
-        .filter(|identity| may(report, identity, &rules.signature_roles))
+        .filter(|names| may(report, names, &rules.signature_roles))
         .count();
     let least = rules.signature_threshold;
     // Whoever is counted as a signer does not countersign as well.
@@ -95,7 +98,7 @@ pub(super) fn check(
                 .unwrap_or_default(),
         };
         good.get(person)
-            .is_some_and(|identity| identity.role_among(roles).is_some())
+            .is_some_and(|names| names.iter().any(|name| name.role_among(roles).is_some()))
     };
     let places = least + rules.countersigned_by.len();
     let filled = fill(places, good.len(), &fits);
@@ -138,7 +141,8 @@ pub(super) fn check(
         .map(|role| role.name())
         .collect();
     let finding = if least == 1 {
-        let who: Vec<&str> = good.iter().map(|identity| identity.name.as_str()).collect();
+        let first = good.iter().filter_map(|names| names.first());
+        let who: Vec<&str> = first.map(|identity| identity.name.as_str()).collect();
         if who.is_empty() {
             return;
         }
@@ -160,11 +164,14 @@ pub(super) fn check(
     report.add(finding);
 }
 
-fn may(report: &mut Report, identity: &Identity, roles: &[Role]) -> bool {
-    let Some(role) = identity.role_among(roles) else {
+fn may(report: &mut Report, names: &[&Identity], roles: &[Role]) -> bool {
+    let mut able = names
+        .iter()
+        .filter_map(|identity| Some((&identity.name, identity.role_among(roles)?)));
+    let Some((name, role)) = able.next() else {
         return false;
     };
-    let message = format!("{} may sign as {}", identity.name, role.name());
+    let message = format!("{name} may sign as {}", role.name());
     report.add(Finding::new(Rule::IdentityRole, Severity::Pass, message));
     true
 }

@@ -120,6 +120,9 @@ fn a_damaged_hybrid_key_is_no_key() {
             format!("{pem}{first}"),
             format!("{first}{}", quantum.replacen('M', "!", 1)),
             format!("{first}{first}"),
+            pem.replacen("\n-----BEGIN", "\n----BEGIN", 1),
+            pem.replacen("-----BEGIN", "----BEGIN", 1),
+            format!("{first}{}", quantum.replacen("-----BEGIN", "-----BEG1N", 1)),
         ] {
             workspace.write("damaged", damaged);
             workspace.shell("chmod 600 damaged").exits(0);
@@ -431,12 +434,7 @@ fn a_key_beside_a_certificate() {
     for name in ["certified", "bob"] {
         new_key(&workspace, name);
     }
-    workspace
-        .shell(
-            "openssl req -x509 -new -key certified -subj /CN=certified -days 30 -out certificate.pem \
-             -addext keyUsage=digitalSignature -addext extendedKeyUsage=codeSigning",
-        )
-        .exits(0);
+    certified(&workspace);
     let sign = |more: &[&str]| {
         let mut args = vec!["sign", "--signature", "s", "model", "--key"];
         args.extend(more);
@@ -451,6 +449,57 @@ fn a_key_beside_a_certificate() {
     verify("--certificate-chain", "certificate.pem").exits(0);
     // His certificate may have been revoked; his bare key does not get around that.
     verify("--key", "certified.pub").exits(1);
+}
+
+fn certified(workspace: &Workspace) {
+    workspace
+        .shell(
+            "openssl req -x509 -new -key certified -subj /CN=certified -days 30 -out certificate.pem \
+             -addext keyUsage=digitalSignature -addext extendedKeyUsage=codeSigning",
+        )
+        .exits(0);
+}
+
+/// Somebody who is trusted under two names is wanted under either.
+#[test]
+fn under_the_name_that_is_wanted() {
+    if !tool("openssl") {
+        return;
+    }
+    let workspace = Workspace::initialised();
+    workspace.model("model");
+    new_key(&workspace, "certified");
+    certified(&workspace);
+    workspace.run(["record", "release", "model"]).exits(0);
+    let text = String::from_utf8(workspace.read("weighbridge.toml")).unwrap();
+    let identity = |name: &str, role: &str, pin: &str| {
+        format!(
+            "[[identity]]\nname = \"{name}\"\nroles = [\"{role}\"]\n\
+             certificate = {{ anchors_file = \"certificate.pem\", {pin} }}\n\n"
+        )
+    };
+    let staff = identity("staff", "developer", "any_subject = true");
+    let keeper = identity("keeper", "custodian", "subject = \"CN=certified\"");
+    let rule = "signature = { roles = [\"developer\"], countersigned_by = [\"custodian\"] }";
+    let sign = |more: &[&str]| {
+        let mut args = vec!["sign", "--signature", "s", "model"];
+        args.extend(more);
+        workspace.run(args).exits(0);
+    };
+    for identities in [format!("{staff}{keeper}"), format!("{keeper}{staff}")] {
+        let text = text
+            .replace("[gate]", &format!("{identities}[gate]"))
+            .replace("signature = { roles = [\"developer\"] }", rule);
+        workspace.write("weighbridge.toml", text);
+        sign(&["--key", "certified", "--certificate", "certificate.pem"]);
+        let gate = || workspace.run(["gate", "--signature", "s", "model"]);
+        // He alone is one, whoever he is.
+        gate()
+            .exits(1)
+            .says("lacks the countersignature of a custodian");
+        sign(&["--add"]);
+        gate().exits(0).says("is countersigned by a custodian");
+    }
 }
 
 /// One person is one place, whatever roles he has.

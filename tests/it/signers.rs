@@ -397,6 +397,17 @@ fn a_plugin_of_cosign() {
         let run = Run::from(command.env("PATH", &path).output().unwrap());
         run.exits(2).says("malformed");
     }
+    // One that answers, and leaves somebody behind who holds its output.
+    workspace.write(
+        "bin/sigstore-kms-parent",
+        "#!/bin/sh\nsleep 60 2>&- &\nexec sigstore-kms-file \"$@\"\n",
+    );
+    workspace.shell("chmod +x bin/*").exits(0);
+    let key = workspace.path("p256.pem").display().to_string();
+    let mut command = workspace.command(["key", "show", &format!("parent://{key}")]);
+    let began = std::time::Instant::now();
+    Run::from(command.env("PATH", &path).output().unwrap()).exits(0);
+    assert!(began.elapsed() < std::time::Duration::from_secs(30));
     // What is said to us in confidence is not for it.
     workspace.write("bin/sigstore-kms-nosy", "#!/bin/sh\nenv > \"$SEEN\"\n");
     workspace.shell("chmod +x bin/*").exits(0);
