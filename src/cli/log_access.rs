@@ -50,6 +50,10 @@ impl Acknowledgement {
 pub(super) struct LogAccess<'a> {
     config: &'a Config,
     history: History<'a>,
+    #[cfg_attr(
+        not(any(feature = "http", feature = "index")),
+        expect(dead_code, reason = "those warn")
+    )]
     output: &'a Output,
     store: Box<dyn Store>,
     signer: Option<LogSigner>,
@@ -207,11 +211,12 @@ impl<'a> LogAccess<'a> {
     /// A writer to the log.
     pub(super) fn writer(&self) -> Writer<'_> {
         let trust = self.config.policy.log.trust.clone();
-        let mut writer = Writer::new(&*self.store, trust, self.publisher());
+        let writer = Writer::new(&*self.store, trust, self.publisher());
         #[cfg(feature = "index")]
-        if let Some(index) = self.index() {
-            writer.set_index(Box::new(index));
-        }
+        let writer = match self.index() {
+            Some(index) => writer.with_index(Box::new(index)),
+            None => writer,
+        };
         writer
     }
 

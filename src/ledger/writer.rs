@@ -65,8 +65,10 @@ impl<'a> Writer<'a> {
 
     /// Finds entries that are in the log already in `index`, however old they are. Without it, only
     /// the newest are found.
-    pub fn set_index(&mut self, index: Box<dyn LeafIndex + 'a>) {
+    #[must_use]
+    pub fn with_index(mut self, index: Box<dyn LeafIndex + 'a>) -> Self {
         self.index = Some(index);
+        self
     }
 
     /// Appends 1 to 1,024 entries of 1 to 65,535 bytes each, in one batch.

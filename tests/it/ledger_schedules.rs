@@ -165,8 +165,8 @@ fn write(
             clock: &clock,
         };
         let publisher = (level == Level::Published).then_some(publisher);
-        let mut writer = Writer::new(&store, signer.trust(), publisher);
-        writer.set_index(Box::new(Scanned::default()));
+        let writer = Writer::new(&store, signer.trust(), publisher);
+        let mut writer = writer.with_index(Box::new(Scanned::default()));
         while !pending.is_empty() {
             let count = usize::try_from(1 + world.random(3))
                 .unwrap()

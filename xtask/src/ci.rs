@@ -55,6 +55,10 @@ const STEPS: &[Step] = &[
             &["check", "--locked", "--no-default-features", "--lib"],
         )
     }),
+    ("the program without its options", |root| {
+        let what = ["check", "--locked", "--no-default-features"];
+        cargo(root, &[&what[..], &["--features", "cli"]].concat())
+    }),
     ("tests", |root| test::run(root, &[])),
     ("fuzz smoke", |root| {
         fuzz::run(root, &["--smoke".to_owned()])
