@@ -33,8 +33,10 @@ pub(super) struct Found {
     pub(super) signed: Vec<PathBuf>,
     /// Directories with files of their own and no signature above them.
     pub(super) unsigned: Vec<PathBuf>,
-    /// Files that belong to no artifact, and links.
+    /// Files that belong to no artifact.
     pub(super) strays: Vec<PathBuf>,
+    /// Links among them: what they lead to could be used as an artifact, and was not looked at.
+    pub(super) links: Vec<PathBuf>,
 }
 
 /// Finds the artifacts under `root`: directories with a file called `signature`. Links are not followed.
@@ -69,7 +71,11 @@ pub(super) fn find(root: &Path, signature: &Path) -> Result<Found, Failure> {
         } else if depth > 0 && !files.is_empty() {
             found.unsigned.push(directory);
         } else {
+            let (links, files): (Vec<PathBuf>, Vec<PathBuf>) =
+                files.into_iter().partition(|path| path.is_symlink());
+            found.links.extend(links);
             found.strays.extend(files);
+
             queue.extend(inside.into_iter().map(|path| (path, depth + 1)));
         }
     }
@@ -87,6 +93,7 @@ struct Summary {
     fail: usize,
     inconclusive: usize,
     strays: Vec<String>,
+    links: Vec<String>,
     reports: Vec<ReportDocument>,
 }
 
@@ -190,14 +197,17 @@ pub(super) fn verify(
         ))
     });
     let reports: Vec<ReportDocument> = reports.into_iter().collect::<Result<_, _>>()?;
-    summarise(reports, &found.strays, output)
+    summarise(reports, &found, output)
 }
 
-fn summarise(
-    reports: Vec<ReportDocument>,
-    strays: &[PathBuf],
-    output: &Output,
-) -> Result<u8, Failure> {
+fn texts(paths: &[PathBuf]) -> Vec<String> {
+    paths
+        .iter()
+        .map(|path| path.display().to_string())
+        .collect()
+}
+
+fn summarise(reports: Vec<ReportDocument>, found: &Found, output: &Output) -> Result<u8, Failure> {
     let count_of = |verdict| {
         reports
             .iter()
@@ -205,7 +215,7 @@ fn summarise(
             .count()
     };
     let (pass, fail) = (count_of(Verdict::Pass), count_of(Verdict::Fail));
-    let inconclusive = count_of(Verdict::Inconclusive);
+    let inconclusive = count_of(Verdict::Inconclusive) + found.links.len();
     let verdict = if fail > 0 {
         Verdict::Fail
     } else if inconclusive > 0 {
@@ -219,10 +229,8 @@ fn summarise(
         pass,
         fail,
         inconclusive,
-        strays: strays
-            .iter()
-            .map(|path| path.display().to_string())
-            .collect(),
+        strays: texts(&found.strays),
+        links: texts(&found.links),
         reports,
     };
     if output.json {
@@ -254,8 +262,15 @@ fn summarise(
             text.push_str(&render(report));
         }
     }
-    for stray in strays {
-        let stray = crate::path::display(&stray.display().to_string());
+    for link in &summary.links {
+        let link = crate::path::display(link);
+        _ = writeln!(
+            text,
+            "inconclusive {link}: a link is not followed; name what it leads to"
+        );
+    }
+    for stray in &summary.strays {
+        let stray = crate::path::display(stray);
         _ = writeln!(text, "not checked: {stray} belongs to no artifact");
     }
     output.data(&text)?;

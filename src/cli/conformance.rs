@@ -13,7 +13,7 @@ use crate::bundle::MAX_BUNDLE;
 use crate::digest::Sha256;
 use crate::disk::{self, Access, Existing};
 use crate::sigstore::trust::Instance;
-use crate::sigstore::{Ask, Expect, KeylessError, KeylessTrust, Subject};
+use crate::sigstore::{Expect, KeylessError, KeylessTrust, Subject};
 use crate::x509::pem_blocks;
 
 /// Verify a Sigstore bundle over a file or a digest (for sigstore-conformance)
@@ -74,14 +74,7 @@ pub(super) fn verify(args: &VerifyBundleArgs, output: &Output) -> Outcome {
         (None, Some(identity), Some(issuer)) => {
             let expect =
                 |text: &str| Expect::exact(text).map_err(|error| Failure::error(error.to_string()));
-            let trust = KeylessTrust {
-                verifier,
-                identity: expect(identity)?,
-                issuer: expect(issuer)?,
-                claims: Vec::new(),
-                ask: Ask::ALL,
-                revoked: Vec::new(),
-            };
+            let trust = KeylessTrust::new(verifier, expect(identity)?, expect(issuer)?);
             let proof = trust.verifier.prove_subject(&bundle, &subject, trust.ask);
             proof.and_then(|proof| trust.admit(&proof).map(|()| proof))
         }

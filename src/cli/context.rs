@@ -350,3 +350,12 @@ pub(super) fn cache_directory() -> Option<PathBuf> {
             .join("weighbridge"),
     )
 }
+
+/// What an environment variable says; empty is as good as not there.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "where services and CIs tell who asks"
+)]
+pub(super) fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}

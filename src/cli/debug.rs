@@ -1,6 +1,6 @@
 //! `debug`: plumbing that lets others try our primitives with their own vectors. Hidden.
 
-use std::io::BufRead;
+use std::io::{BufRead, Read};
 
 use clap::{Args, Subcommand};
 use serde::Deserialize;
@@ -48,16 +48,28 @@ const MAX_LINE: usize = 16 * 1024 * 1024;
 
 pub(super) fn run(args: &DebugArgs, output: &Output) -> Outcome {
     let DebugVerb::VerifyRaw(VerifyRawArgs {}) = args.verb;
-    let mut all_valid = true;
-    let input = std::io::stdin().lock();
-    for (number, line) in input.split(b'\n').enumerate() {
-        let line = line.map_err(|error| Failure::because("standard input", &error))?;
+    let (mut all_valid, mut count) = (true, 0);
+    let mut input = std::io::stdin().lock();
+    for number in 0_usize.. {
+        let mut line = Vec::new();
+        let read = (&mut input)
+            .take(MAX_LINE as u64)
+            .read_until(b'\n', &mut line);
+        if read.map_err(|error| Failure::because("standard input", &error))? == 0 {
+            break;
+        }
+        if line.len() == MAX_LINE {
+            let message = format!("line {} is longer than {MAX_LINE} bytes", number + 1);
+            return Err(Failure::error(message));
+        }
+        let line = line.trim_ascii();
         if line.is_empty() {
             continue;
         }
+        count += 1;
         let fail = |why: String| Failure::error(format!("line {}: {why}", number + 1));
         let vector: Vector =
-            json::parse(&line, MAX_LINE).map_err(|error| fail(error.to_string()))?;
+            json::parse(line, MAX_LINE).map_err(|error| fail(error.to_string()))?;
         let hex = |text: &str| {
             data_encoding::HEXLOWER
                 .decode(text.as_bytes())
@@ -69,6 +81,9 @@ pub(super) fn run(args: &DebugArgs, output: &Output) -> Outcome {
             .ok_or_else(|| fail(format!("there is no algorithm {:?}", vector.algorithm)))?;
         all_valid &= verdict == crate::x509::RawVerdict::Valid;
         output.data(&format!("{}\n", verdict.name()))?;
+    }
+    if count == 0 {
+        return Err(Failure::error("standard input holds no vector"));
     }
     Ok(u8::from(!all_valid))
 }

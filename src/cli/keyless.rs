@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use serde_json::Value;
+use zeroize::Zeroizing;
 
 use super::failure::Failure;
 use super::keys;
@@ -51,7 +52,7 @@ pub(super) struct KeylessArgs {
     expect(dead_code, reason = "signing takes the network")
 )]
 pub(super) struct Keyless {
-    token: String,
+    token: Zeroizing<String>,
     services: Services,
     verifier: std::sync::Arc<dyn KeylessVerifier>,
 }
@@ -85,22 +86,17 @@ impl KeylessArgs {
             (None, None) => ambient()?,
         };
         Ok(Keyless {
-            token,
+            token: Zeroizing::new(token),
             services,
             verifier,
         })
     }
 }
 
-#[cfg(feature = "http")]
-#[expect(clippy::disallowed_methods, reason = "where a CI tells who it is")]
-fn variable(name: &str) -> Option<String> {
-    std::env::var(name).ok().filter(|value| !value.is_empty())
-}
-
 /// The token that the CI gives: GitLab and others in a variable, GitHub by a request.
 #[cfg(feature = "http")]
 fn ambient() -> Result<String, Failure> {
+    use super::context::variable;
     if let Some(token) = variable("SIGSTORE_ID_TOKEN") {
         return Ok(token);
     }

@@ -202,7 +202,11 @@ fn catalogue_of(args: &SignArgs, config: Option<&Config>, output: &Output) -> Ou
     let name = args.target.signature_name()?;
     let root = &args.target.path;
     let found = catalogue::find(root, &name)?;
+    for link in &found.links {
+        output.warn(format!("{} is a link: it is not followed", link.display()));
+    }
     let mut places: Vec<PathBuf> = found.signed;
+
     places.extend(found.unsigned);
     places.sort_unstable();
     if places.is_empty() {

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 #[cfg(feature = "http")]
 use zeroize::Zeroizing;
 
+use super::context::variable;
 use super::failure::Failure;
 use super::keys::{self, KeyReader};
 use super::output::Output;
@@ -70,13 +71,20 @@ pub(super) fn pkcs11(
             "the PIN is in the command line, which others can read; use pin-source, or set WEIGHBRIDGE_PIN",
         );
     }
-    let pin = match (&uri.pin_value, &uri.pin_source) {
-        (Some(_), _) => None,
-        (None, Some(source)) => Some(keys::pin_from(source)?),
-        (None, None) => Some(reader.pin()?),
+    // Nobody is asked for the PIN of a token that is not there.
+    let mut missing = None;
+    let pin = || {
+        let pin = match &uri.pin_source {
+            Some(source) => keys::pin_from(source),
+            None => reader.pin(),
+        };
+        pin.map_err(|error| {
+            missing = Some(error);
+            SignerError("no PIN was given".into())
+        })
     };
-    let missing = || SignerError("no PIN was given".into());
-    signer::pkcs11::open(&uri, || pin.ok_or_else(missing)).map_err(|error| failure(text, &error))
+    let opened = signer::pkcs11::open(&uri, pin);
+    opened.map_err(|error| missing.unwrap_or_else(|| failure(text, &error)))
 }
 
 #[cfg(not(feature = "pkcs11"))]
@@ -87,14 +95,6 @@ pub(super) fn pkcs11(
 ) -> Result<Box<dyn Signer>, Failure> {
     let why = "this program was built without the feature pkcs11";
     Err(failure(text, &SignerError(why.into())))
-}
-
-#[expect(
-    clippy::disallowed_methods,
-    reason = "where services are told who asks"
-)]
-fn variable(name: &str) -> Option<String> {
-    std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 
 fn agent(text: &str) -> Result<Box<dyn Signer>, SignerError> {

@@ -351,9 +351,16 @@ fn must_be_alike(
 }
 
 /// Nobody else adds to the signature at `path` until this is dropped.
-pub(super) fn lock(path: &Path) -> Result<Lock, DiskError> {
+pub(super) fn lock(path: &Path) -> Result<Lock, Failure> {
     let directory = path
         .parent()
         .filter(|parent| !parent.as_os_str().is_empty());
-    Lock::acquire_directory(directory.unwrap_or(Path::new(".")))
+    let directory = directory.unwrap_or(Path::new("."));
+    if !directory.is_dir() {
+        return Err(
+            Failure::error(format!("there is no directory {}", directory.display()))
+                .hint("make it, or name another file with --signature"),
+        );
+    }
+    Ok(Lock::acquire_directory(directory)?)
 }

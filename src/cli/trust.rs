@@ -13,7 +13,7 @@ use crate::disk;
 use crate::key::Signer;
 use crate::sigstore::KeylessTrust;
 use crate::sigstore::trust::{Instance, MAX_TRUST_ROOT, public, verifier};
-use crate::sigstore::{Ask, Expect, KeylessVerifier};
+use crate::sigstore::{Expect, KeylessVerifier};
 use crate::x509::revocation::MAX_CRL;
 use crate::x509::{Certificate, CertificateTrust, Crl, Pin, PinError};
 
@@ -188,22 +188,19 @@ impl TrustArgs {
             };
             parsed.map_err(|error| Failure::because(flag, &error))
         };
-        Ok(KeylessTrust {
-            verifier: root(self.trusted_root.as_deref(), Instance::Production)?,
-            identity: expect(
+        Ok(KeylessTrust::new(
+            root(self.trusted_root.as_deref(), Instance::Production)?,
+            expect(
                 &self.certificate_identity,
                 &self.certificate_identity_regexp,
                 "--certificate-identity",
             )?,
-            issuer: expect(
+            expect(
                 &self.certificate_oidc_issuer,
                 &self.certificate_oidc_issuer_regexp,
                 "--certificate-oidc-issuer",
             )?,
-            claims: Vec::new(),
-            ask: Ask::ALL,
-            revoked: Vec::new(),
-        })
+        ))
     }
 }
 

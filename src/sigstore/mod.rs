@@ -184,6 +184,22 @@ impl KeylessError {
 }
 
 impl KeylessTrust {
+    /// `identity`, for whom `issuer` vouches, with all the proof there can be.
+    pub fn new(
+        verifier: Arc<dyn KeylessVerifier>,
+        identity: Expect,
+        issuer: Expect,
+    ) -> KeylessTrust {
+        KeylessTrust {
+            verifier,
+            identity,
+            issuer,
+            claims: Vec::new(),
+            ask: Ask::ALL,
+            revoked: Vec::new(),
+        }
+    }
+
     /// Verifies `bundle`, which is about `digest`, and that it is by whom is expected.
     pub fn verify(&self, bundle: &[u8], digest: Sha256) -> Result<Proof, KeylessError> {
         let proof = self.verifier.prove(bundle, digest, self.ask)?;

@@ -13,6 +13,7 @@
 
 mod bad_input;
 mod bucket_writers;
+mod catalogue;
 mod certificates;
 mod commands;
 mod cosigners;
@@ -42,6 +43,7 @@ mod published_list;
 mod real_model;
 mod schemas;
 mod servers;
+mod signatures_and_policy;
 mod signers;
 mod store_faults;
 mod support;

@@ -228,3 +228,19 @@ fn bad_lines_are_named() {
             .says(says);
     }
 }
+
+/// No vector is no success, and a line has an end.
+#[test]
+fn vectors_must_be_there() {
+    let workspace = Workspace::new();
+    let endless = "head -c 17000000 /dev/zero | tr '\\0' ' '";
+    for (input, says) in [
+        ("printf ''", "holds no vector"),
+        (endless, "line 1 is longer"),
+    ] {
+        workspace
+            .shell(&format!("{input} | weighbridge debug verify-raw"))
+            .exits(2)
+            .says(says);
+    }
+}

@@ -84,6 +84,11 @@ impl Workspace {
         workspace
     }
 
+    /// A P-256 key in the clear, in the file `name`, and its public half beside it.
+    pub(crate) fn new_key(&self, name: &str) {
+        self.run(["key", "new", "--no-passphrase", name]).exits(0);
+    }
+
     /// A small tree with nested, empty, hidden and oddly named files.
     pub(crate) fn model(&self, name: &str) {
         for (path, content) in [
