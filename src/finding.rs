@@ -89,6 +89,7 @@ rules! {
     LedgerCheckpoint => "ledger.checkpoint", "The checkpoint is signed by the trusted log key.";
     LedgerConsistent => "ledger.consistent", "The ledger's entries hash to the root of its checkpoint.";
     LedgerRemembered => "ledger.remembered", "The ledger goes on from every checkpoint that was seen of it before.";
+        LedgerKeys => "ledger.keys", "Every record about a key counts, or is by nobody who may say whose keys count.";
     LedgerInclusion => "ledger.inclusion", "The record is included in the log.";
     RecordMissing => "record.missing", "The ledger holds the records that the policy asks for.";
     RecordPresent => "record.present", "A required record is in the ledger, by a permitted role.";

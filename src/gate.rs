@@ -15,9 +15,13 @@ use crate::ledger::proof::MAX_PROOF;
 use crate::ledger::tile::MAX_ENTRY;
 use crate::ledger::{self, LedgerError, Log, MemoryError, Store, TlogProof};
 use crate::oms::{OmsBundle, OmsError};
+use crate::policy::Policy;
 use crate::statement::{Record, Statement};
-use crate::tlog_policy::TlogPolicy;
-use crate::verify::{ArtifactEvidence, Earlier, LedgerEntry, LedgerEvidence, SignatureEvidence};
+use crate::time::Timestamp;
+use crate::verify::{
+    ArtifactEvidence, Earlier, Keyring, LedgerEntry, LedgerEvidence, SignatureEvidence, Taken,
+    is_about_a_key,
+};
 
 /// How to read an artifact.
 #[derive(Clone, Copy)]
@@ -124,10 +128,11 @@ pub fn algorithms_of(bundle: &OmsBundle) -> Vec<Algorithm> {
 /// Whether a log goes on from what is known of it.
 pub type History<'a> = dyn Fn(&Log<'_>) -> Result<(), MemoryError> + 'a;
 
-/// Scans the ledger for entries about `artifact`, if it goes on from what is known of it.
+/// Scans the ledger for entries about `artifact`, and about keys by those whom `policy` trusts at `now`, if
+/// it goes on from what is known of it.
 pub fn read_ledger(
     store: &dyn Store,
-    trust: &TlogPolicy,
+    (policy, now): (&Policy, Timestamp),
     artifact: Option<ArtifactDigest>,
     signature: &SignatureEvidence,
     history: &History<'_>,
@@ -140,9 +145,9 @@ pub fn read_ledger(
         );
         LedgerEvidence::Unusable { rule, why }
     };
-    let scanned = match Log::open(store, trust) {
+    let scanned = match Log::open(store, &policy.log.trust) {
         Ok(log) => match history(&log) {
-            Ok(()) => scan(store, &log, artifact, signature),
+            Ok(()) => scan(store, &log, (policy, now), artifact, signature),
             Err(error) if error.is_contradiction() => {
                 let why = cause(&error);
                 return LedgerEvidence::Contradicts { why };
@@ -167,6 +172,7 @@ pub fn read_ledger(
 fn scan(
     store: &dyn Store,
     log: &Log<'_>,
+    (policy, now): (&Policy, Timestamp),
     artifact: Option<ArtifactDigest>,
     signature: &SignatureEvidence,
 ) -> Result<LedgerEvidence, LedgerError> {
@@ -176,21 +182,32 @@ fn scan(
     };
     let mut matching = Vec::new();
     let mut same_signature = None;
+    let mut about_keys = Vec::new();
+    // What strangers say of keys is not kept: there may be any amount of it.
+    let mut ring = Keyring::new(policy, now);
     log.scan(|index, bytes| {
-        if artifact.is_some_and(|artifact| mentions(bytes, &artifact.value())) {
+        let payload = payload(bytes);
+        if is_about_a_key(&payload) && ring.take(index, bytes) != Taken::Foreign {
+            about_keys.push(index);
+        }
+        if artifact.is_some_and(|artifact| mentions(&payload, &artifact.value())) {
             matching.push(index);
         } else if let Some(signature) = signature
-            && mentions(bytes, &signature)
+            && mentions(&payload, &signature)
             && let Some(manifest) = released_with(bytes, &signature)
         {
             same_signature = Some((index, manifest));
         }
     })?;
-    let mut entries = Vec::new();
-    for index in matching {
-        let (bytes, proof) = log.entry(index)?;
-        entries.push(LedgerEntry { bytes, proof });
-    }
+    let entries = |indices: Vec<u64>| -> Result<Vec<LedgerEntry>, LedgerError> {
+        let entry = |index| {
+            let (bytes, proof) = log.entry(index)?;
+            Ok(LedgerEntry { bytes, proof })
+        };
+        indices.into_iter().map(entry).collect()
+    };
+    let (entries, keys) = (entries(matching)?, entries(about_keys)?);
+
     let earlier = same_signature.and_then(|(index, manifest)| {
         let text = ledger::blob(store, &manifest).ok()?;
         let lines: Vec<Line> = manifest::parse(&text, Algorithm::Sha256).ok()?;
@@ -198,15 +215,15 @@ fn scan(
     });
     Ok(LedgerEvidence::Records {
         entries,
+        keys,
         complete: Some(log.checkpoint().clone()),
         earlier,
     })
 }
 
-/// Does the payload of `entry` hold `digest`, in whatever field and spelling? An entry that cannot
-/// be read otherwise may still say that this artifact must not be used, so nothing is asked of it
-/// here but a `payload` in base64.
-fn mentions(entry: &[u8], digest: &Sha256) -> bool {
+/// What `entry` says. One that cannot be read otherwise may still say that an artifact must not be used,
+/// so nothing is asked of it here but a `payload` in base64.
+pub fn payload(entry: &[u8]) -> Vec<u8> {
     // Lenient on purpose: a key that is there twice must not hide what the entry says.
     let payload = match serde_json::from_slice::<serde_json::Value>(entry) {
         Ok(value) => {
@@ -215,7 +232,11 @@ fn mentions(entry: &[u8], digest: &Sha256) -> bool {
         }
         Err(_) => None,
     };
-    let payload = payload.unwrap_or_else(|| entry.to_vec());
+    payload.unwrap_or_else(|| entry.to_vec())
+}
+
+/// Does `payload` hold `digest`, in whatever field and case?
+fn mentions(payload: &[u8], digest: &Sha256) -> bool {
     let hex = digest.to_string();
     payload
         .windows(hex.len())
@@ -247,6 +268,7 @@ pub fn read_receipt(path: &Path) -> LedgerEvidence {
     match (proof, disk::read(&entry, MAX_ENTRY as u64)) {
         (Ok(proof), Ok(bytes)) => LedgerEvidence::Records {
             entries: vec![LedgerEntry { bytes, proof }],
+            keys: Vec::new(),
             complete: None,
             earlier: None,
         },

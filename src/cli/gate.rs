@@ -53,17 +53,21 @@ pub(super) fn run(args: &GateArgs, global: &Global, output: &Output) -> Outcome 
         not_checked.push("witnesses: the policy names none");
     }
     let history = History::new(global, Some(&config), trust.log(), output);
+    if args.receipt.is_some() {
+        not_checked.push("whether a key was revoked since the receipt was made");
+    }
     if args.receipt.is_some() || !history.is_known() {
         not_checked.push("whether the ledger was rolled back: nothing is remembered of it");
     }
+    let now = context::now();
     let ledger = if let Some(receipt) = &args.receipt {
         gate::read_receipt(receipt)
     } else {
         let store = context::store(&config)?;
         let check = |log: &Log<'_>| history.check(log);
-        gate::read_ledger(&*store, trust, evidence.digest(), &signature, &check)
+        let policy = (&config.policy, now);
+        gate::read_ledger(&*store, policy, evidence.digest(), &signature, &check)
     };
-    let now = context::now();
     let report = verify(&evidence, &signature, &ledger, &config.policy, now);
     target.report("gate", report, Some(&config), &not_checked, output)
 }

@@ -16,6 +16,7 @@ mod history;
 mod init;
 mod key;
 mod keyless;
+mod keyring;
 mod keys;
 mod ledger;
 mod log_access;
@@ -138,7 +139,7 @@ pub fn run() -> ExitCode {
         Verb::Oms(args) => oms::run(&args, &output),
         #[cfg(feature = "sigstore")]
         Verb::TrustRoot(args) => trust_root::run(&args, &output),
-        Verb::Key(args) => key::run(&args, &output),
+        Verb::Key(args) => key::run(&args, &cli.global, &output),
         Verb::Debug(args) => debug::run(&args, &output),
         Verb::VerifyBundle(args) => conformance::verify(&args, &output),
         Verb::SignBundle(args) => conformance::sign(&args, &output),

@@ -15,7 +15,7 @@ use super::record::Recorder;
 use super::signing::{Earlier, How, replaceable, write_keyless, write_signature};
 use super::target::{Target, TargetArgs};
 use super::timestamp::AuthorityArgs;
-use super::{Global, Outcome, catalogue, signers, trust, values};
+use super::{Global, Outcome, catalogue, keyring, signers, trust, values};
 use crate::artifact::{Artifact, Names};
 use crate::digest::Algorithm;
 use crate::key::Signer;
@@ -162,8 +162,11 @@ pub(super) fn run(args: &SignArgs, global: &Global, output: &Output) -> Outcome 
 
     let (evidence, signed) = if let Some(earlier) = earlier {
         let evidence = target.read_complete(&earlier.algorithms(), output)?;
-        let policy = config.as_ref().map(|config| &config.policy);
-        let signed = earlier.add(artifact, &evidence, (signature, key), policy, output)?;
+        let now = context::now();
+        let policy = config.as_ref().map(|config| keyring::policy(config, now));
+        let policy = policy.transpose()?;
+        let by = (signature.as_path(), key);
+        let signed = earlier.add(artifact, &evidence, by, policy.as_ref(), output)?;
         (evidence, signed)
     } else {
         let evidence = target.read_complete(&how.algorithms(), output)?;

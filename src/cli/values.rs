@@ -9,7 +9,14 @@ use crate::key::KeyAlgorithm;
 
 pub(super) const ALGORITHMS: &[&str] =
     &["sha256", "blake3", "blake2b", "sha512", "git-sha1", "md5"];
-pub(super) const ROLES: &[&str] = &["developer", "operator", "custodian", "tester", "auditor"];
+pub(super) const ROLES: &[&str] = &[
+    "developer",
+    "operator",
+    "custodian",
+    "tester",
+    "auditor",
+    "admin",
+];
 pub(super) const ASSETS: &[&str] = &[
     "model",
     "adapter",

@@ -1,6 +1,7 @@
 //! What one entry says, for those who look entries up: pure, over the entry's bytes.
 
 use super::tile::MAX_ENTRY;
+use crate::artifact::ArtifactDigest;
 use crate::digest::Sha256;
 use crate::envelope::Envelope;
 use crate::statement::{Kind, Record, Role, Statement};
@@ -39,6 +40,9 @@ pub enum Mention {
     Manifest,
     /// The signature file that a release names.
     Signature,
+    /// The key that the record is about.
+    Key,
+
     /// Anywhere else, or in an entry that is not understood.
     Other,
 }
@@ -51,6 +55,8 @@ impl Mention {
             Mention::OmsRoot => "oms-root",
             Mention::Manifest => "manifest",
             Mention::Signature => "signature",
+            Mention::Key => "key",
+
             Mention::Other => "other",
         }
     }
@@ -73,17 +79,18 @@ pub fn facts(entry: &[u8]) -> Facts {
     let record = statement.map(|statement| {
         let [subject] = &statement.subject;
         let digests = &subject.digest;
-        let artifact = [digests.dir_hash1, digests.sha256];
-        mentions.extend(
-            artifact
-                .into_iter()
-                .flatten()
-                .map(|it| (Mention::Artifact, it)),
-        );
+        let artifact = statement.artifact().map(ArtifactDigest::value);
+        mentions.extend(artifact.map(|it| (Mention::Artifact, it)));
         mentions.extend(digests.oms_root.map(|root| (Mention::OmsRoot, root)));
-        mentions.push((Mention::Manifest, statement.record.manifest().sha256));
+        let manifest = statement.record.manifest();
+        mentions.extend(manifest.map(|it| (Mention::Manifest, it.sha256)));
         let (source, version) = match &statement.record {
             Record::Acquire(acquire) => (Some(acquire.source_uri.as_str().to_owned()), None),
+            Record::Key(_) => {
+                mentions.extend(digests.sha256.map(|it| (Mention::Key, it)));
+                (None, None)
+            }
+
             Record::Release(release) => {
                 let signature = release.signature.as_ref();
                 mentions.extend(signature.map(|it| (Mention::Signature, it.sha256)));

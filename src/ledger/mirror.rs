@@ -111,5 +111,5 @@ fn copy_blob(source: &dyn Store, target: &dyn Store, entry: &[u8]) -> Result<u64
 pub fn manifest(entry: &[u8]) -> Option<crate::digest::Sha256> {
     let envelope = Envelope::parse(entry, MAX_ENTRY).ok()?;
     let statement = Statement::parse(&envelope.payload).ok()?;
-    Some(statement.record.manifest().sha256)
+    Some(statement.record.manifest()?.sha256)
 }

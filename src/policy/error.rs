@@ -48,6 +48,8 @@ pub enum PolicyError {
     Twice { what: &'static str, name: String },
     #[error("there is no identity: nothing could ever be accepted")]
     NoIdentity,
+    #[error("{rule} is about keys, not about an artifact")]
+    NoArtifact { rule: String },
     #[error("{rule} names no role: it could never be met")]
     NoRoles { rule: String },
     #[error("{rule} asks for role {role}, which no identity has: it could never be met", role = role.name())]

@@ -22,6 +22,16 @@ pub struct Identity {
     pub credential: Credential,
     /// From this moment on he no longer counts.
     pub expires: Option<Timestamp>,
+    /// The record in the ledger that made him one; none if he stands in the policy.
+    pub registered: Option<Registration>,
+}
+
+/// How somebody came to be an identity by a record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Registration {
+    pub record: u64,
+    /// The ids of the key that signed the record.
+    pub by: Vec<Sha256>,
 }
 
 #[derive(Deserialize)]
@@ -124,6 +134,7 @@ pub(super) fn identities(
             roles,
             credential,
             expires,
+            registered: None,
         });
     }
     if identities.is_empty() {

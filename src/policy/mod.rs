@@ -22,13 +22,13 @@ use crate::note::NoteKey;
 use crate::statement::{Kind, Role};
 use crate::time::Timestamp;
 use crate::tlog_policy::TlogPolicy;
-use crate::x509::{Certificate, Withdrawn};
+use crate::x509::{Certificate, Withdrawn, WithdrawnBy};
 
 pub use algorithms::Algorithms;
 use algorithms::RawAlgorithms;
 pub use error::PolicyError;
-pub use identity::Identity;
 use identity::RawIdentity;
+pub use identity::{Identity, Registration};
 pub use render::{NewPolicy, render};
 
 /// A valid policy.
@@ -250,6 +250,7 @@ impl Policy {
         let revoked = raw.revoked.into_iter().map(|raw| Withdrawn {
             digest: raw.sha256,
             since: raw.since,
+            by: WithdrawnBy::Policy,
         });
         let revoked: Vec<Withdrawn> = revoked.collect();
         let identities = identity::identities(raw.identity, &revoked, read)?;
@@ -294,6 +295,21 @@ impl Policy {
             .iter()
             .find(|one| ids.contains(&one.digest) && !one.came_after(signed_at))
     }
+
+    /// The same for a record that `key` signed and that is entry `index` of the log.
+    pub fn withdrawn_for_record(&self, key: &PublicKey, index: u64) -> Option<&Withdrawn> {
+        let ids = key.key_ids();
+        self.revoked.iter().find(|one| {
+            let older = match one.by {
+                WithdrawnBy::Policy => false,
+                WithdrawnBy::Record {
+                    index: by,
+                    older_count,
+                } => older_count && index < by,
+            };
+            ids.contains(&one.digest) && !older
+        })
+    }
 }
 
 fn timestamps(
@@ -317,8 +333,11 @@ fn gate(raw: RawGate, identities: &[Identity]) -> Result<GateRules, PolicyError>
         .iter()
         .filter(|identity| identity.role_among(&signature.roles).is_some())
         .count();
+    // Whom an admin lets in by the ledger is not known here.
+    let open = has_admin(identities);
+    let most = if open { MAX_SIGNATURES } else { able };
     let threshold = signature.threshold.unwrap_or(1);
-    if !(1..=able).contains(&threshold) {
+    if !(1..=most).contains(&threshold) {
         return Err(PolicyError::Threshold { threshold, able });
     }
     if !signature.countersigned_by.is_empty() {
@@ -326,7 +345,7 @@ fn gate(raw: RawGate, identities: &[Identity]) -> Result<GateRules, PolicyError>
         satisfiable(rule, &signature.countersigned_by, identities)?;
     }
     let needed = threshold + signature.countersigned_by.len();
-    if needed > 1 && !can_sign_together(signature, threshold, identities) {
+    if needed > 1 && !open && !can_sign_together(signature, threshold, identities) {
         return Err(PolicyError::Together { needed });
     }
 
@@ -336,6 +355,10 @@ fn gate(raw: RawGate, identities: &[Identity]) -> Result<GateRules, PolicyError>
     let mut records = Vec::new();
     for RawRecord { kind, roles } in raw.records {
         let rule = format!("gate.records kind {}", kind.name());
+        if kind == Kind::Key {
+            return Err(PolicyError::NoArtifact { rule });
+        }
+
         if let Some(&role) = roles.iter().find(|role| !kind.permitted().contains(role)) {
             return Err(PolicyError::RoleNotPermitted { rule, role, kind });
         }
@@ -395,6 +418,9 @@ fn satisfiable(rule: &str, roles: &[Role], identities: &[Identity]) -> Result<()
     if roles.is_empty() {
         return Err(PolicyError::NoRoles { rule: rule.into() });
     }
+    if has_admin(identities) {
+        return Ok(());
+    }
     let nobody = roles.iter().find(|role| {
         !identities
             .iter()
@@ -407,6 +433,13 @@ fn satisfiable(rule: &str, roles: &[Role], identities: &[Identity]) -> Result<()
         }),
         None => Ok(()),
     }
+}
+
+/// Can somebody say in the ledger whose further keys are? Records are signed with keys.
+fn has_admin(identities: &[Identity]) -> bool {
+    identities
+        .iter()
+        .any(|one| one.roles.contains(&Role::Admin) && one.credential.key().is_some())
 }
 
 /// A policy is committed and shown; a URL in it must not be a secret.
@@ -505,6 +538,10 @@ mod tests {
             (
                 good.replace("  { kind = \"release\", roles = [\"developer\"] },\n", ""),
                 "names no record",
+            ),
+            (
+                good.replace("kind = \"release\"", "kind = \"key\""),
+                "is about keys",
             ),
             (
                 good.replace(

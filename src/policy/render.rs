@@ -31,7 +31,9 @@ path = "ledger"
 trust = """
 {trust}"""
 
-# Who may speak, and in which role: developer, operator, custodian, tester, auditor.
+# Who may speak, and in which role: developer, operator, custodian, tester, auditor; an admin says in the
+# ledger whose further keys are, and which no longer count.
+
 [[identity]]
 name = "{identity}"
 roles = ["developer"]

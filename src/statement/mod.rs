@@ -5,6 +5,7 @@
 //! skips what it does not know can be told half the truth.
 
 pub mod acquire;
+pub mod key;
 pub mod release;
 mod text;
 
@@ -18,6 +19,8 @@ use crate::json::{self, JsonError};
 use crate::time::Timestamp;
 
 pub use acquire::Acquire;
+pub use key::KeyRecord;
+
 pub use release::Release;
 pub use text::{SourceUri, Text, TextError};
 
@@ -103,6 +106,8 @@ impl SubjectDigest {
 pub enum Record {
     #[serde(rename = "https://weighbridge.dev/acquire/v1")]
     Acquire(Box<Acquire>),
+    #[serde(rename = "https://weighbridge.dev/key/v1")]
+    Key(Box<KeyRecord>),
     #[serde(rename = "https://weighbridge.dev/release/v1")]
     Release(Box<Release>),
 }
@@ -115,15 +120,21 @@ pub enum Record {
 pub enum Kind {
     /// Where it was obtained, how and when, and how that was authenticated.
     Acquire,
+    /// Whose a key is, what replaces it, that it no longer counts.
+    Key,
     /// The developer publishes it under this digest.
     Release,
 }
 
 impl Kind {
+    /// All of them.
+    pub const ALL: [Kind; 3] = [Kind::Acquire, Kind::Key, Kind::Release];
+
     /// The name on the command line and in policies.
     pub const fn name(self) -> &'static str {
         match self {
             Kind::Acquire => "acquire",
+            Kind::Key => "key",
             Kind::Release => "release",
         }
     }
@@ -132,6 +143,15 @@ impl Kind {
     pub const fn permitted(self) -> &'static [Role] {
         match self {
             Kind::Acquire => &[Role::Developer, Role::Operator, Role::Custodian],
+            // Of his own key everybody may say that it no longer counts; what else, `verify::keyring` knows.
+            Kind::Key => &[
+                Role::Admin,
+                Role::Developer,
+                Role::Operator,
+                Role::Custodian,
+                Role::Tester,
+                Role::Auditor,
+            ],
             Kind::Release => &[Role::Developer],
         }
     }
@@ -140,12 +160,14 @@ impl Kind {
     pub const fn predicate_type(self) -> &'static str {
         match self {
             Kind::Acquire => "https://weighbridge.dev/acquire/v1",
+            Kind::Key => "https://weighbridge.dev/key/v1",
             Kind::Release => "https://weighbridge.dev/release/v1",
         }
     }
 }
 
-/// What a key may speak for (EN 304 223 clause 4, and two of our own for keys that only report).
+/// What a key may speak for (EN 304 223 clause 4; two of our own for keys that only report, and one for
+/// keys that speak of keys).
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
 )]
@@ -161,6 +183,8 @@ pub enum Role {
     Tester,
     /// Reports audits.
     Auditor,
+    /// Says whose the keys are.
+    Admin,
 }
 
 impl Role {
@@ -172,6 +196,7 @@ impl Role {
             Role::Custodian => "custodian",
             Role::Tester => "tester",
             Role::Auditor => "auditor",
+            Role::Admin => "admin",
         }
     }
 }
@@ -205,6 +230,7 @@ impl Record {
     pub fn kind(&self) -> Kind {
         match self {
             Record::Acquire(_) => Kind::Acquire,
+            Record::Key(_) => Kind::Key,
             Record::Release(_) => Kind::Release,
         }
     }
@@ -213,6 +239,7 @@ impl Record {
     pub fn time(&self) -> Timestamp {
         match self {
             Record::Acquire(record) => record.time,
+            Record::Key(record) => record.time,
             Record::Release(record) => record.time,
         }
     }
@@ -221,15 +248,17 @@ impl Record {
     pub fn log(&self) -> &str {
         match self {
             Record::Acquire(record) => record.log.as_str(),
+            Record::Key(record) => record.log.as_str(),
             Record::Release(record) => record.log.as_str(),
         }
     }
 
-    /// The manifest that it is about.
-    pub fn manifest(&self) -> &acquire::ManifestReference {
+    /// The manifest of the artifact that it is about, if it is about one.
+    pub fn manifest(&self) -> Option<&acquire::ManifestReference> {
         match self {
-            Record::Acquire(record) => &record.manifest,
-            Record::Release(record) => &record.manifest,
+            Record::Acquire(record) => Some(&record.manifest),
+            Record::Key(_) => None,
+            Record::Release(record) => Some(&record.manifest),
         }
     }
 
@@ -237,6 +266,7 @@ impl Record {
     pub fn actor(&self) -> &Actor {
         match self {
             Record::Acquire(record) => &record.actor,
+            Record::Key(record) => &record.actor,
             Record::Release(record) => &record.actor,
         }
     }
@@ -257,6 +287,8 @@ pub enum StatementError {
     Subjects(usize),
     #[error("the subject has neither or both of dirHash1 and sha256")]
     Digest,
+    #[error("the record {0}")]
+    Key(&'static str),
 }
 
 #[derive(Deserialize)]
@@ -284,6 +316,12 @@ struct Outline {
 struct OutlineSubject {
     #[serde(default)]
     digest: serde_json::Map<String, serde_json::Value>,
+}
+
+/// What kind of claim `payload` says to be, in a statement of any kind.
+pub fn predicate_type(payload: &[u8]) -> Option<String> {
+    let outline: Outline = json::parse(payload, MAX_PAYLOAD).ok()?;
+    Some(outline.predicate_type)
 }
 
 impl Outline {
@@ -319,13 +357,23 @@ impl Statement {
     /// Reads a payload.
     pub fn parse(payload: &[u8]) -> Result<Statement, StatementError> {
         let outline: Outline = json::parse(payload, MAX_PAYLOAD)?;
-        let kinds = [Kind::Acquire, Kind::Release];
-        let kind = kinds
+        let kind = Kind::ALL
             .into_iter()
             .find(|kind| kind.predicate_type() == outline.predicate_type);
         match kind {
             Some(Kind::Acquire) => {
                 Statement::typed(payload, |predicate| Record::Acquire(Box::new(predicate)))
+            }
+            Some(Kind::Key) => {
+                let statement =
+                    Statement::typed(payload, |predicate| Record::Key(Box::new(predicate)))?;
+                let [subject] = &statement.subject;
+                if let Record::Key(record) = &statement.record {
+                    record
+                        .check(subject.digest.sha256.as_ref())
+                        .map_err(StatementError::Key)?;
+                }
+                Ok(statement)
             }
             Some(Kind::Release) => {
                 Statement::typed(payload, |predicate| Record::Release(Box::new(predicate)))
@@ -359,9 +407,10 @@ impl Statement {
         })
     }
 
-    /// The artifact it is about.
+    /// The artifact it is about; none if it is about a key.
     pub fn artifact(&self) -> Option<ArtifactDigest> {
         let [subject] = &self.subject;
+        self.record.manifest()?;
         subject.digest.artifact()
     }
 }

@@ -5,6 +5,7 @@
 //! check reports a finding, also when it passes.
 
 mod artifact;
+mod keyring;
 mod records;
 mod signature;
 mod signers;
@@ -24,6 +25,7 @@ use crate::timestamp::Authorities;
 
 use artifact::check_artifact;
 pub use artifact::{fault_finding, obstacle_finding};
+pub use keyring::{Keyring, Taken, is_about_a_key};
 pub use records::authorised;
 use records::{check_ledger, check_recorded_signature};
 use signature::{Signed, check_signature};
@@ -74,6 +76,8 @@ pub enum LedgerEvidence {
     /// all: a full replica was scanned up to the checkpoint.
     Records {
         entries: Vec<LedgerEntry>,
+        /// Entries about keys, in the log's order; a receipt has none.
+        keys: Vec<LedgerEntry>,
         complete: Option<Checkpoint>,
         earlier: Option<Earlier>,
     },
@@ -144,12 +148,16 @@ pub fn verify(
 ) -> Report {
     let mut report = Report::default();
     check_artifact(&mut report, artifact);
+    let (keyring, about_keys) = keyring::of(policy, ledger, now);
+    let policy = keyring.policy();
     let identities = signers::in_order(policy, now);
     let signed = signed_by(&mut report, artifact, signature, &identities, policy, now);
     if !signed.is_empty() {
         signers::check(&mut report, &signed, &identities, policy, now);
     }
     check_ledger(&mut report, artifact, ledger, policy, now);
+    report.findings.extend(about_keys);
+
     check_recorded_signature(&mut report, signature);
     report
 }

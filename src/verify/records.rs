@@ -47,6 +47,7 @@ pub(super) fn check_ledger(
             entries,
             complete,
             earlier,
+            ..
         } => (entries, complete, earlier),
     };
     if let Some(checkpoint) = complete {
@@ -145,7 +146,8 @@ fn judge(
             error.to_string(),
         )));
     }
-    let identity = authorised(&envelope, &statement, policy, now).map_err(ignored)?;
+    let place = (entry.proof.index, policy);
+    let identity = authorised(&envelope, &statement, place, now).map_err(ignored)?;
     if let Record::Acquire(acquire) = record
         && acquire.authentication.result == AuthenticationResult::Failed
     {
@@ -160,12 +162,12 @@ fn judge(
     })
 }
 
-/// The identity that signed `statement` in `envelope`, if it counts in the policy's log; else why it
-/// does not.
+/// The identity that signed `statement` in `envelope`, if it counts as entry `index` of the policy's log;
+/// else why it does not.
 pub fn authorised<'a>(
     envelope: &Envelope,
     statement: &Statement,
-    policy: &'a Policy,
+    (index, policy): (u64, &'a Policy),
     now: Timestamp,
 ) -> Result<&'a Identity, String> {
     let record = &statement.record;
@@ -200,9 +202,12 @@ pub fn authorised<'a>(
         return Err(format!("{kind} by {name}: {why}"));
     }
     if let Some(key) = identity.credential.key()
-        && policy.withdrawn(key, None).is_some()
+        && let Some(withdrawn) = policy.withdrawn_for_record(key, index)
     {
-        return Err(format!("{kind} is by the key of {name}, which was revoked"));
+        return Err(format!(
+            "{kind} is by the key of {name}, which was revoked {}",
+            withdrawn.by
+        ));
     }
     if record.time().millis() > now.millis() + CLOCK_SKEW_MILLIS {
         return Err(format!("{kind} is dated {}, after now", record.time()));
@@ -211,7 +216,7 @@ pub fn authorised<'a>(
 }
 
 /// Records are signed with keys.
-fn signed(envelope: &Envelope, identity: &Identity) -> bool {
+pub(super) fn signed(envelope: &Envelope, identity: &Identity) -> bool {
     let key = identity.credential.key();
     key.is_some_and(|key| envelope.signed_by(key))
 }
@@ -277,7 +282,7 @@ fn require(report: &mut Report, required: &RequiredRecord, judged: &[Judged], po
         time,
         signature: match record {
             Record::Release(release) => release.signature.as_ref().map(|named| named.sha256),
-            Record::Acquire(_) => None,
+            Record::Acquire(_) | Record::Key(_) => None,
         },
     });
 }

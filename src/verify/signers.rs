@@ -81,7 +81,16 @@ pub(super) fn check(
             continue;
         }
         let also = one.also.iter().filter_map(|by| identities.get(*by));
-        good.push([identity].into_iter().chain(also.copied()).collect());
+        let names: Vec<&Identity> = [identity].into_iter().chain(also.copied()).collect();
+        // With an old key and a new one he is one person, too.
+        let same = |other: &&mut Vec<&Identity>| {
+            let known = |one: &Identity| other.iter().any(|known| known.name == one.name);
+            names.iter().any(|one| known(one))
+        };
+        match good.iter_mut().find(same) {
+            Some(other) => other.extend(names),
+            None => good.push(names),
+        }
     }
     let count = good
         .iter()
@@ -208,7 +217,8 @@ pub(super) fn doubt(
         .since
         .map_or(String::new(), |since| format!(" as of {since}"));
     let message = format!(
-        "the key of {name} was revoked{since}, and no trusted timestamp places the signature before"
+        "the key of {name} was revoked {}{since}, and no trusted timestamp places the signature before",
+        withdrawn.by
     );
     Some(Finding::new(
         Rule::SignatureRevoked,

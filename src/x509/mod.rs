@@ -29,7 +29,7 @@ pub use names::SubjectName;
 pub use path::{ChainError, Purpose};
 pub use revocation::Crl;
 pub use signature::{RawVerdict, verify_raw};
-pub use trust::{CertificateTrust, Pin, PinError, TrustError, Withdrawn};
+pub use trust::{CertificateTrust, Pin, PinError, TrustError, Withdrawn, WithdrawnBy};
 
 /// The largest certificate. Those of CAs with a post-quantum key have about 10 KiB.
 pub const MAX_CERTIFICATE: usize = 64 * 1024;

@@ -44,6 +44,19 @@ pub struct Withdrawn {
     pub digest: Sha256,
     /// From when on. What a trusted timestamp places before it still counts.
     pub since: Option<Timestamp>,
+    pub by: WithdrawnBy,
+}
+
+/// Who says that a key or a certificate no longer counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WithdrawnBy {
+    Policy,
+    /// A record in the ledger.
+    Record {
+        index: u64,
+        /// Older records that it signed count: the log's order shows that they were there before.
+        older_count: bool,
+    },
 }
 
 /// Why a signer's certificate does not count.
@@ -110,6 +123,15 @@ impl Pin {
             Pin::Fingerprint(digest) => leaf.fingerprint() == *digest,
             Pin::Subject(subject) => leaf.subject() == subject,
             Pin::Name(expected) => leaf.names().contains(expected),
+        }
+    }
+}
+
+impl fmt::Display for WithdrawnBy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            WithdrawnBy::Policy => f.write_str("in the policy"),
+            WithdrawnBy::Record { index, .. } => write!(f, "by record {index}"),
         }
     }
 }

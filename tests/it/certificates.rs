@@ -2,7 +2,9 @@
 
 use der::{Decode, Encode};
 use weighbridge::x509::path::build;
-use weighbridge::x509::{Certificate, CertificateTrust, ChainError, Crl, Purpose, Withdrawn};
+use weighbridge::x509::{
+    Certificate, CertificateTrust, ChainError, Crl, Purpose, Withdrawn, WithdrawnBy,
+};
 
 use crate::support::{Workspace, tool};
 
@@ -366,6 +368,7 @@ fn before_it_was_revoked() {
         vec![Withdrawn {
             digest: chain[0].fingerprint(),
             since: since.map(|time| time.parse().unwrap()),
+            by: WithdrawnBy::Policy,
         }]
     };
     let day = Some("2025-01-01T00:00:00Z");

@@ -27,6 +27,10 @@ const VERBS: &[&[&str]] = &[
     &["key", "new"],
     &["key", "show"],
     &["key", "encrypt"],
+    &["key", "register"],
+    &["key", "rotate"],
+    &["key", "list"],
+    &["key", "revoke"],
     &["debug", "verify-raw"],
     &["oms"],
     &["completions"],
@@ -46,7 +50,16 @@ fn stage() -> Workspace {
          printf 'version = 1\\nkinds = [\"acquire\"]\\n' > rules.toml; \
          printf '#!/bin/sh\\ncat >> alerts\\n' > alert.sh; chmod +x alert.sh; \
          weighbridge ledger show 0 --raw > record.dsse 2>/dev/null; (cat record.dsse; echo) > records.jsonl",
-    ).exits(0);
+        ).exits(0);
+    for key in ["admin.pem", "trainer.pem", "trainer-2.pem"] {
+        workspace.new_key(key);
+    }
+    let public = String::from_utf8(workspace.read("admin.pem.pub")).unwrap();
+    let policy = String::from_utf8(workspace.read("weighbridge.toml")).unwrap();
+    let policy = format!(
+        "{policy}\n[[identity]]\nname = \"security\"\nroles = [\"admin\"]\npublic_key = \"\"\"\n{public}\"\"\"\n"
+    );
+    workspace.write("weighbridge.toml", policy);
     workspace
 }
 

@@ -20,6 +20,7 @@ mod cosigners;
 mod hash_list;
 mod help;
 mod invariants;
+mod key_records;
 mod keyless;
 mod keyless_signing;
 mod keys;

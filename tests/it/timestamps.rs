@@ -1,7 +1,7 @@
 //! Timestamps of a real authority, `openssl ts`, and what they change.
 
 use weighbridge::timestamp::{Authorities, Stamp, TimestampError, verify};
-use weighbridge::x509::{Certificate, Withdrawn};
+use weighbridge::x509::{Certificate, Withdrawn, WithdrawnBy};
 
 use crate::support::{Run, Workspace, fixture, tool};
 
@@ -227,6 +227,7 @@ fn tokens_with_one_thing_wrong() {
         let withdrawn = [Withdrawn {
             digest: certificates(&workspace, name)[0].fingerprint(),
             since: Some("2099-01-01T00:00:00Z".parse().unwrap()),
+            by: WithdrawnBy::Policy,
         }];
         let authorities = Authorities {
             anchors: &anchors,
@@ -369,4 +370,59 @@ fn a_certificate_that_expired_since() {
         .exits(1)
         .says("it is about something else")
         .says("expired at");
+}
+
+/// The ledger says that a key no longer counts: what an authority places before still does.
+#[test]
+fn a_key_that_is_revoked_later() {
+    let Some(workspace) =
+        authority("root tsa-root p256; under tsa tsa-root p256 \"$TSA\"; conf tsa sha256")
+    else {
+        return;
+    };
+    ask(&workspace);
+    workspace
+        .shell(&format!("{SET_UP}\nconf tsa sha256; reply q r"))
+        .exits(0);
+    attach(&workspace, "tsa-root.pem").exits(0);
+    workspace.run(["record", "release", "model"]).exits(0);
+    let policy = String::from_utf8(workspace.read("weighbridge.toml")).unwrap();
+    let trusting = format!("{policy}\n[timestamps]\nauthorities_file = \"tsa-root.pem\"\n");
+    let gate = || workspace.run(["gate", "--signature", "s", "model"]);
+    // The authority counts in seconds, and says how exact it is: about two of them.
+    std::thread::sleep(std::time::Duration::from_secs(3));
+    let revoke = |more: &[&str]| {
+        let mut args = vec!["key", "revoke", "--key", "keys/signing.key.pem"];
+        args.extend(more);
+        args.push("keys/signing.pub.pem");
+        workspace.run(args)
+    };
+    revoke(&["--reason", "lost"]).exits(0);
+    gate()
+        .exits(1)
+        .says("no trusted timestamp places the signature before");
+    workspace.write("weighbridge.toml", &trusting);
+    gate().exits(0).says("1 record in the ledger changed");
+    // Revoked is revoked: its owner says nothing more with it, not even that it was earlier.
+    revoke(&["--since", "2020-01-01T00:00:00Z"])
+        .exits(2)
+        .says("was revoked by record 1");
+    workspace.new_key("admin");
+    let admin = String::from_utf8(workspace.read("admin.pub")).unwrap();
+    workspace.write("weighbridge.toml", format!("{trusting}\n[[identity]]\nname = \"a\"\nroles = [\"admin\"]\npublic_key = \"\"\"\n{admin}\"\"\"\n"));
+    workspace
+        .run([
+            "key",
+            "revoke",
+            "--key",
+            "admin",
+            "--since",
+            "2020-01-01T00:00:00Z",
+            "keys/signing.pub.pem",
+        ])
+        .exits(0);
+    gate()
+        .exits(1)
+        .says("signature.revoked")
+        .says("record.missing");
 }

@@ -10,14 +10,14 @@ use crate::cli::failure::Failure;
 use crate::cli::keys::PassphraseArgs;
 use crate::cli::log_access::{Acknowledgement, LogAccess, say_recovery};
 use crate::cli::output::Output;
-use crate::cli::{Global, Outcome, values};
+use crate::cli::{Global, Outcome, keyring, values};
 use crate::disk;
 use crate::envelope::Envelope;
 use crate::ledger::commit::MAX_BATCH;
 use crate::ledger::tile::MAX_ENTRY;
 use crate::ledger::{self, Level, MAX_BLOB, Store, Writer};
 use crate::statement::Statement;
-use crate::verify::authorised;
+use crate::verify::{Keyring, authorised};
 
 /// Append signed records that were made elsewhere
 ///
@@ -61,6 +61,7 @@ pub(super) fn run(args: &AppendArgs, global: &Global, config: &Config, output: &
         store: log.store(),
         writer: log.writer(),
         level: log.level,
+        ring: None,
         waiting: Vec::new(),
         indices: Vec::new(),
     };
@@ -84,6 +85,8 @@ struct Batcher<'a> {
     store: &'a dyn Store,
     writer: Writer<'a>,
     level: Level,
+    /// The keys as the ledger has them, once somebody signed whom the policy does not name.
+    ring: Option<Keyring<'a>>,
     waiting: Vec<Vec<u8>>,
     indices: Vec<u64>,
 }
@@ -134,9 +137,28 @@ impl Batcher<'_> {
         Ok(())
     }
 
+    /// Would a gate count this entry? That its key was revoked in the ledger is left to the gate.
+    fn acceptable(&mut self, entry: &[u8]) -> Result<(), String> {
+        let envelope = Envelope::parse(entry, MAX_ENTRY)
+            .map_err(|error| format!("is not a signed envelope: {error}"))?;
+        let statement = Statement::parse(&envelope.payload).map_err(|error| error.to_string())?;
+        let now = context::now();
+        let count = |policy| authorised(&envelope, &statement, (u64::MAX, policy), now).map(|_| ());
+        let Err(why) = count(&self.config.policy) else {
+            return Ok(());
+        };
+        if self.ring.is_none() {
+            self.ring = keyring::read(self.store, self.config, now).ok();
+        }
+        match &self.ring {
+            Some(ring) => count(ring.policy()),
+            None => Err(why),
+        }
+    }
+
     fn entry(&mut self, entry: Vec<u8>, place: &str, output: &Output) -> Result<(), Failure> {
         if !self.args.opaque {
-            if let Err(why) = acceptable(&entry, self.config) {
+            if let Err(why) = self.acceptable(&entry) {
                 self.flush(output)?;
                 return Err(Failure::refused(vec![format!("{place}: {why}")]).hint(
                     "what stood before it was appended, nothing after it; --opaque appends any bytes",
@@ -177,13 +199,4 @@ impl Batcher<'_> {
         }
         output.lines(appended.indices.iter().map(|index| format!("{index}\n")))
     }
-}
-
-/// Would a gate count this entry?
-fn acceptable(entry: &[u8], config: &Config) -> Result<(), String> {
-    let envelope = Envelope::parse(entry, MAX_ENTRY)
-        .map_err(|error| format!("is not a signed envelope: {error}"))?;
-    let statement = Statement::parse(&envelope.payload).map_err(|error| error.to_string())?;
-    authorised(&envelope, &statement, &config.policy, context::now())?;
-    Ok(())
 }

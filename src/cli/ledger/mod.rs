@@ -328,9 +328,18 @@ fn summary(bytes: &[u8]) -> serde_json::Value {
                 "signer": record.actor().party.as_ref().map(Text::as_str),
                 "role": record.actor().role,
             });
-            if let (Record::Acquire(acquire), Some(line)) = (record, line.as_object_mut()) {
-                line.insert("source".into(), acquire.source_uri.as_str().into());
+            match (record, line.as_object_mut()) {
+                (Record::Acquire(acquire), Some(line)) => {
+                    line.insert("source".into(), acquire.source_uri.as_str().into());
+                }
+                (Record::Key(record), Some(line)) => {
+                    let key = subject.digest.sha256.map(|id| id.to_string());
+                    line.insert("key".into(), key.into());
+                    line.insert("action".into(), record.change.name().into());
+                }
+                _ => {}
             }
+
             line
         }
         Err(error) => json!({ "error": error.to_string() }),
@@ -374,9 +383,9 @@ fn print(lines: Vec<(u64, serde_json::Value)>, output: &Output) -> Result<(), Fa
             "{index}  {}  {}  {}  {}  {}\n",
             field("time"),
             field("kind"),
-            field("artifact"),
+            field("artifact") + &field("key"),
             field("name"),
-            field("source")
+            field("source") + &field("action")
         )
         .trim_end()
         .to_owned()
@@ -394,7 +403,13 @@ fn show(log: &Log<'_>, index: u64, (raw, manifest): (bool, bool), output: &Outpu
     let envelope = Envelope::parse(&entry, MAX_ENTRY).map_err(|error| fail(&error))?;
     if manifest {
         let statement = Statement::parse(&envelope.payload).map_err(|error| fail(&error))?;
-        let digest = statement.record.manifest().sha256;
+        let manifest = statement.record.manifest().ok_or_else(|| {
+            let kind = statement.record.kind().name();
+            Failure::error(format!(
+                "record {index} is of kind {kind} and has no manifest"
+            ))
+        })?;
+        let digest = manifest.sha256;
         let text = ledger::blob(log.store(), &digest)?;
         output.bytes(&text)?;
         return Ok(0);
@@ -529,7 +544,8 @@ fn missing_manifests(
     _ = log.scan(|index, bytes| {
         let envelope = Envelope::parse(bytes, MAX_ENTRY).ok();
         let statement = envelope.and_then(|envelope| Statement::parse(&envelope.payload).ok());
-        named.extend(statement.map(|statement| (index, statement.record.manifest().sha256)));
+        let manifest = statement.and_then(|statement| Some(statement.record.manifest()?.sha256));
+        named.extend(manifest.map(|digest| (index, digest)));
     });
     for (index, digest) in named {
         let key = ledger::blob_key(&digest);

@@ -76,17 +76,8 @@ pub(super) fn run(args: &RecordArgs, global: &Global, output: &Output) -> Outcom
     let artifact = &target.artifact;
     config.keep_out_of(artifact)?;
     let mut reader = common.passphrase.reader();
-    let named = config
-        .policy
-        .signing
-        .as_ref()
-        .map(|signing| config.resolve(&signing.key));
-    let path = common.key.clone().or(named);
-    let path = keys::required(
-        path,
-        "signing key",
-        "name one with --key, or in [signing] of the policy",
-    )?;
+    let path = signing_key(common.key.clone(), &config)?;
+
     keys::keep_out_of(artifact, &path)?;
     if let Some(receipt) = &common.receipt {
         receipt::writable(receipt, artifact)?;
@@ -147,6 +138,14 @@ pub(super) fn run(args: &RecordArgs, global: &Global, output: &Output) -> Outcom
         recorder.write_receipt(recorded.index, receipt, output)?;
     }
     Ok(0)
+}
+
+/// The key to sign a record with: the one given, else that of the policy.
+pub(super) fn signing_key(given: Option<PathBuf>, config: &Config) -> Result<PathBuf, Failure> {
+    let signing = config.policy.signing.as_ref();
+    let path = given.or_else(|| Some(config.resolve(&signing?.key)));
+    let hint = "name one with --key, or in [signing] of the policy";
+    keys::required(path, "signing key", hint)
 }
 
 fn flag<T>(name: &str, value: Result<T, TextError>) -> Result<T, Failure> {

@@ -6,6 +6,7 @@ use crate::artifact::Artifact;
 use crate::cli::Global;
 use crate::cli::context::{self, Config};
 use crate::cli::failure::Failure;
+use crate::cli::keyring;
 use crate::cli::keys::KeyReader;
 use crate::cli::log_access::{Acknowledgement, LogAccess, say_recovery};
 use crate::cli::output::Output;
@@ -24,7 +25,9 @@ use crate::verify::ArtifactEvidence;
 pub(in crate::cli) struct Recorder<'a> {
     config: &'a Config,
     key: &'a dyn Signer,
+    party: Text,
     role: Role,
+
     access: LogAccess<'a>,
     log: Text,
     now: Timestamp,
@@ -47,10 +50,9 @@ impl<'a> Recorder<'a> {
         output: &'a Output,
     ) -> Result<Recorder<'a>, Failure> {
         let policy = &config.policy;
-        let identity = policy.identity(&key.public().key_id()).ok_or_else(|| {
-            Failure::error("the signing key belongs to no identity of the policy")
-                .hint("add its public key as an [[identity]], or sign with another key")
-        })?;
+        let now = context::now();
+        let identity = keyring::speaker(config, &key.public(), now)?;
+
         let role = role.or(policy.signing.as_ref().map(|signing| signing.role));
         let role = role
             .or(identity.roles.first().copied())
@@ -69,9 +71,10 @@ impl<'a> Recorder<'a> {
             log,
             config,
             key,
+            party: identity.name,
             role,
             access,
-            now: context::now(),
+            now,
         })
     }
 
@@ -98,26 +101,20 @@ impl<'a> Recorder<'a> {
     }
 
     /// When the record is written.
-    pub(super) fn now(&self) -> Timestamp {
+    pub(in crate::cli) fn now(&self) -> Timestamp {
         self.now
     }
 
     /// The log it goes into.
-    pub(super) fn log(&self) -> Text {
+    pub(in crate::cli) fn log(&self) -> Text {
         self.log.clone()
     }
 
     /// Who writes it.
-    pub(super) fn actor(&self) -> Actor {
-        let key_id = self.key.public().key_id();
-        let party = self
-            .config
-            .policy
-            .identity(&key_id)
-            .map(|identity| identity.name.clone());
+    pub(in crate::cli) fn actor(&self) -> Actor {
         Actor {
-            key_id,
-            party,
+            key_id: self.key.public().key_id(),
+            party: Some(self.party.clone()),
             role: self.role,
         }
     }
@@ -166,15 +163,33 @@ impl<'a> Recorder<'a> {
         let name = Text::new(crate::path::display(&artifact.name()));
         let name = name.map_err(|error| Failure::because("the artifact's name", &error))?;
         let statement = Statement::new(name, SubjectDigest::new(digest, oms_root), record);
+        let entry = self.sign(&statement)?;
+        ledger::put_blob(self.access.store(), evidence.manifest.text().as_bytes())?;
+        let index = self.write(entry, &format!("{} of {digest}", kind.name()), output)?;
+        Ok(Recorded {
+            index,
+            artifact: digest.to_string(),
+        })
+    }
+
+    /// The entry that says `statement`.
+    pub(in crate::cli) fn sign(&self, statement: &Statement) -> Result<Vec<u8>, Failure> {
         let payload = statement.to_payload()?;
         // What is written must be what can be read.
         Statement::parse(&payload).map_err(|error| Failure::because("the new record", &error))?;
         let key_id = self.key.public().key_id().to_string();
-        let entry = Envelope::sign(payload, IN_TOTO, self.key, &key_id)
-            .map_err(|error| Failure::error(error.to_string()))?
-            .to_json()?;
+        let envelope = Envelope::sign(payload, IN_TOTO, self.key, &key_id)
+            .map_err(|error| Failure::error(error.to_string()))?;
+        Ok(envelope.to_json()?)
+    }
 
-        ledger::put_blob(self.access.store(), evidence.manifest.text().as_bytes())?;
+    /// Appends `entry`, which says `what`; its index.
+    pub(in crate::cli) fn write(
+        &self,
+        entry: Vec<u8>,
+        what: &str,
+        output: &Output,
+    ) -> Result<u64, Failure> {
         let origin = self.config.policy.log.trust.log().name();
         let level = self.access.level;
         let appended = self.access.writer().append(&[entry], level)?;
@@ -186,14 +201,10 @@ impl<'a> Recorder<'a> {
             Level::Witnessed => "durable, published and witnessed",
         };
         output.say(format!(
-            "recorded {} of {digest} as entry {} of {origin}, {reached}",
-            kind.name(),
+            "recorded {what} as entry {} of {origin}, {reached}",
             appended.first()
         ));
-        Ok(Recorded {
-            index: appended.first(),
-            artifact: digest.to_string(),
-        })
+        Ok(appended.first())
     }
 }
 

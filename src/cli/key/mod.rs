@@ -1,18 +1,21 @@
-//! `key`: making and showing keys, and changing a passphrase.
+//! `key`: making and showing keys, changing a passphrase, and what the ledger says of keys.
+
+mod records;
 
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 use serde_json::json;
 
-use super::failure::Failure;
-use super::keys::{self, PassphraseArgs};
-use super::output::Output;
-use super::{Outcome, signers, trust, values};
+use crate::cli::failure::Failure;
+use crate::cli::keys::{self, PassphraseArgs};
+use crate::cli::output::Output;
+use crate::cli::{Global, Outcome, signers, trust, values};
 use crate::disk::{self, Access, Existing};
 use crate::key::{self, KeyAlgorithm, Passphrase, PrivateKey, PublicKey};
+use records::{ListArgs, RegisterArgs, RevokeArgs, RotateArgs};
 
-/// Make and show keys
+/// Make and show keys, and record whose they are
 #[derive(Args)]
 pub(super) struct KeyArgs {
     #[command(subcommand)]
@@ -24,6 +27,10 @@ enum KeyVerb {
     New(NewArgs),
     Show(ShowArgs),
     Encrypt(EncryptArgs),
+    List(ListArgs),
+    Register(RegisterArgs),
+    Rotate(RotateArgs),
+    Revoke(RevokeArgs),
 }
 
 /// Make a key: FILE holds the private half, encrypted, and FILE.pub the public one
@@ -80,11 +87,15 @@ struct EncryptArgs {
     passphrase: PassphraseArgs,
 }
 
-pub(super) fn run(args: &KeyArgs, output: &Output) -> Outcome {
+pub(super) fn run(args: &KeyArgs, global: &Global, output: &Output) -> Outcome {
     match &args.verb {
         KeyVerb::New(args) => new(args, output),
         KeyVerb::Show(args) => show(args, output),
         KeyVerb::Encrypt(args) => encrypt(args, output),
+        KeyVerb::List(args) => records::list(args, global, output),
+        KeyVerb::Register(args) => records::register(args, global, output),
+        KeyVerb::Rotate(args) => records::rotate(args, global, output),
+        KeyVerb::Revoke(args) => records::revoke(args, global, output),
     }
 }
 
