@@ -66,6 +66,7 @@ fn manifest(path: &Path, algorithms: &[Algorithm]) -> Manifest {
         algorithms,
         jobs: available_parallelism().unwrap_or(NonZero::<usize>::MIN),
         progress: &NoProgress,
+        receipts: None,
     };
     let (manifest, faults) = hash(&artifact, &walk, hashing);
     assert!(faults.is_empty(), "every file has a digest");

@@ -12,7 +12,7 @@ fuzz_target!(|data: &[u8]| {
     let statement = match Statement::parse(data) {
         Ok(statement) => statement,
         Err(StatementError::UnknownKind { predicate_type, .. }) => {
-                        let known = Kind::ALL.map(Kind::predicate_type);
+            let known = Kind::ALL.map(Kind::predicate_type);
             assert!(!known.contains(&predicate_type.as_str()));
             return;
         }

@@ -16,6 +16,7 @@ use rustix::fs::{FileType, Stat};
 use rustix::io::Errno;
 
 use super::manifest::{Manifest, ManifestFile};
+use super::stat_cache::StatCache;
 use super::walk::{Artifact, FoundFile, Walk};
 use crate::digest::{Algorithm, Hasher};
 use crate::disk::{self, DiskError};
@@ -29,6 +30,8 @@ pub struct Hashing<'a> {
     /// Threads; each holds one buffer of [`BUFFER`] bytes.
     pub jobs: NonZero<usize>,
     pub progress: &'a dyn Progress,
+    /// Receipts of earlier hashing, where the caller accepts them, and where new ones go.
+    pub receipts: Option<&'a StatCache>,
 }
 
 /// Hears how far the hashing is. Called from several threads.
@@ -233,6 +236,10 @@ fn hash_file(
     buffer: &mut [u8],
 ) -> Outcome {
     let (mut file, before) = open(artifact, found)?;
+    if let Some(digests) = known(found, &before, hashing) {
+        return Ok(digests);
+    }
+
     let mut hasher = Hasher::new(hashing.algorithms, found.size);
     let mut total = 0;
     // An empty file is read once, so that one that only claims to be empty is found out.
@@ -249,7 +256,23 @@ fn hash_file(
         return Err(FaultKind::Changed);
     }
     unchanged(&file, &before)?;
-    Ok(hasher.finish().into())
+    let digests = hasher.finish();
+    note(&before, &digests, hashing);
+    Ok(digests.into())
+}
+
+/// What is known of the file from an earlier hashing.
+fn known(found: &FoundFile, stat: &Stat, hashing: Hashing<'_>) -> Option<Box<[u8]>> {
+    let receipts = hashing.receipts?;
+    let digests = receipts.digests_of(&found.path, stat, hashing.algorithms)?;
+    hashing.progress.advance(found.size);
+    Some(digests)
+}
+
+fn note(stat: &Stat, digests: &[u8], hashing: Hashing<'_>) {
+    if let Some(receipts) = hashing.receipts {
+        receipts.note(stat, hashing.algorithms, digests);
+    }
 }
 
 fn read_some(file: &mut File, buffer: &mut [u8]) -> Result<usize, FaultKind> {
@@ -269,6 +292,9 @@ const SEGMENT: u64 = 16 * 1024 * 1024;
 /// (BLAKE3 paper §5.1, "multi-threading").
 fn hash_split(artifact: &Artifact, found: &FoundFile, hashing: Hashing<'_>) -> Outcome {
     let (file, before) = open(artifact, found)?;
+    if let Some(digests) = known(found, &before, hashing) {
+        return Ok(digests);
+    }
     let segments = found.size.div_ceil(SEGMENT);
     let next = AtomicUsize::new(0);
     let failed = AtomicBool::new(false);
@@ -328,6 +354,7 @@ fn hash_split(artifact: &Artifact, found: &FoundFile, hashing: Hashing<'_>) -> O
         &merge(after_middle, found.size - left),
         Mode::Hash,
     );
+    note(&before, root.as_bytes(), hashing);
     Ok(root.as_bytes().as_slice().into())
 }
 
@@ -408,6 +435,7 @@ mod tests {
                 algorithms,
                 jobs,
                 progress: &NoProgress,
+                receipts: None,
             },
         );
         assert!(faults.is_empty());

@@ -3,8 +3,10 @@
 
 pub mod hash;
 pub mod manifest;
+pub mod stat_cache;
 pub mod walk;
 
 pub use hash::{FileFault, Hashing, NoProgress, Progress, hash};
 pub use manifest::{ArtifactDigest, Manifest, ManifestError, ManifestFile};
+pub use stat_cache::StatCache;
 pub use walk::{Artifact, Exclusions, Names, Obstacle, ObstacleKind, Symlinks, Walk, walk};

@@ -115,6 +115,7 @@ pub(super) fn read(
         algorithms,
         jobs: NonZero::<usize>::MIN,
         progress: &Unwatched,
+        receipts: None,
     };
     let reading = Reading {
         hashing,

@@ -7,7 +7,7 @@ use super::Global;
 use super::failure::{Failure, FailureKind};
 use super::output::Output;
 use super::progress::{self, Bar};
-use crate::artifact::{Artifact, Exclusions, Names, Symlinks};
+use crate::artifact::{Artifact, Exclusions, Names, StatCache, Symlinks};
 use crate::digest::{Algorithm, Sha256};
 use crate::disk;
 use crate::finding::{Finding, Severity};
@@ -272,6 +272,7 @@ pub(super) struct ReadRequest<'a> {
     pub(super) symlinks: Symlinks,
     pub(super) names: Names,
     pub(super) jobs: Option<NonZero<usize>>,
+    pub(super) receipts: Option<&'a StatCache>,
 }
 
 /// Lists and hashes an artifact with a progress bar.
@@ -281,7 +282,12 @@ pub(super) fn read(
     output: &Output,
 ) -> Result<ArtifactEvidence, Failure> {
     let bar = Bar::new(output);
-    let hashing = progress::hashing(request.algorithms, progress::jobs(request.jobs), &bar);
+    let hashing = progress::hashing(
+        request.algorithms,
+        progress::jobs(request.jobs),
+        request.receipts,
+        &bar,
+    );
     let reading = Reading {
         hashing,
         symlinks: request.symlinks,

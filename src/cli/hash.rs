@@ -74,6 +74,7 @@ pub(super) fn run(args: &HashArgs, output: &Output) -> Outcome {
         symlinks: Symlinks::Refuse,
         names: Names::Printable,
         jobs: args.jobs,
+        receipts: None,
     };
     let evidence = context::read(&artifact, &request, output)?;
     context::complete(&args.path, &evidence)?;

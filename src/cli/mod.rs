@@ -24,6 +24,7 @@ mod oms;
 mod output;
 mod progress;
 mod receipt;
+mod receipts;
 mod record;
 mod sign;
 mod signers;

@@ -6,7 +6,7 @@ use std::thread;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::output::Output;
-use crate::artifact::{Hashing, Progress};
+use crate::artifact::{Hashing, Progress, StatCache};
 use crate::digest::Algorithm;
 
 /// Hears how far the hashing is, and draws it.
@@ -72,11 +72,13 @@ pub(super) fn jobs(asked: Option<NonZero<usize>>) -> NonZero<usize> {
 pub(super) fn hashing<'a>(
     algorithms: &'a [Algorithm],
     jobs: NonZero<usize>,
+    receipts: Option<&'a StatCache>,
     bar: &'a Bar,
 ) -> Hashing<'a> {
     Hashing {
         algorithms,
         jobs,
         progress: bar,
+        receipts,
     }
 }

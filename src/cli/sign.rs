@@ -1,6 +1,6 @@
 //! `sign`: an OMS bundle over an artifact, and with `--record` a release in the ledger.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
@@ -11,17 +11,23 @@ use super::keys::{self, PassphraseArgs};
 use super::log_access::Acknowledgement;
 use super::output::Output;
 use super::receipt;
+use super::receipts::Receipts;
 use super::record::Recorder;
 use super::signing::{Earlier, How, replaceable, write_keyless, write_signature};
 use super::target::{Target, TargetArgs};
 use super::timestamp::AuthorityArgs;
 use super::{Global, Outcome, catalogue, keyring, signers, trust, values};
-use crate::artifact::{Artifact, Names};
+use crate::artifact::manifest::Line;
+use crate::artifact::{Artifact, Names, StatCache};
+use crate::bundle::MAX_BUNDLE;
 use crate::digest::Algorithm;
+use crate::disk;
 use crate::key::Signer;
+use crate::oms::{Content, OmsBundle};
 use crate::report::text::count;
 use crate::sigstore::trust::Instance;
 use crate::statement::release::SignatureReference;
+use crate::verify::ArtifactEvidence;
 use crate::x509::{Certificate, Withdrawn};
 
 /// Sign an artifact with an OMS bundle that model_signing verifies too
@@ -35,7 +41,9 @@ use crate::x509::{Certificate, Withdrawn};
   weighbridge sign ./model
   weighbridge sign --record ./model
     weighbridge sign --key key.pem --signature model.sig ./model    without a policy file
-  weighbridge sign --catalogue models
+    weighbridge sign --catalogue models
+  weighbridge sign --update model/model.sig ./model               reads what has changed since
+
   weighbridge sign --keyless ./model                              in CI, by its identity token
   weighbridge sign --key key.pem --certificate chain.pem ./model  for whoever trusts the root of the chain
 
@@ -55,6 +63,16 @@ pub(super) struct SignArgs {
     /// Add a signature to those that are there, over the same statement: the files must be as signed
     #[arg(long, conflicts_with_all = ["certificate", "algorithm", "timestamp_url"])]
     add: bool,
+    /// Do not read again what has not changed since OLD.sig was made here
+    ///
+    /// A file is passed over if nothing about it has changed that the kernel keeps track of since this
+    /// host signed it, by a receipt that is kept in your cache directory, and OLD.sig says the same. Not
+    /// for a release that others rely on: docs/signing.md says what a receipt does not see.
+    #[arg(long, value_name = "OLD.sig", conflicts_with_all = ["add", "catalogue"])]
+    update: Option<PathBuf>,
+    /// With --record: let the release vouch for files that --update did not read again
+    #[arg(long, requires_all = ["record", "update"])]
+    update_release: bool,
     /// Ask the timestamp authority at this address to vouch for the time
     #[arg(long, value_name = "URL")]
     timestamp_url: Option<String>,
@@ -96,6 +114,13 @@ fn nothing_in_vain(args: &SignArgs) -> Result<(), Failure> {
     if args.acknowledgement.is_given() && !args.record {
         return needs("--ack", "--record");
     }
+    if args.update.is_some() && args.record && !args.update_release {
+        return Err(Failure::error(
+            "a release is read in full: --update would let it vouch for unread files",
+        )
+        .hint("leave out --update, or say --update-release"));
+    }
+
     Ok(())
 }
 
@@ -117,7 +142,7 @@ pub(super) fn run(args: &SignArgs, global: &Global, output: &Output) -> Outcome 
     }
     let signature = &target.signature;
     if args.keyless {
-        return keyless(args, &target, output);
+        return keyless(args, &target, global, output);
     }
 
     // Keys first: a wrong passphrase should not cost the time to hash.
@@ -160,6 +185,7 @@ pub(super) fn run(args: &SignArgs, global: &Global, output: &Output) -> Outcome 
         recorder.can_write_receipt()?;
     }
 
+    let mut unread = 0;
     let (evidence, signed) = if let Some(earlier) = earlier {
         let evidence = target.read_complete(&earlier.algorithms(), output)?;
         let now = context::now();
@@ -169,13 +195,18 @@ pub(super) fn run(args: &SignArgs, global: &Global, output: &Output) -> Outcome 
         let signed = earlier.add(artifact, &evidence, by, policy.as_ref(), output)?;
         (evidence, signed)
     } else {
-        let evidence = target.read_complete(&how.algorithms(), output)?;
+        let evidence;
+        (evidence, unread) = read(args, &target, &how.algorithms(), global, output)?;
         let signed = write_signature(artifact, &evidence, signature, &how, output)?;
         (evidence, signed)
     };
     let Some(recorder) = recorder else {
         if output.json {
-            output.document(&json!({ "signature": signature.display().to_string(), "root": signed.root.to_string() }))?;
+            output.document(&json!({
+                "signature": signature.display().to_string(),
+                "root": signed.root.to_string(),
+                "unread_files": unread,
+            }))?;
         }
         return Ok(0);
     };
@@ -189,6 +220,7 @@ pub(super) fn run(args: &SignArgs, global: &Global, output: &Output) -> Outcome 
         output.document(&json!({
             "signature": signature.display().to_string(),
             "root": signed.root.to_string(),
+            "unread_files": unread,
             "index": recorded.index,
         }))?;
     } else {
@@ -274,12 +306,77 @@ fn key_path(args: &SignArgs, config: Option<&Config>) -> Result<PathBuf, Failure
     keys::required(path, "signing key", hint)
 }
 
-fn keyless(args: &SignArgs, target: &Target<'_>, output: &Output) -> Outcome {
+/// Reads the artifact, and keeps receipts of it. With --update, what has a receipt is not read: how many
+/// files these are.
+fn read(
+    args: &SignArgs,
+    target: &Target<'_>,
+    algorithms: &[Algorithm],
+    global: &Global,
+    output: &Output,
+) -> Result<(ArtifactEvidence, usize), Failure> {
+    let mut receipts = Receipts::of(&target.artifact, algorithms, global);
+    if let Some(old) = &args.update {
+        let lines = listed(old, args.algorithm, &target.artifact)?;
+        let receipts = receipts.as_mut().map_err(|why| {
+            let message = "--update takes receipts of earlier hashing, and none are kept here";
+            Failure::error(format!("{message}: {why}"))
+        })?;
+
+        if receipts.read() == 0 {
+            output.say("there are no receipts of it on this host: every file is read");
+        }
+        receipts.cache.agree_with(args.algorithm, lines);
+    }
+    let cache = receipts.as_ref().map(|receipts| &receipts.cache).ok();
+
+    let evidence = target.read_to_sign(algorithms, cache, output)?;
+    if let Ok(receipts) = &receipts
+        && let Err(why) = receipts.write()
+        && args.update.is_some()
+    {
+        output.warn(format!("no receipts of this hashing are kept: {why}"));
+    }
+
+    let unread = cache.map_or(0, StatCache::used);
+    if let Some(old) = &args.update {
+        output.say(format!(
+            "{unread} of {} not read again: they are as this host read them before, and as {} says",
+            count(evidence.manifest.files().len(), "file"),
+            old.display()
+        ));
+    }
+    Ok((evidence, unread))
+}
+
+/// What the signature at `path` says that the files of `artifact` have by `algorithm`.
+fn listed(path: &Path, algorithm: Algorithm, artifact: &Artifact) -> Result<Vec<Line>, Failure> {
+    let fail = |why: &dyn std::fmt::Display| Failure::error(format!("{}: {why}", path.display()));
+    let bytes = disk::read(path, MAX_BUNDLE as u64)?;
+    let bundle = OmsBundle::parse(&bytes).map_err(|error| fail(&error))?;
+    let model = bundle.model.map_err(|error| fail(&error))?;
+    if model.algorithm != algorithm {
+        let found = model.algorithm.name();
+        let wanted = algorithm.name();
+        return Err(fail(&format!("it lists {found} digests, not {wanted}"))
+            .hint("sign with the same --algorithm, or leave out --update"));
+    }
+    match (model.content, artifact.single_file()) {
+        (Content::Tree(lines), None) => Ok(lines),
+        (Content::File { digest }, Some(path)) => Ok(vec![Line {
+            digest,
+            path: path.clone(),
+        }]),
+        _ => Err(fail(&"one is of a file, and the other of a directory")),
+    }
+}
+
+fn keyless(args: &SignArgs, target: &Target<'_>, global: &Global, output: &Output) -> Outcome {
     let keyless = args.keyless_args.open(None, Instance::Production)?;
     replaceable(&target.signature)?;
     let mut algorithms = vec![Algorithm::Sha256, args.algorithm];
     algorithms.dedup();
-    let evidence = target.read_complete(&algorithms, output)?;
+    let (evidence, unread) = read(args, target, &algorithms, global, output)?;
     let (artifact, path) = (&target.artifact, &target.signature);
     let how = (&keyless, args.algorithm);
     let (signed, proof) = write_keyless(artifact, &evidence, path, how, output)?;
@@ -287,6 +384,7 @@ fn keyless(args: &SignArgs, target: &Target<'_>, output: &Output) -> Outcome {
         output.document(&json!({
             "signature": path.display().to_string(),
             "root": signed.root.to_string(),
+            "unread_files": unread,
             "identity": proof.identity,
             "issuer": proof.issuer,
         }))?;

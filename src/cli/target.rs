@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use super::context::{self, Config, ReadRequest};
 use super::failure::Failure;
 use super::output::Output;
-use crate::artifact::{Artifact, Names, Symlinks};
+use crate::artifact::{Artifact, Names, StatCache, Symlinks};
 use crate::digest::Algorithm;
 use crate::gate;
 use crate::report::{ReportDocument, text};
@@ -66,12 +66,23 @@ impl Target<'_> {
         names: Names,
         output: &Output,
     ) -> Result<ArtifactEvidence, Failure> {
+        self.read_with(algorithms, names, None, output)
+    }
+
+    fn read_with(
+        &self,
+        algorithms: &[Algorithm],
+        names: Names,
+        receipts: Option<&StatCache>,
+        output: &Output,
+    ) -> Result<ArtifactEvidence, Failure> {
         let request = ReadRequest {
             exclusions: &gate::exclusions(&self.artifact, &self.signature),
             algorithms,
             symlinks: Symlinks::Refuse,
             names,
             jobs: self.args.jobs,
+            receipts,
         };
         context::read(&self.artifact, &request, output)
     }
@@ -82,7 +93,17 @@ impl Target<'_> {
         algorithms: &[Algorithm],
         output: &Output,
     ) -> Result<ArtifactEvidence, Failure> {
-        let evidence = self.read(algorithms, Names::Printable, output)?;
+        self.read_to_sign(algorithms, None, output)
+    }
+
+    /// The same with receipts of earlier hashing, if the user asked for them, and to make new ones.
+    pub(super) fn read_to_sign(
+        &self,
+        algorithms: &[Algorithm],
+        receipts: Option<&StatCache>,
+        output: &Output,
+    ) -> Result<ArtifactEvidence, Failure> {
+        let evidence = self.read_with(algorithms, Names::Printable, receipts, output)?;
         context::complete(&self.args.path, &evidence)?;
         Ok(evidence)
     }

@@ -64,8 +64,9 @@ fn stage() -> Workspace {
 }
 
 /// What an example that cannot run by itself holds.
-const ELSEWHERE: [&str; 8] = [
+const ELSEWHERE: [&str; 9] = [
     "--keyless",
+    "sign --update",
     "--url http",
     "--reply",
     "--certificate",

@@ -272,7 +272,10 @@ fn whom_a_stolen_key_let_in() {
     workspace.gate().exits(0);
     revoke(&workspace, &["--since", "2020-01-01T00:00:00Z", admin]).exits(0);
     workspace.gate().exits(1).says("signature.key");
-    workspace.run(["ledger", "log"]).exits(0).says("security  revoke");
+    workspace
+        .run(["ledger", "log"])
+        .exits(0)
+        .says("security  revoke");
     // Nor does he get in again.
     revoke(&workspace, &["second.pub"])
         .exits(2)

@@ -44,6 +44,7 @@ mod published_list;
 mod real_model;
 mod schemas;
 mod servers;
+mod sign_again;
 mod signatures_and_policy;
 mod signers;
 mod store_faults;

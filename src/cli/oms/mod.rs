@@ -213,6 +213,7 @@ impl ModelArgs {
             symlinks: self.symlinks(),
             names: Names::Any,
             jobs: None,
+            receipts: None,
         };
         context::read(artifact, &request, output)
     }
