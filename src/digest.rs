@@ -114,6 +114,8 @@ pub struct Sharding {
     /// No file has more parts than this. What comes after them is hashed in one: it is not what was signed,
     /// and who lists tiny parts must not make a large file cost a digest for every byte.
     pub most: u64,
+    /// Keep the digest of each part as well: for signing.
+    pub keep: bool,
 }
 
 /// What each part is hashed with.
@@ -224,6 +226,8 @@ struct Shards {
     begun: bool,
     /// How many parts are done.
     done: u64,
+    /// Their digests, if they are wanted.
+    kept: Vec<u8>,
 }
 
 impl Shards {
@@ -235,6 +239,7 @@ impl Shards {
             left: sharding.size.get(),
             begun: false,
             done: 0,
+            kept: Vec::new(),
         }
     }
 
@@ -258,7 +263,12 @@ impl Shards {
 
     fn end_part(&mut self) {
         let part = std::mem::replace(&mut self.part, Shards::part(self.sharding));
-        self.digests.update(part.finish());
+        let digest = part.finish();
+        self.digests.update(&digest);
+        if self.sharding.keep {
+            self.kept.extend_from_slice(&digest);
+        }
+
         self.begun = false;
         self.done += 1;
         self.left = if self.done < self.sharding.most {
@@ -268,11 +278,12 @@ impl Shards {
         };
     }
 
-    fn finish(mut self) -> sha2::digest::Output<sha2::Sha256> {
+    /// The digest over those of all parts, and what was kept of them.
+    fn finish(mut self) -> (sha2::digest::Output<sha2::Sha256>, Vec<u8>) {
         if self.begun {
             self.end_part();
         }
-        self.digests.finalize()
+        (self.digests.finalize(), self.kept)
     }
 }
 
@@ -308,9 +319,11 @@ impl Hasher {
         }
     }
 
-    /// The digests one after the other, in the order in which they were asked for.
+    /// The digests one after the other, in the order in which they were asked for; behind them those of parts
+    /// that were to be kept.
     pub fn finish(self) -> Vec<u8> {
         let mut out = Vec::new();
+        let mut parts = Vec::new();
         for state in self.0 {
             match state {
                 State::Sha256(state) => out.extend_from_slice(&state.finalize()),
@@ -319,9 +332,14 @@ impl Hasher {
                 State::GitSha1(state) => out.extend_from_slice(&state.finalize()),
                 State::Md5(state) => out.extend_from_slice(&state.finalize()),
                 State::Blake2b(state) => out.extend_from_slice(&state.finalize()),
-                State::Sharded(state) => out.extend_from_slice(&state.finish()),
+                State::Sharded(state) => {
+                    let (digest, mut kept) = state.finish();
+                    out.extend_from_slice(&digest);
+                    parts.append(&mut kept);
+                }
             }
         }
+        out.append(&mut parts);
         out
     }
 }
@@ -366,6 +384,7 @@ mod tests {
                 of: ShardHash::Sha256,
                 size: NonZero::new(size).unwrap(),
                 most: 4,
+                keep: false,
             };
             let mut hasher = Hasher::new(&[Algorithm::Sharded(sharding)], 0);
             for piece in pieces {

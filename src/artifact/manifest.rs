@@ -138,6 +138,12 @@ impl Manifest {
         None
     }
 
+    /// The digests of the parts of `file`, one after the other, if they were to be kept.
+    pub fn parts<'a>(&self, file: &'a ManifestFile) -> &'a [u8] {
+        let whole: usize = self.algorithms.iter().map(|one| one.length()).sum();
+        file.digests.get(whole..).unwrap_or_default()
+    }
+
     /// All digests of `file`.
     pub fn digests(&self, file: &ManifestFile) -> Vec<Digest> {
         let digest = |&algorithm: &Algorithm| {

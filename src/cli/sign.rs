@@ -1,5 +1,6 @@
 //! `sign`: an OMS bundle over an artifact, and with `--record` a release in the ledger.
 
+use std::num::NonZero;
 use std::path::{Path, PathBuf};
 
 use serde_json::json;
@@ -20,7 +21,7 @@ use super::{Global, Outcome, catalogue, keyring, signers, trust, values};
 use crate::artifact::manifest::Line;
 use crate::artifact::{Artifact, Names, StatCache};
 use crate::bundle::MAX_BUNDLE;
-use crate::digest::Algorithm;
+use crate::digest::{Algorithm, ShardHash, Sharding};
 use crate::disk;
 use crate::key::Signer;
 use crate::oms::{Content, OmsBundle};
@@ -81,7 +82,12 @@ pub(super) struct SignArgs {
     /// What the files are hashed with; model_signing's command line verifies sha256 only
     #[arg(long, value_parser = values::word::<Algorithm>(&["sha256", "blake2b", "blake3"]), default_value = "sha256", value_name = "NAME")]
     algorithm: Algorithm,
+    /// Sign parts of so many bytes instead of whole files, as the method "shards" of OMS: one that was damaged
+    /// can be told by its place. Empty files have no part, and are outside the signature
+    #[arg(long, value_name = "BYTES", conflicts_with_all = ["add", "update"])]
+    shard_size: Option<NonZero<u64>>,
     /// The directory holds many artifacts: sign each directory in it
+
     #[arg(long, conflicts_with_all = ["add", "record", "keyless"])]
     catalogue: bool,
     /// Sign keyless: as whoever the identity token is about (Sigstore). Asks the network
@@ -158,7 +164,7 @@ pub(super) fn run(args: &SignArgs, global: &Global, output: &Output) -> Outcome 
             None => None,
         },
         withdrawn: withdrawn(config.as_ref()),
-        algorithm: args.algorithm,
+        algorithm: algorithm(args)?,
     };
     let earlier = if args.add {
         Some(Earlier::read(signature)?)
@@ -262,7 +268,7 @@ fn catalogue_of(args: &SignArgs, config: Option<&Config>, output: &Output) -> Ou
             None => None,
         },
         withdrawn: withdrawn(config),
-        algorithm: args.algorithm,
+        algorithm: algorithm(args)?,
     };
     for place in &places {
         replaceable(&place.join(&name))?;
@@ -305,6 +311,31 @@ fn key_path(args: &SignArgs, config: Option<&Config>) -> Result<PathBuf, Failure
     let hint = "name one with --key, or make a set-up with `weighbridge init`";
     keys::required(path, "signing key", hint)
 }
+
+/// What the files are hashed with for the signature.
+fn algorithm(args: &SignArgs) -> Result<Algorithm, Failure> {
+    let Some(size) = args.shard_size else {
+        return Ok(args.algorithm);
+    };
+    let of = match args.algorithm {
+        Algorithm::Sha256 => ShardHash::Sha256,
+        Algorithm::Blake2b => ShardHash::Blake2b,
+        Algorithm::Blake3 => ShardHash::Blake3,
+        other => {
+            let name = other.name();
+            return Err(Failure::error(format!("{name} does not sign shards")));
+        }
+    };
+    Ok(Algorithm::Sharded(Sharding {
+        of,
+        size,
+        most: MOST_SHARDS,
+        keep: true,
+    }))
+}
+
+/// More than this of one file would make a signature that nobody reads.
+const MOST_SHARDS: u64 = 100_000;
 
 /// Reads the artifact, and keeps receipts of it. With --update, what has a receipt is not read: how many
 /// files these are.
@@ -374,11 +405,12 @@ fn listed(path: &Path, algorithm: Algorithm, artifact: &Artifact) -> Result<Vec<
 fn keyless(args: &SignArgs, target: &Target<'_>, global: &Global, output: &Output) -> Outcome {
     let keyless = args.keyless_args.open(None, Instance::Production)?;
     replaceable(&target.signature)?;
-    let mut algorithms = vec![Algorithm::Sha256, args.algorithm];
+    let algorithm = algorithm(args)?;
+    let mut algorithms = vec![Algorithm::Sha256, algorithm];
     algorithms.dedup();
     let (evidence, unread) = read(args, target, &algorithms, global, output)?;
     let (artifact, path) = (&target.artifact, &target.signature);
-    let how = (&keyless, args.algorithm);
+    let how = (&keyless, algorithm);
     let (signed, proof) = write_keyless(artifact, &evidence, path, how, output)?;
     if output.json {
         output.document(&json!({

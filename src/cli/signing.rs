@@ -103,6 +103,15 @@ fn statement(
             file.path
         ));
     }
+    if let Algorithm::Sharded(_) = algorithm {
+        let files = evidence.manifest.files().iter();
+        for file in files.filter(|file| file.size == 0) {
+            output.say(format!(
+                "{} is outside the signature (it is empty, and has no shard)",
+                file.path
+            ));
+        }
+    }
     let options = SignOptions {
         algorithm,
         name: artifact.name(),
@@ -167,6 +176,13 @@ fn finish(
     bytes: &[u8],
     output: &Output,
 ) -> Result<(), Failure> {
+    if bytes.len() > MAX_BUNDLE {
+        let size = bytes.len();
+        return Err(Failure::error(format!(
+            "the signature would have {size} bytes, and is read up to {MAX_BUNDLE}"
+        ))
+        .hint("sign fewer files at once, or larger shards"));
+    }
     let _lock = lock(path)?;
     disk::write(path, bytes, Existing::Replace, Access::Shared)?;
     output.say(format!(

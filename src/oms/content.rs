@@ -40,6 +40,7 @@ pub(super) fn algorithm(
             of,
             size,
             most: resources as u64,
+            keep: false,
         })),
         ("shards", None) => Err(OmsError::Statement("method shards has no shard size")),
         _ => Err(OmsError::Statement("unknown serialization method")),

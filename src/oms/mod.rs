@@ -13,7 +13,7 @@ mod statement;
 use crate::artifact::manifest::Line;
 use crate::artifact::{Manifest, ManifestFile};
 use crate::bundle::{Bundle, BundleError, MAX_BUNDLE, RawCertificate};
-use crate::digest::{Algorithm, DigestError, Sha256};
+use crate::digest::{Algorithm, DigestError, Sha256, Sharding};
 use crate::envelope::{Envelope, IN_TOTO};
 use crate::json::{self, JsonError};
 use crate::key::{Hash, PublicKey, Signer, SignerError};
@@ -101,6 +101,8 @@ pub enum OmsError {
     Twice(String),
     #[error("the shards of {0:?} leave a gap, overlap, or are not of the shard size")]
     Shards(String),
+    #[error("{path} has more than {most} shards, or they were not hashed")]
+    ShardCount { path: String, most: u64 },
     #[error("the root digest does not belong to the listed resources")]
     Root,
     #[error("this version does not verify {0}")]
@@ -382,7 +384,7 @@ fn encoding_of_0_2(payload_type: &str, payload: &[u8]) -> Vec<u8> {
 /// What to sign, beside the files.
 #[derive(Debug, Clone)]
 pub struct SignOptions {
-    /// What the files are hashed with: SHA-256, BLAKE2b or BLAKE3.
+    /// What the files are hashed with: SHA-256, BLAKE2b or BLAKE3; in shards, whose digests were kept.
     pub algorithm: Algorithm,
     /// What the model is called.
     pub name: String,
@@ -405,8 +407,7 @@ pub enum SigningMaterial<'a> {
 ///
 /// Written so that model_signing verifies it: resources in string order, a single file named `.`.
 pub fn statement(manifest: &Manifest, options: SignOptions) -> Result<(Vec<u8>, Sha256), OmsError> {
-    let mut resources = Vec::new();
-    let mut digests = Vec::new();
+    let mut listed = Vec::new();
     let algorithm = options.algorithm;
     for file in manifest.files() {
         if options
@@ -416,14 +417,35 @@ pub fn statement(manifest: &Manifest, options: SignOptions) -> Result<(Vec<u8>, 
         {
             continue;
         }
-        let digest = manifest.digest(file, algorithm).unwrap_or_default();
-        digests.extend_from_slice(digest);
-        resources.push(resource(manifest, file, algorithm, digest));
+        match algorithm {
+            Algorithm::Sharded(sharding) => shards(manifest, file, sharding, &mut listed)?,
+            whole => {
+                let digest = manifest.digest(file, whole).unwrap_or_default();
+                listed.push((name(manifest, file).to_owned(), digest));
+            }
+        }
     }
-    if resources.is_empty() {
+    if listed.is_empty() {
         return Err(OmsError::Empty);
     }
-    let root = Sha256::of(&digests);
+    listed.sort_by(|(a, _), (b, _)| a.cmp(b));
+    let digests: Vec<&[u8]> = listed.iter().map(|(_, digest)| *digest).collect();
+    let root = Sha256::of(&digests.concat());
+    // The specification names the hash alone; model_signing and the Go tool look for this.
+    let (method, hash, shard_size, label) = match algorithm {
+        Algorithm::Sharded(Sharding { of, size, .. }) => {
+            let hash = of.algorithm().name();
+            ("shards", hash, Some(size), format!("{hash}-sharded-{size}"))
+        }
+        whole => ("files", whole.name(), None, whole.name().to_owned()),
+    };
+    let resource = |(name, digest): (String, &[u8])| Resource {
+        name,
+        algorithm: label.clone(),
+        digest: data_encoding::HEXLOWER.encode(digest),
+    };
+    let resources = listed.into_iter().map(resource).collect();
+
     let statement = OmsStatement {
         statement_type: crate::statement::StatementType::V1,
         subject: vec![Subject {
@@ -433,9 +455,9 @@ pub fn statement(manifest: &Manifest, options: SignOptions) -> Result<(Vec<u8>, 
         predicate_type: statement::PREDICATE.into(),
         predicate: Predicate {
             serialization: Serialization {
-                method: "files".into(),
-                hash_type: algorithm.name().into(),
-                shard_size: None,
+                method: method.into(),
+                hash_type: hash.into(),
+                shard_size,
                 allow_symlinks: options.allow_symlinks,
                 ignore_paths: options.ignored,
             },
@@ -463,22 +485,40 @@ pub fn sign(
     })
 }
 
-fn resource(
-    manifest: &Manifest,
-    file: &ManifestFile,
-    algorithm: Algorithm,
-    digest: &[u8],
-) -> Resource {
-    let name = if manifest.is_single_file() {
+/// What the statement calls `file`.
+fn name<'a>(manifest: &Manifest, file: &'a ManifestFile) -> &'a str {
+    if manifest.is_single_file() {
         SINGLE_FILE
     } else {
         file.path.as_str()
-    };
-    Resource {
-        name: name.into(),
-        algorithm: algorithm.name().into(),
-        digest: data_encoding::HEXLOWER.encode(digest),
     }
+}
+
+/// The shards of `file`: names, and digests. An empty file has none.
+fn shards<'a>(
+    manifest: &Manifest,
+    file: &'a ManifestFile,
+    sharding: Sharding,
+    listed: &mut Vec<(String, &'a [u8])>,
+) -> Result<(), OmsError> {
+    let size = sharding.size.get();
+    let length = sharding.of.algorithm().length();
+    let parts = manifest.parts(file).chunks_exact(length);
+    let count = parts.len() as u64;
+    if count != file.size.div_ceil(size) || count > sharding.most {
+        return Err(OmsError::ShardCount {
+            path: file.path.to_string(),
+            most: sharding.most,
+        });
+    }
+    let name = name(manifest, file);
+    let mut start = 0_u64;
+    for digest in parts {
+        let end = file.size.min(start.saturating_add(size));
+        listed.push((format!("{name}:{start}:{end}"), digest));
+        start = end;
+    }
+    Ok(())
 }
 
 #[cfg(test)]

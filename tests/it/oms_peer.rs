@@ -207,3 +207,64 @@ fn ed25519_is_ours_alone() {
     };
     peer.verify("s", "model").exits(1);
 }
+
+/// Shards that we sign: verified by model_signing's library (its command line cannot), and by us.
+#[test]
+fn shards_of_ours() {
+    let program = peer("model_signing", "venv/bin/model_signing");
+    let workspace = Workspace::initialised();
+    workspace.model("model");
+    workspace.write("model/a/b", "0123456789".repeat(5));
+    workspace.write("model/a b", "0123456789");
+    workspace.write("model/a-b", "01234567890");
+    workspace.write(
+        "verify.py",
+        "import sys, model_signing\n\
+         model_signing.verifying.Config().use_elliptic_key_verifier(public_key='keys/signing.pub.pem')\
+         .verify(sys.argv[1], 's')\n",
+    );
+    let python = program.map(|program| program.with_file_name("python"));
+    let peer = |python: &Path, model: &str| -> Run {
+        let mut command = Command::new(python);
+        command
+            .args(["verify.py", model])
+            .current_dir(workspace.root());
+        command.env_clear().env("HOME", workspace.root());
+        command.output().unwrap().into()
+    };
+    let verify = |model: &str| workspace.run(["verify", "--signature", "s", model]);
+    for (size, algorithm) in [
+        ("10", "sha256"),
+        ("3", "sha256"),
+        ("1000000000", "sha256"),
+        ("7", "blake2b"),
+        ("7", "blake3"),
+    ] {
+        let sign = ["sign", "--shard-size", size, "--algorithm", algorithm];
+        let sign = |model: &'static str| {
+            workspace.run(sign.iter().copied().chain(["--signature", "s", model]))
+        };
+        sign("model")
+            .exits(0)
+            .says("empty is outside the signature");
+        verify("model").exits(0).says("signature.coverage");
+        let python = python.as_ref().filter(|_| algorithm == "sha256");
+        if let Some(python) = python {
+            peer(python, "model").exits(0);
+        }
+        workspace.write("model/a/b", "0123456789".repeat(5) + "x");
+        verify("model").exits(1).says("artifact.changed");
+        if let Some(python) = python {
+            assert_ne!(peer(python, "model").code, 0);
+        }
+        workspace.write("model/a/b", "0123456789".repeat(5));
+        // One file by itself.
+        sign("model/a/b").exits(0);
+        verify("model/a/b").exits(0);
+    }
+    workspace.write("big", vec![0; 100_001]);
+    workspace
+        .run(["sign", "--shard-size", "1", "--signature", "t", "big"])
+        .exits(1)
+        .says("more than 100000 shards");
+}
