@@ -125,7 +125,7 @@ fn from_block(
             from_pkcs8(decrypt(&der, passphrase)?.as_bytes())
         }
         SEC1 => from_sec1(&der),
-        openssh::LABEL => openssh::private(&der),
+        openssh::LABEL => openssh::private(&der, passphrase),
         _ => Err(KeyError::NotPrivate),
     }
 }

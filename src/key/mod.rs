@@ -107,7 +107,7 @@ pub enum KeyError {
     Several,
     #[error("is encrypted, and no passphrase was given")]
     Encrypted,
-    #[error("is an encrypted OpenSSH key")]
+    #[error("is an OpenSSH key under another cipher than aes256-ctr")]
     EncryptedSsh,
     #[error("cannot be decrypted: wrong passphrase, or the file is damaged")]
     Passphrase,

@@ -1,10 +1,12 @@
 //! Keys as OpenSSH writes them (openssh/PROTOCOL.key; RFC 5656, RFC 8709): public ones in a line, private ones
-//! in a block. An encrypted private key is for the agent, which is made to hold it.
+//! in a block, encrypted or not.
 
 use data_encoding::BASE64;
 use zeroize::Zeroizing;
 
-use super::{KeyAlgorithm, KeyError, PrivateKey, PublicKey};
+use ctr::cipher::{KeyIvInit, StreamCipher};
+
+use super::{KeyAlgorithm, KeyError, Passphrase, PrivateKey, PublicKey};
 
 pub(super) const LABEL: &str = "OPENSSH PRIVATE KEY";
 
@@ -75,16 +77,22 @@ pub(super) fn public_from_line(text: &str) -> Option<Result<PublicKey, KeyError>
     )
 }
 
-/// The private key in a block.
-pub(super) fn private(block: &[u8]) -> Result<PrivateKey, KeyError> {
+/// The private key in a block, which may be encrypted.
+pub(super) fn private(
+    block: &[u8],
+    passphrase: Option<&Passphrase>,
+) -> Result<PrivateKey, KeyError> {
     let damaged = KeyError::Damaged;
     let rest = block.strip_prefix(b"openssh-key-v1\0").ok_or(damaged)?;
     let mut reader = Reader(rest);
     let mut next = || reader.string().ok_or(KeyError::Damaged);
-    let (cipher, kdf, _) = (next()?, next()?, next()?);
-    if (cipher, kdf) != (&b"none"[..], &b"none"[..]) {
-        return Err(KeyError::EncryptedSsh);
-    }
+    let (cipher, kdf, options) = (next()?, next()?, next()?);
+    let encrypted = match (cipher, kdf) {
+        (b"none", b"none") => false,
+        (b"aes256-ctr", b"bcrypt") => true,
+        _ => return Err(KeyError::EncryptedSsh),
+    };
+
     if reader.number() != Some(1) {
         return Err(KeyError::Unsupported(
             "several keys in one OpenSSH file".into(),
@@ -92,7 +100,43 @@ pub(super) fn private(block: &[u8]) -> Result<PrivateKey, KeyError> {
     }
     let mut next = || reader.string().ok_or(KeyError::Damaged);
     let (_, section) = (next()?, next()?);
-    read_section(section).ok_or(KeyError::Damaged)?
+    if !encrypted {
+        return read_section(section).ok_or(KeyError::Damaged)?;
+    }
+    let passphrase = passphrase.ok_or(KeyError::Encrypted)?;
+    let section = decrypt(section, options, passphrase)?;
+    let mut reader = Reader(&section);
+    // Two equal numbers show that the passphrase was right.
+    if reader.number() != reader.number() {
+        return Err(KeyError::Passphrase);
+    }
+    read_section(&section).ok_or(KeyError::Damaged)?
+}
+
+/// The most rounds of key derivation: `ssh-keygen -a` takes more, and they would take minutes.
+const MOST_ROUNDS: u32 = 4096;
+
+/// AES-256 in counter mode under a key by `bcrypt_pbkdf` (PROTOCOL.key §1, §2).
+fn decrypt(
+    section: &[u8],
+    options: &[u8],
+    passphrase: &Passphrase,
+) -> Result<Zeroizing<Vec<u8>>, KeyError> {
+    let mut reader = Reader(options);
+    let salt = reader.string().ok_or(KeyError::Damaged)?;
+    let rounds = reader.number().ok_or(KeyError::Damaged)?;
+    if rounds > MOST_ROUNDS {
+        return Err(KeyError::Cost("4,096 rounds of bcrypt"));
+    }
+    let mut derived = Zeroizing::new([0; 32 + 16]);
+    bcrypt_pbkdf::bcrypt_pbkdf(passphrase.0.as_bytes(), salt, rounds, &mut *derived)
+        .map_err(|_| KeyError::Passphrase)?;
+    let (key, nonce) = derived.split_first_chunk::<32>().ok_or(KeyError::Damaged)?;
+    let nonce: &[u8; 16] = nonce.try_into().map_err(|_| KeyError::Damaged)?;
+    let mut section = Zeroizing::new(section.to_vec());
+    let mut cipher = ctr::Ctr128BE::<aes::Aes256>::new(key.into(), nonce.into());
+    cipher.apply_keystream(&mut section);
+    Ok(section)
 }
 
 fn read_section(section: &[u8]) -> Option<Result<PrivateKey, KeyError>> {

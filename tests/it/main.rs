@@ -37,6 +37,7 @@ mod mirror;
 mod mirrored_logs;
 mod oms_peer;
 mod oms_vectors;
+mod openssh_keys;
 mod openssl;
 mod primitives;
 mod proofs;

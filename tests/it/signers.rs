@@ -10,7 +10,7 @@ const MODULE: &str = "/usr/lib/softhsm/libsofthsm2.so";
 
 /// Signs with the key that `reference` names, and verifies with the public half that it shows.
 #[track_caller]
-fn signs(workspace: &Workspace, reference: &str, variables: &[(&str, &str)]) {
+pub(crate) fn signs(workspace: &Workspace, reference: &str, variables: &[(&str, &str)]) {
     let run = |args: &[&str]| -> Run {
         let mut command = workspace.command(args);
         command.envs(variables.iter().copied());
@@ -290,54 +290,6 @@ fn the_peer_agrees(workspace: &Workspace) {
             .exits(0)
             .says("Verification succeeded");
     }
-}
-
-#[test]
-fn openssh_keys_and_its_agent() {
-    if !tool("ssh-keygen") || !tool("ssh-agent") {
-        return;
-    }
-    let workspace = Workspace::new();
-    workspace.model("model");
-    workspace
-        .shell(
-            "ssh-keygen -q -t ed25519 -N '' -C ed -f ed; ssh-keygen -q -t ecdsa -b 256 -N '' -C p256 -f p256
-             ssh-keygen -q -t ecdsa -b 384 -N '' -C p384 -f p384; ssh-keygen -q -t ecdsa -b 521 -N '' -C p521 -f p521
-             ssh-keygen -q -t rsa -b 2048 -N '' -C rsa -f rsa; ssh-keygen -q -t ed25519 -N secret -C locked -f locked
-             eval $(ssh-agent -a $PWD/agent) >/dev/null; echo $SSH_AGENT_PID > pid
-             ssh-add -q ed p256 p384 p521 rsa; ssh-keygen -l -f p384.pub | cut -d' ' -f2 | tr -d '\\n' > fingerprint",
-        )
-        .exits(0);
-    let socket = workspace.path("agent").display().to_string();
-    let variables = [("SSH_AUTH_SOCK", socket.as_str())];
-    let fingerprint = String::from_utf8(workspace.read("fingerprint")).unwrap();
-    for name in ["ed", "p256", "p384", "p521", fingerprint.as_str()] {
-        signs(&workspace, &format!("ssh-agent:{name}"), &variables);
-    }
-    // The files, and the public halves as OpenSSH writes them.
-    for name in ["ed", "p256", "p384", "p521"] {
-        workspace
-            .run(["sign", "--key", name, "--signature", "s", "model"])
-            .exits(0);
-        let public = format!("{name}.pub");
-        workspace
-            .run(["verify", "--key", &public, "--signature", "s", "model"])
-            .exits(0);
-    }
-    let sign = |key: &str| {
-        let mut command = workspace.command(["sign", "--key", key, "--signature", "s", "model"]);
-        Run::from(command.envs(variables).output().unwrap())
-    };
-    sign("ssh-agent:rsa").exits(2).says("no such key");
-    sign("ssh-agent:").exits(2).says("4 such keys");
-    sign("rsa").exits(2).says("ssh-rsa");
-    sign("locked").exits(2).says("ssh-add");
-    workspace.shell("kill $(cat pid)").exits(0);
-    sign("ssh-agent:ed").exits(2).says("the SSH agent");
-    workspace
-        .run(["sign", "--key", "ssh-agent:ed", "--signature", "s", "model"])
-        .exits(2)
-        .says("SSH_AUTH_SOCK is not set");
 }
 
 /// A plugin on sigstore's own handler of the protocol.
