@@ -139,7 +139,7 @@ pub fn run() -> ExitCode {
         Verb::Timestamp(args) => timestamp::run(&args, &cli.global, &output),
         Verb::Oms(args) => oms::run(&args, &output),
         #[cfg(feature = "sigstore")]
-        Verb::TrustRoot(args) => trust_root::run(&args, &output),
+        Verb::TrustRoot(args) => trust_root::run(&args, &cli.global, &output),
         Verb::Key(args) => key::run(&args, &cli.global, &output),
         Verb::Debug(args) => debug::run(&args, &output),
         Verb::VerifyBundle(args) => conformance::verify(&args, &output),

@@ -1,9 +1,10 @@
 //! Trust roots from a copy of a TUF repository (TUF specification 1.0, §5): from a pinned root over its
 //! successors to the file that is asked for. Files come from the caller, so that a directory that was carried
-//! over is as good as a server, and no code here can ask one.
+//! over is as good as a server, and no code here can ask one; what was seen before is the caller's, too.
 //!
 //! The proving is sigstore-tuf's, without its client: signatures, thresholds, versions, expiry, digests.
 
+use serde::{Deserialize, Serialize};
 use sigstore_tuf::trusted::TrustedMetadataSet;
 
 use crate::digest::Sha256;
@@ -39,11 +40,34 @@ pub enum TufError {
 /// Reads a file of the copy by its name; `None` if there is none.
 pub type ReadCopy<'a> = dyn FnMut(&str, u64) -> Result<Option<Vec<u8>>, String> + 'a;
 
-/// A target that was proved, and the version of the root that it was proved with.
+/// A target that was proved, and the versions of the metadata that it was proved with.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Proved {
     pub bytes: Vec<u8>,
-    pub root_version: u64,
+    pub versions: Versions,
+}
+
+/// Versions of a repository's metadata. None ever goes back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Versions {
+    pub root: u64,
+    pub timestamp: u64,
+    pub snapshot: u64,
+    pub targets: u64,
+}
+
+impl Versions {
+    /// What went back since `seen` (TUF §5.3.5, §5.4.3, §5.5.5).
+    pub fn rolled_back(&self, seen: &Versions) -> Option<String> {
+        let went_back = |name: &str, now: u64, seen: u64| {
+            (now < seen).then(|| format!("{name} is of version {now}, and {seen} was seen before"))
+        };
+        went_back("the root", self.root, seen.root)
+            .or_else(|| went_back("timestamp.json", self.timestamp, seen.timestamp))
+            .or_else(|| went_back("snapshot.json", self.snapshot, seen.snapshot))
+            .or_else(|| went_back("targets.json", self.targets, seen.targets))
+    }
 }
 
 /// The target called `name`, as of `now`, starting from the pinned root in `root`.
@@ -92,6 +116,7 @@ pub fn target(
     let file = versioned(pinned.map(|meta| meta.version), "targets");
     let bytes = needed(&file, get(&file, MAX_METADATA)?)?;
     let targets = set.update_targets(&bytes, at).map_err(fail(&file))?;
+    let targets_version = targets.version;
     let target = targets
         .target(name)
         .ok_or_else(|| TufError::Target(name.into()))?;
@@ -106,6 +131,12 @@ pub fn target(
     };
     let length = target.length;
     let bytes = get(&file, length.min(MAX_METADATA))?.ok_or(TufError::Missing(file))?;
+    let versions = Versions {
+        root: set.root().version,
+        timestamp: set.timestamp().map_or(0, |one| one.version),
+        snapshot: set.snapshot().map_or(0, |one| one.version),
+        targets: targets_version,
+    };
     let differs = |what| TufError::Differs {
         name: name.into(),
         what,
@@ -116,9 +147,5 @@ pub fn target(
     if Sha256::of(&bytes).to_string() != sha256 {
         return Err(differs("its SHA-256"));
     }
-    let root_version = set.root().version;
-    Ok(Proved {
-        bytes,
-        root_version,
-    })
+    Ok(Proved { bytes, versions })
 }

@@ -301,7 +301,7 @@ fn a_trust_root_from_a_copy() {
             .output();
         crate::support::Run::from(output.unwrap()).exits(0);
     };
-    make("copy", &[]);
+    make("copy", &["newer"]);
     make("old", &["expired"]);
     let take = |copy: &str, root: &str| {
         _ = std::fs::remove_file(workspace.path("out.json"));
@@ -330,7 +330,30 @@ fn a_trust_root_from_a_copy() {
     take("model", "copy/1.root.json")
         .exits(2)
         .says("timestamp.json");
+    // From its server; and whoever has seen the newer one does not take the older one any more.
+    let Some(server) = crate::servers::files(&workspace.path("copy-newer")) else {
+        return;
+    };
+    let root_file = "copy/1.root.json";
+    let remembering = |from: &[&str]| {
+        let mut args = vec!["--state-dir", "state", "trust-root", "--root", root_file];
+        args.extend(from);
+        args.extend(["--out", "out.json"]);
+        workspace.run(args)
+    };
+    remembering(&["--copy", "copy"]).exits(0);
+        let url = format!("http://127.0.0.1:{}", server.port);
+    remembering(&["--url", &url]).exits(0);
+    assert_eq!(workspace.read("out.json"), std::fs::read(&root).unwrap());
+    remembering(&["--copy", "copy"])
+        .exits(1)
+        .says("timestamp.json is of version 1, and 2 was seen before");
+    remembering(&["--copy", "copy-newer"]).exits(0);
+    remembering(&["--url", "http://127.0.0.1:1"]).exits(2);
+    remembering(&[]).exits(2).says("--copy");
+    take("copy", root_file).exits(0);
     // Each file of the copy changed, in turn.
+
     for (name, says) in [
         ("2.root.json", "2.root.json"),
         ("timestamp.json", "timestamp.json"),

@@ -1,5 +1,5 @@
 """A TUF repository by the Python implementation, as a mirror would have it: a root with a successor, and one
-target. Usage: tuf_copy.py DIR TARGET_FILE [expired]"""
+target. Usage: tuf_copy.py DIR TARGET_FILE [expired] [newer]; newer makes DIR-newer too, as it is later on."""
 
 import os
 import shutil
@@ -46,3 +46,8 @@ write("2.root.json", root, old, new)
 write("timestamp.json", timestamp, online)
 write("1.snapshot.json", snapshot, online)
 write("1.targets.json", targets, online)
+if "newer" in sys.argv:
+    shutil.copytree(directory, f"{directory}-newer")
+    directory += "-newer"
+    timestamp.version = 2
+    write("timestamp.json", timestamp, online)
