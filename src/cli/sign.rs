@@ -8,13 +8,13 @@ use serde_json::json;
 use super::context::{self, Config};
 use super::failure::Failure;
 use super::keyless::KeylessArgs;
-use super::keys::{self, PassphraseArgs};
+use super::keys::{self, KeyReader, PassphraseArgs};
 use super::log_access::Acknowledgement;
 use super::output::Output;
 use super::receipt;
 use super::receipts::Receipts;
 use super::record::Recorder;
-use super::signing::{Earlier, How, replaceable, write_keyless, write_signature};
+use super::signing::{Earlier, How, Signed, replaceable, write_keyless, write_signature};
 use super::target::{Target, TargetArgs};
 use super::timestamp::AuthorityArgs;
 use super::{Global, Outcome, catalogue, keyring, signers, trust, values};
@@ -90,8 +90,9 @@ pub(super) struct SignArgs {
 
     #[arg(long, conflicts_with_all = ["add", "record", "keyless"])]
     catalogue: bool,
-    /// Sign keyless: as whoever the identity token is about (Sigstore). Asks the network
-    #[arg(long, conflicts_with_all = ["key", "certificate", "add", "record", "timestamp_url"], help_heading = "Signing keyless")]
+    /// Sign keyless: as whoever the identity token is about (Sigstore). Asks the network. With --record, --key
+    /// signs the record: these are signed with keys
+    #[arg(long, conflicts_with_all = ["certificate", "add", "timestamp_url"], help_heading = "Signing keyless")]
     keyless: bool,
     #[command(flatten)]
     keyless_args: KeylessArgs,
@@ -119,6 +120,9 @@ fn nothing_in_vain(args: &SignArgs) -> Result<(), Failure> {
     }
     if args.acknowledgement.is_given() && !args.record {
         return needs("--ack", "--record");
+    }
+    if args.keyless && args.key.is_some() && !args.record {
+        return needs("--key", "--record: the signature is made without a key");
     }
     if args.update.is_some() && args.record && !args.update_release {
         return Err(Failure::error(
@@ -148,7 +152,7 @@ pub(super) fn run(args: &SignArgs, global: &Global, output: &Output) -> Outcome 
     }
     let signature = &target.signature;
     if args.keyless {
-        return keyless(args, &target, global, output);
+        return keyless(args, &target, (global, config.as_ref()), output);
     }
 
     // Keys first: a wrong passphrase should not cost the time to hash.
@@ -172,25 +176,13 @@ pub(super) fn run(args: &SignArgs, global: &Global, output: &Output) -> Outcome 
         replaceable(signature)?;
         None
     };
-    if let Some(receipt) = &args.receipt {
-        receipt::writable(receipt, artifact)?;
-    }
-    let recorder = match (&config, args.record) {
-        (Some(config), true) => Some(Recorder::open(
-            (global, config),
-            key,
-            None,
-            args.acknowledgement,
-            &mut reader,
-            output,
-        )?),
-        _ => None,
-    };
-
-    if let (Some(recorder), Some(_)) = (&recorder, &args.receipt) {
-        recorder.can_write_receipt()?;
-    }
-
+    let recorder = recorder(
+        args,
+        (global, config.as_ref()),
+        artifact,
+        (key, &mut reader),
+        output,
+    )?;
     let mut unread = 0;
     let (evidence, signed) = if let Some(earlier) = earlier {
         let evidence = target.read_complete(&earlier.algorithms(), output)?;
@@ -206,29 +198,69 @@ pub(super) fn run(args: &SignArgs, global: &Global, output: &Output) -> Outcome 
         let signed = write_signature(artifact, &evidence, signature, &how, output)?;
         (evidence, signed)
     };
+    let document = json!({
+        "signature": signature.display().to_string(),
+        "root": signed.root.to_string(),
+        "unread_files": unread,
+    });
+    finish(
+        args,
+        recorder,
+        artifact,
+        (&evidence, &signed),
+        document,
+        output,
+    )
+}
+
+/// Who records the release, if it is to be recorded, with everything checked that it takes.
+fn recorder<'a>(
+    args: &SignArgs,
+    (global, config): (&Global, Option<&'a Config>),
+    artifact: &Artifact,
+    (key, reader): (&'a dyn Signer, &mut KeyReader<'_>),
+    output: &'a Output,
+) -> Result<Option<Recorder<'a>>, Failure> {
+    let Some(config) = config.filter(|_| args.record) else {
+        return Ok(None);
+    };
+    if let Some(receipt) = &args.receipt {
+        receipt::writable(receipt, artifact)?;
+    }
+    let acknowledgement = args.acknowledgement;
+    let recorder = Recorder::open((global, config), key, None, acknowledgement, reader, output)?;
+    if args.receipt.is_some() {
+        recorder.can_write_receipt()?;
+    }
+    Ok(Some(recorder))
+}
+
+/// Records the release, if that was asked for, and says what was done.
+fn finish(
+    args: &SignArgs,
+    recorder: Option<Recorder<'_>>,
+    artifact: &Artifact,
+    (evidence, signed): (&ArtifactEvidence, &Signed),
+    mut document: serde_json::Value,
+    output: &Output,
+) -> Outcome {
     let Some(recorder) = recorder else {
         if output.json {
-            output.document(&json!({
-                "signature": signature.display().to_string(),
-                "root": signed.root.to_string(),
-                "unread_files": unread,
-            }))?;
+            output.document(&document)?;
         }
         return Ok(0);
     };
     let reference = SignatureReference {
         sha256: signed.bundle,
-        key_id: key.public().key_id(),
+        key_id: signed.key_id,
     };
-    let release = recorder.release(&evidence, Some(reference));
-    let recorded = recorder.append(artifact, &evidence, release, Some(signed.root), output)?;
+    let release = recorder.release(evidence, Some(reference));
+    let recorded = recorder.append(artifact, evidence, release, Some(signed.root), output)?;
     if output.json {
-        output.document(&json!({
-            "signature": signature.display().to_string(),
-            "root": signed.root.to_string(),
-            "unread_files": unread,
-            "index": recorded.index,
-        }))?;
+        if let Some(document) = document.as_object_mut() {
+            document.insert("index".into(), recorded.index.into());
+        }
+        output.document(&document)?;
     } else {
         output.data(&format!("{}\n", recorded.index))?;
     }
@@ -402,26 +434,53 @@ fn listed(path: &Path, algorithm: Algorithm, artifact: &Artifact) -> Result<Vec<
     }
 }
 
-fn keyless(args: &SignArgs, target: &Target<'_>, global: &Global, output: &Output) -> Outcome {
+fn keyless(
+    args: &SignArgs,
+    target: &Target<'_>,
+    (global, config): (&Global, Option<&Config>),
+    output: &Output,
+) -> Outcome {
+    let (artifact, path) = (&target.artifact, &target.signature);
     let keyless = args.keyless_args.open(None, Instance::Production)?;
-    replaceable(&target.signature)?;
+    replaceable(path)?;
+    let mut reader = args.passphrase.reader();
+    let key = if args.record {
+        let path = key_path(args, config)?;
+        Some(signers::open(&path, Some(artifact), &mut reader, output)?)
+    } else {
+        None
+    };
+    let recorder = match &key {
+        Some(key) => recorder(
+            args,
+            (global, config),
+            artifact,
+            (&**key, &mut reader),
+            output,
+        )?,
+        None => None,
+    };
     let algorithm = algorithm(args)?;
     let mut algorithms = vec![Algorithm::Sha256, algorithm];
     algorithms.dedup();
     let (evidence, unread) = read(args, target, &algorithms, global, output)?;
-    let (artifact, path) = (&target.artifact, &target.signature);
     let how = (&keyless, algorithm);
     let (signed, proof) = write_keyless(artifact, &evidence, path, how, output)?;
-    if output.json {
-        output.document(&json!({
-            "signature": path.display().to_string(),
-            "root": signed.root.to_string(),
-            "unread_files": unread,
-            "identity": proof.identity,
-            "issuer": proof.issuer,
-        }))?;
-    }
-    Ok(0)
+    let document = json!({
+        "signature": path.display().to_string(),
+        "root": signed.root.to_string(),
+        "unread_files": unread,
+        "identity": proof.identity,
+        "issuer": proof.issuer,
+    });
+    finish(
+        args,
+        recorder,
+        artifact,
+        (&evidence, &signed),
+        document,
+        output,
+    )
 }
 
 /// The certificates that go into the bundle, that of `signer` first.

@@ -63,6 +63,8 @@ impl How<'_> {
 pub(super) struct Signed {
     pub(super) root: Sha256,
     pub(super) bundle: Sha256,
+    /// The key that made the signature.
+    pub(super) key_id: Sha256,
 }
 
 /// What a signature at `path` over an artifact leaves out, sorted.
@@ -152,6 +154,7 @@ pub(super) fn write_signature(
     Ok(Signed {
         root,
         bundle: Sha256::of(&bytes),
+        key_id: how.signer.public().key_id(),
     })
 }
 
@@ -166,8 +169,22 @@ pub(super) fn write_keyless(
     let (payload, root) = statement(artifact, evidence, path, algorithm, output)?;
     let (bytes, proof) = keyless.sign(payload, output)?;
     finish(evidence, path, &bytes, output)?;
-    let bundle = Sha256::of(&bytes);
-    Ok((Signed { root, bundle }, proof))
+    let signed = Signed {
+        root,
+        bundle: Sha256::of(&bytes),
+        key_id: certified_key(&bytes)?,
+    };
+    Ok((signed, proof))
+}
+
+/// The key of the certificate in a bundle that was signed keyless.
+fn certified_key(bundle: &[u8]) -> Result<Sha256, Failure> {
+    let bundle = OmsBundle::parse(bundle).map_err(|error| Failure::error(error.to_string()))?;
+    match &bundle.material {
+        Material::Certificates { chain, .. } => chain.first().map(Certificate::key_id),
+        Material::Key { .. } => None,
+    }
+    .ok_or_else(|| Failure::error("the bundle has no certificate"))
 }
 
 fn finish(
@@ -287,6 +304,7 @@ impl Earlier {
         Ok(Signed {
             root,
             bundle: Sha256::of(&bytes),
+            key_id: signer.public().key_id(),
         })
     }
 

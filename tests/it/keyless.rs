@@ -342,7 +342,7 @@ fn a_trust_root_from_a_copy() {
         workspace.run(args)
     };
     remembering(&["--copy", "copy"]).exits(0);
-        let url = format!("http://127.0.0.1:{}", server.port);
+    let url = format!("http://127.0.0.1:{}", server.port);
     remembering(&["--url", &url]).exits(0);
     assert_eq!(workspace.read("out.json"), std::fs::read(&root).unwrap());
     remembering(&["--copy", "copy"])

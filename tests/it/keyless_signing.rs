@@ -155,6 +155,42 @@ fn whom_the_token_names() {
         .says("artifact.changed");
 }
 
+/// Signed by a login, recorded with a key: what a gate asks for.
+#[test]
+fn a_keyless_release_is_recorded() {
+    let Some(instance) = Instance::new() else {
+        return;
+    };
+    let token = instance.token("email");
+    let variables = [("SIGSTORE_ID_TOKEN", token.as_str())];
+    let workspace = &instance.workspace;
+    instance
+        .sign(&variables, &["--record"])
+        .exits(2)
+        .says("weighbridge.toml");
+    instance
+        .sign(&variables, &["--key", "keys/signing.key.pem"])
+        .exits(2)
+        .says("--record");
+    workspace.run(["init", "--no-passphrase"]).exits(0);
+    let run = instance.sign(&variables, &["--record", "--json"]).exits(0);
+    assert_eq!(run.json()["index"], 0);
+    let gate = || workspace.run(["gate", "--signature", "s", "model"]);
+        gate().exits(1).says("and is expected by key");
+    let policy = String::from_utf8(workspace.read("weighbridge.toml")).unwrap();
+    let (root, issuer) = (instance.file("trusted_root.json"), instance.issuer("email"));
+    std::fs::copy(root, workspace.path("root.json")).unwrap();
+    let identity = format!(
+        "[[identity]]\nname = \"ci\"\nroles = [\"developer\"]\nkeyless = {{ identity = \"dev@example.com\", \
+         issuer = \"{issuer}\", trust_root = \"root.json\" }}\n\n[gate]"
+    );
+    workspace.write("weighbridge.toml", policy.replace("[gate]", &identity));
+    gate().exits(0).says("the one that was recorded");
+    // Another signature is not the recorded one, by whomever it is.
+    instance.sign(&variables, &[]).exits(0);
+    gate().exits(1).says("signature.recorded");
+}
+
 /// Both ways with the peer, under its own names.
 #[test]
 fn keyless_as_model_signing_has_it() {
