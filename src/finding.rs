@@ -91,6 +91,8 @@ rules! {
     LedgerRemembered => "ledger.remembered", "The ledger goes on from every checkpoint that was seen of it before.";
         LedgerKeys => "ledger.keys", "Every record about a key counts, or is by nobody who may say whose keys count.";
     LedgerInclusion => "ledger.inclusion", "The record is included in the log.";
+        SourceFiles => "source.files", "Every file is the one that the source publishes, and there is no other.";
+    SourceEvidence => "source.evidence", "There is evidence of what the source publishes.";
     RecordMissing => "record.missing", "The ledger holds the records that the policy asks for.";
     RecordPresent => "record.present", "A required record is in the ledger, by a permitted role.";
     RecordIgnored => "record.ignored", "A record about this artifact does not count, and why.";

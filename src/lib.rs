@@ -17,6 +17,7 @@ pub mod disk;
 pub mod envelope;
 pub mod finding;
 pub mod gate;
+pub mod git;
 pub mod json;
 pub mod key;
 pub mod ledger;

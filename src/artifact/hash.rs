@@ -181,7 +181,7 @@ fn hash_whole(
 /// Opens a listed file and makes sure that it is still what was listed.
 fn open(artifact: &Artifact, found: &FoundFile) -> Result<(File, Stat), FaultKind> {
     let opened = if found.through_link {
-        artifact.directory.open_file_through_link(&found.path)
+        artifact.open_through_link(&found.path)
     } else {
         artifact.directory.open_file(&found.path)
     };

@@ -94,6 +94,18 @@ impl Manifest {
         }
     }
 
+    /// A tree whose files have these sizes and SHA-256, by whoever read them.
+    pub fn of_digests(files: impl IntoIterator<Item = (ArtifactPath, u64, Sha256)>) -> Manifest {
+        let file = |(path, size, sha256): (ArtifactPath, u64, Sha256)| ManifestFile {
+            path,
+            size,
+            digests: sha256.0.into(),
+        };
+        let mut files: Vec<ManifestFile> = files.into_iter().map(file).collect();
+        files.sort_unstable_by(|a, b| a.path.cmp(&b.path));
+        Manifest::new(&[Algorithm::Sha256], false, files)
+    }
+
     /// The digests that each file has.
     pub fn algorithms(&self) -> &[Algorithm] {
         &self.algorithms

@@ -2,11 +2,13 @@
 //! Reads files, writes none. Knows nothing of signatures or ledgers.
 
 pub mod hash;
+mod hub_cache;
 pub mod manifest;
 pub mod stat_cache;
 pub mod walk;
 
 pub use hash::{FileFault, Hashing, NoProgress, Progress, hash};
+pub use hub_cache::HubCache;
 pub use manifest::{ArtifactDigest, Manifest, ManifestError, ManifestFile};
 pub use stat_cache::StatCache;
 pub use walk::{Artifact, Exclusions, Names, Obstacle, ObstacleKind, Symlinks, Walk, walk};

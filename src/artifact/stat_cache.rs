@@ -43,6 +43,8 @@ pub struct StatCache {
     used: AtomicUsize,
     /// When this run began.
     began: Timestamp,
+    /// The file system of the artifact: what is mounted within it may be of any kind.
+    device: Option<u64>,
 }
 
 type Inode = (u64, u64);
@@ -85,6 +87,11 @@ impl State {
             modified: (stat.st_mtime as i64, stat.st_mtime_nsec as u64),
             changed: (stat.st_ctime as i64, stat.st_ctime_nsec as u64),
         }
+    }
+
+    /// Can everybody write to it?
+    fn is_open(&self) -> bool {
+        self.mode & 0o002 != 0
     }
 
     fn inode(&self) -> Inode {
@@ -135,7 +142,19 @@ impl StatCache {
             fresh: Mutex::default(),
             used: AtomicUsize::new(0),
             began,
+            device: None,
         }
+    }
+
+    /// Takes files on this device alone.
+    pub fn stay_on(&mut self, device: u64) {
+        self.device = Some(device);
+    }
+
+    /// Is this a file of which a receipt says something?
+    fn counts(&self, state: &State, algorithms: &[Algorithm]) -> bool {
+        let here = self.device.is_none_or(|device| state.device == device);
+        here && !state.is_open() && algorithms == self.algorithms && state.rested(self.began)
     }
 
     /// Adds the receipts in `bytes`, if they are of this host; how many there are.
@@ -179,7 +198,7 @@ impl StatCache {
     ) -> Option<Box<[u8]>> {
         let state = State::of(stat);
         let receipt = self.known.get(&state.inode())?;
-        if receipt.state != state || algorithms != self.algorithms || !state.rested(self.began) {
+        if receipt.state != state || !self.counts(&state, algorithms) {
             return None;
         }
         if let Some((algorithm, stated)) = &self.stated {
@@ -203,10 +222,7 @@ impl StatCache {
     /// Keeps what was found in the file in this state, if it was at rest.
     pub(super) fn note(&self, stat: &Stat, algorithms: &[Algorithm], digests: &[u8]) {
         let state = State::of(stat);
-        if state.rested(self.began)
-            && algorithms == self.algorithms
-            && digests.len() == self.digests()
-        {
+        if self.counts(&state, algorithms) && digests.len() == self.digests() {
             let digests = digests.into();
             self.keep(Receipt { state, digests });
         }

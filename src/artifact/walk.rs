@@ -1,11 +1,15 @@
 //! Lists what lies in an artifact. Nothing is skipped silently: what is not a plain file comes
 //! back as an [`Obstacle`], what was left out on purpose as an exclusion that was met.
 
+use std::fs::File;
 use std::io;
+
 use std::path::{Path, PathBuf};
 
 use rustix::fs::FileType;
+use rustix::io::Errno;
 
+use super::hub_cache::{HubCache, HubError};
 use crate::disk::{self, Directory, DiskError};
 use crate::path::{ArtifactPath, PathError};
 
@@ -16,6 +20,8 @@ pub struct Artifact {
     pub(super) directory: Directory,
     /// The name of the single file.
     file: Option<ArtifactPath>,
+    /// The cache that the tree is a snapshot of.
+    hub: Option<HubCache>,
     path: PathBuf,
 }
 
@@ -34,6 +40,7 @@ impl Artifact {
             return Ok(Artifact {
                 directory,
                 file: None,
+                hub: HubCache::around(path),
                 path: path.into(),
             });
         }
@@ -54,8 +61,41 @@ impl Artifact {
         Ok(Artifact {
             directory: Directory::open(parent)?,
             file: Some(file),
+            hub: None,
             path: path.into(),
         })
+    }
+
+    /// The cache of a hub's client that it is a snapshot of.
+    pub fn hub(&self) -> Option<&HubCache> {
+        self.hub.as_ref()
+    }
+
+    /// The content of a file of at most `limit` bytes, of whatever layout.
+    pub fn content(&self, path: &ArtifactPath, limit: u64) -> Result<Vec<u8>, DiskError> {
+        let file = match &self.hub {
+            Some(_) => self
+                .open_through_link(path)
+                .or_else(|_| self.directory.open_file(path))?,
+            None => self.directory.open_file(path)?,
+        };
+        disk::read_open(file, &self.path.join(path.as_str()), limit)
+    }
+
+    /// Opens a file that was found behind a link.
+    pub(super) fn open_through_link(&self, path: &ArtifactPath) -> Result<File, DiskError> {
+        match &self.hub {
+            None => self.directory.open_file_through_link(path),
+            Some(hub) => hub
+                .open(&self.directory, path)
+                .map_err(|error| match error {
+                    HubError::Disk(error) => error,
+                    HubError::Form => DiskError::Open {
+                        path: self.path.join(path.as_str()),
+                        source: Errno::LOOP.into(),
+                    },
+                }),
+        }
     }
 
     /// The name of the file, if the artifact is a single one.
@@ -70,9 +110,17 @@ impl Artifact {
 
     /// The last component of its real path: what a statement calls it.
     pub fn name(&self) -> String {
+        if let Some(hub) = &self.hub {
+            return hub.name.clone();
+        }
         let real = std::fs::canonicalize(&self.path).unwrap_or_else(|_| self.path.clone());
         real.file_name()
             .map_or_else(|| "/".into(), |name| name.to_string_lossy().into_owned())
+    }
+
+    /// The tree itself, or the directory that holds the single file.
+    pub fn directory(&self) -> &Directory {
+        &self.directory
     }
 
     /// Where `path` lies in the artifact, if it does.
@@ -257,6 +305,19 @@ pub fn walk(
     Ok(walk)
 }
 
+/// The size of the blob behind a link of a hub's snapshot.
+fn blob(hub: &HubCache, snapshot: &Directory, path: &ArtifactPath) -> Result<u64, &'static str> {
+    let file = hub.open(snapshot, path).map_err(|error| match error {
+        HubError::Form => "it does not lead to a blob of its repository in the cache",
+        HubError::Disk(_) => "its blob is missing from the cache, or cannot be opened",
+    })?;
+    match file.metadata() {
+        Ok(metadata) if metadata.is_file() => Ok(metadata.len()),
+        Ok(_) => Err("it leads to something that is not a file"),
+        Err(_) => Err("its blob cannot be read"),
+    }
+}
+
 /// The innermost source of an error, as text.
 fn root_cause(error: &dyn std::error::Error) -> String {
     let mut cause = error;
@@ -332,6 +393,16 @@ impl Walker<'_> {
     }
 
     fn link(&mut self, path: ArtifactPath) {
+        if let Some(hub) = &self.artifact.hub {
+            return match blob(hub, &self.artifact.directory, &path) {
+                Ok(size) => self.walk.files.push(FoundFile {
+                    path,
+                    size,
+                    through_link: true,
+                }),
+                Err(why) => self.obstacle(path.as_str().as_bytes(), ObstacleKind::Link(why)),
+            };
+        }
         let why = match self.symlinks {
             Symlinks::Refuse => "links are not followed",
             Symlinks::FollowInside => match self.artifact.directory.stat_through_link(&path) {

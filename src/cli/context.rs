@@ -300,17 +300,23 @@ pub(super) fn read(
 
 /// Refuses an artifact that is not wholly readable plain files: what signing and hashing need.
 pub(super) fn complete(path: &Path, evidence: &ArtifactEvidence) -> Result<(), Failure> {
+    complete_or_empty(path, evidence)?;
+    if evidence.manifest.files().is_empty() {
+        return Err(Failure::refused(vec![format!(
+            "{} holds no file",
+            path.display()
+        )]));
+    }
+    Ok(())
+}
+
+/// The same, and nothing at all will do.
+pub(super) fn complete_or_empty(path: &Path, evidence: &ArtifactEvidence) -> Result<(), Failure> {
     let obstacles = evidence.obstacles.iter().map(obstacle_finding);
     let findings: Vec<Finding> = obstacles
         .chain(evidence.faults.iter().map(fault_finding))
         .collect();
     let Some(worst) = findings.iter().max_by_key(|finding| finding.severity) else {
-        if evidence.manifest.files().is_empty() {
-            return Err(Failure::refused(vec![format!(
-                "{} holds no file",
-                path.display()
-            )]));
-        }
         return Ok(());
     };
     let hint = worst.hint.clone();

@@ -4,6 +4,8 @@
 //! Data goes to standard output, words to standard error. Exit codes: 0 pass, 1 refused,
 //! 2 could not be checked.
 
+#[cfg(feature = "http")]
+mod acquire;
 mod catalogue;
 mod completions;
 mod conformance;
@@ -38,6 +40,8 @@ mod trust;
 mod trust_root;
 mod values;
 mod verify;
+#[cfg(feature = "http")]
+mod verify_source;
 
 use std::panic::AssertUnwindSafe;
 use std::path::PathBuf;
@@ -100,6 +104,8 @@ enum Verb {
     Hash(hash::HashArgs),
     Sign(sign::SignArgs),
     Verify(verify::VerifyArgs),
+    #[cfg(feature = "http")]
+    Acquire(Box<acquire::AcquireArgs>),
     Record(record::RecordArgs),
     Gate(gate::GateArgs),
     Ledger(ledger::LedgerArgs),
@@ -133,6 +139,8 @@ pub fn run() -> ExitCode {
         Verb::Hash(args) => hash::run(&args, &output),
         Verb::Sign(args) => sign::run(&args, &cli.global, &output),
         Verb::Verify(args) => verify::run(&args, &cli.global, &output),
+        #[cfg(feature = "http")]
+        Verb::Acquire(args) => acquire::run(&args, &cli.global, &output),
         Verb::Record(args) => record::run(&args, &cli.global, &output),
         Verb::Gate(args) => gate::run(&args, &cli.global, &output),
         Verb::Ledger(args) => ledger::run(&args, &cli.global, &output),

@@ -17,13 +17,17 @@ const WORTH_DRAWING: u64 = 64 * 1024 * 1024;
 
 impl Bar {
     pub(super) fn new(output: &Output) -> Bar {
+        Bar::of(output, "hashing")
+    }
+
+    /// For work that is called so.
+    pub(super) fn of(output: &Output, work: &str) -> Bar {
         if !output.shows_progress() {
             return Bar(None);
         }
         let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::hidden());
-        let template =
-            "hashing {msg} [{bar:30}] {bytes}/{total_bytes} {binary_bytes_per_sec} {eta} left";
-        if let Ok(style) = ProgressStyle::with_template(template) {
+        let rest = "{msg} [{bar:30}] {bytes}/{total_bytes} {binary_bytes_per_sec} {eta} left";
+        if let Ok(style) = ProgressStyle::with_template(&format!("{work} {rest}")) {
             bar.set_style(style.progress_chars("=> "));
         }
         Bar(Some(bar))

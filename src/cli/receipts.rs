@@ -35,20 +35,29 @@ impl Receipts {
             return Err("--no-memory was given".into());
         }
         let state = global.state_dir.clone().or_else(state_directory);
-        let (Some(state), Some(cache)) = (state, cache_directory()) else {
+        let (Some(state), Some(place)) = (state, cache_directory()) else {
             return Err("neither HOME nor XDG_CACHE_HOME and XDG_STATE_HOME is set".into());
         };
+        let (device, file_system) = artifact.directory().own_file_system().ok_or(
+            "the artifact is on a file system whose times are not this machine's, or that is mounted read-only",
+        )?;
+        let mut cache = StatCache::new(algorithms, context::now());
+        cache.stay_on(device);
         let real = std::fs::canonicalize(artifact.path())
             .map_err(|error| format!("{}: {error}", artifact.path().display()))?;
         let names: Vec<&str> = algorithms.iter().map(|one| one.name()).collect();
         let names = names.join(",");
-        let place = real.as_os_str().as_encoded_bytes();
-        let name = [place, b"\0", names.as_bytes()];
-        let name = Sha256::of(&name.concat()).to_string();
+        let parts: [&[u8]; 4] = [
+            &file_system.to_le_bytes(),
+            real.as_os_str().as_encoded_bytes(),
+            b"\0",
+            names.as_bytes(),
+        ];
+        let name = Sha256::of(&parts.concat()).to_string();
         Ok(Receipts {
-            path: cache.join("receipts").join(name),
+            path: place.join("receipts").join(name),
             key: host_key(&state.join("host.key"))?,
-            cache: StatCache::new(algorithms, context::now()),
+            cache,
         })
     }
 
@@ -64,6 +73,9 @@ impl Receipts {
         let (Some(bytes), Some(directory)) = (bytes, self.path.parent()) else {
             return Err(format!("they are more than {MAX_RECEIPTS} bytes"));
         };
+        if !is_mine(directory) {
+            return Err(format!("{} is not yours", directory.display()));
+        }
         let written = disk::create_directory(directory)
             .and_then(|()| disk::write(&self.path, &bytes, Existing::Replace, Access::Private));
         written.map_err(|error| cause(&error))?;
@@ -72,17 +84,20 @@ impl Receipts {
     }
 }
 
-/// Removes what was not used for longest.
+/// Removes what was not used for longest: of receipts, in a directory of theirs.
 fn make_room(directory: &Path) {
-    let Ok(entries) = std::fs::read_dir(directory) else {
+    let own = directory.symlink_metadata().is_ok_and(|it| it.is_dir());
+    let Some(entries) = std::fs::read_dir(directory).ok().filter(|_| own) else {
         return;
     };
-    let mut files: Vec<(SystemTime, PathBuf)> = entries
-        .filter_map(|entry| {
-            let entry = entry.ok()?;
-            Some((entry.metadata().ok()?.modified().ok()?, entry.path()))
-        })
-        .collect();
+    let receipt = |entry: std::io::Result<std::fs::DirEntry>| {
+        let entry = entry.ok()?;
+        let is_named = entry.file_name().to_str()?.parse::<Sha256>().is_ok();
+        let is_file = entry.file_type().ok()?.is_file();
+        let used = entry.metadata().ok()?.modified().ok()?;
+        (is_named && is_file).then(|| (used, entry.path()))
+    };
+    let mut files: Vec<(SystemTime, PathBuf)> = entries.filter_map(receipt).collect();
     files.sort_unstable();
     let surplus = files.len().saturating_sub(MOST);
     for (_, path) in files.iter().take(surplus) {
@@ -90,10 +105,20 @@ fn make_room(directory: &Path) {
     }
 }
 
+/// Nothing is made in directories of somebody else: he could not use them any more.
+fn is_mine(path: &Path) -> bool {
+    let me = rustix::process::geteuid().as_raw();
+    let there = path.ancestors().find_map(|one| std::fs::metadata(one).ok());
+    there.is_some_and(|there| there.uid() == me)
+}
+
 /// The key in the file at `path`, made if there is none, and bound to this machine and this user: a copy of
 /// both files is worth nothing elsewhere.
 fn host_key(path: &Path) -> Result<HostKey, String> {
     let fail = |error: &dyn std::error::Error| format!("{}: {}", path.display(), cause(error));
+    if !is_mine(path) {
+        return Err(format!("{} is not yours", path.display()));
+    }
     if let Err(error) = disk::read_no_link(path, 32)
         && error.is_not_found()
     {

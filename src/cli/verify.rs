@@ -2,9 +2,13 @@
 //! rules.
 
 use super::context::{self, Config};
+#[cfg(feature = "http")]
+use super::failure::Failure;
 use super::output::Output;
 use super::target::TargetArgs;
 use super::trust::TrustArgs;
+#[cfg(feature = "http")]
+use super::verify_source;
 use super::{Global, Outcome, catalogue};
 use crate::artifact::Names;
 use crate::credential::Clock;
@@ -24,6 +28,8 @@ use crate::verify::{
   weighbridge verify --key release.pub.pem ./model
   weighbridge verify --key release.pub.pem --signature model.sig weights.onnx
   weighbridge verify --key release.pub.pem --catalogue models
+  weighbridge verify --source --offline ./gpt2               is it still what was acquired?
+  weighbridge verify --source=hf:openai-community/gpt2@main ./gpt2
   weighbridge verify --certificate-chain ca.pem --certificate-name release@example.com ./model
   weighbridge verify --certificate-identity me@example.com \\
       --certificate-oidc-issuer https://accounts.google.com ./model")]
@@ -34,6 +40,15 @@ pub(super) struct VerifyArgs {
     /// that have files and none
     #[arg(long)]
     catalogue: bool,
+    /// Ask nobody who signed: compare the files with what their source publishes. Without a name, with the source
+    /// that an acquire record of these files names, or that the cache they are in belongs to
+    #[cfg(feature = "http")]
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "", value_name = "SOURCE", conflicts_with = "catalogue")]
+    source: Option<String>,
+    /// With --source: touch no network, and use the evidence that was recorded when it was acquired
+    #[cfg(feature = "http")]
+    #[arg(long, requires = "source")]
+    offline: bool,
     #[command(flatten)]
     trust: TrustArgs,
 }
@@ -45,6 +60,16 @@ const NOT_CHECKED: &[&str] = &[
 ];
 
 pub(super) fn run(args: &VerifyArgs, global: &Global, output: &Output) -> Outcome {
+    #[cfg(feature = "http")]
+    if let Some(source) = &args.source {
+        if !args.trust.is_empty() {
+            return Err(Failure::error(
+                "--source is about no signature: leave out whose counts",
+            ));
+        }
+        return verify_source::run(&args.target, source, args.offline, global, output);
+    }
+
     let by_flags = !args.trust.is_empty();
     let config = if by_flags {
         None

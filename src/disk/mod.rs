@@ -16,8 +16,8 @@ use crate::path::ArtifactPath;
 
 pub use lock::Lock;
 pub use write::{
-    Growing, TEMPORARY_PREFIX, create_directory, deposit, remove_directory, remove_file,
-    remove_tree, rename_directory, sync_file, sync_parent, write,
+    Growing, Partial, TEMPORARY_PREFIX, create_directory, deposit, remove_directory, remove_file,
+    remove_tree, rename_directory, sync_file, sync_parent, sync_tree, write,
 };
 
 /// A file operation that failed, with the path it failed on.
@@ -112,6 +112,32 @@ impl Directory {
         &self.path
     }
 
+    /// The number of the device that it is on and a name of the file system, if that is one of this machine's
+    /// own whose times and inodes the kernel keeps: an image, a network, a program may show any.
+    #[cfg(target_os = "linux")]
+    pub fn own_file_system(&self) -> Option<(u64, u64)> {
+        use rustix::fs::StatVfsMountFlags;
+        // linux/magic.h: ext2 to ext4, XFS, Btrfs, F2FS, tmpfs; ZFS.
+        const OWN: [i64; 6] = [
+            0xef53,
+            0x5846_5342,
+            0x9123_683e,
+            0xf2f5_2010,
+            0x0102_1994,
+            0x2fc1_2fc1,
+        ];
+        let kind = rustix::fs::fstatfs(&self.fd).ok()?.f_type;
+        let mount = rustix::fs::fstatvfs(&self.fd).ok()?;
+        let device = rustix::fs::fstat(&self.fd).ok()?.st_dev;
+        let fixed = mount.f_flag.contains(StatVfsMountFlags::RDONLY);
+        (OWN.contains(&kind) && !fixed).then_some((device, mount.f_fsid))
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    pub fn own_file_system(&self) -> Option<(u64, u64)> {
+        None
+    }
+
     /// Opens the regular file at `path` for reading; follows no link. A FIFO does not block.
     pub fn open_file(&self, path: &ArtifactPath) -> Result<File, DiskError> {
         let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
@@ -151,6 +177,25 @@ impl Directory {
             }
         }
         Ok(names)
+    }
+
+    /// What the link at `path` says. What is no link is invalid input.
+    pub fn read_link(&self, path: &ArtifactPath) -> Result<String, DiskError> {
+        let full = self.path.join(path.as_str());
+        let error = |errno| open_error(&full, errno);
+        let (parents, name) = path
+            .as_str()
+            .rsplit_once('/')
+            .unwrap_or(("", path.as_str()));
+        let text = if parents.is_empty() {
+            rustix::fs::readlinkat(&self.fd, name, Vec::new())
+        } else {
+            let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+            let directory = open_beneath(&self.fd, parents, flags).map_err(error)?;
+            rustix::fs::readlinkat(&directory, name, Vec::new())
+        };
+        let text = text.map_err(error)?;
+        text.into_string().map_err(|_| error(Errno::ILSEQ))
     }
 
     /// What the link at `path` leads to, if that lies beneath this directory.

@@ -5,7 +5,7 @@
 //! the old content, or nothing, is there.
 
 use std::fs::File;
-use std::io::{self, Write};
+use std::io::{self, Read, Seek, Write};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::Path;
 
@@ -127,6 +127,131 @@ impl Drop for Growing {
         // After `finish` there is nothing of this name.
         _ = rustix::fs::unlinkat(&self.directory, &self.temporary, AtFlags::empty());
     }
+}
+
+/// A file that is received piece by piece, perhaps in several runs, under a name of its own until it is
+/// whole. What is there of it is not durable, and is to be hashed before it is relied on.
+pub struct Partial {
+    file: File,
+    path: std::path::PathBuf,
+    have: u64,
+}
+
+impl Partial {
+    /// Opens what an earlier run left at `path`, or begins.
+    pub fn open(path: &Path) -> Result<Partial, DiskError> {
+        let error = |errno: Errno| DiskError::Write {
+            path: path.into(),
+            source: errno.into(),
+        };
+        let (directory, name) = open_parent(path)?;
+        let flags = OFlags::CREATE | OFlags::RDWR | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let mode = Mode::from_raw_mode(0o666);
+        let fd = rustix::fs::openat(&directory, name, flags, mode).map_err(error)?;
+        let file = File::from(fd);
+        let have = file.metadata().map(|metadata| metadata.len());
+        let have = have.map_err(|source| DiskError::Write {
+            path: path.into(),
+            source,
+        })?;
+        Ok(Partial {
+            file,
+            path: path.into(),
+            have,
+        })
+    }
+
+    /// How many bytes are there.
+    pub fn have(&self) -> u64 {
+        self.have
+    }
+
+    fn error(&self, source: io::Error) -> DiskError {
+        DiskError::Write {
+            path: self.path.clone(),
+            source,
+        }
+    }
+
+    /// Shows what is there to `see`, piece by piece, and goes to its end.
+    pub fn read_back(&mut self, see: &mut dyn FnMut(&[u8])) -> Result<(), DiskError> {
+        self.file.rewind().map_err(|source| self.error(source))?;
+        let mut buffer = vec![0; 1 << 16];
+        let mut left = self.have;
+        while left > 0 {
+            let count = match self.file.read(&mut buffer) {
+                Ok(0) => return Err(self.error(io::ErrorKind::UnexpectedEof.into())),
+                Ok(count) => count.min(usize::try_from(left).unwrap_or(usize::MAX)),
+                Err(source) if source.kind() == io::ErrorKind::Interrupted => continue,
+                Err(source) => return Err(self.error(source)),
+            };
+            see(buffer.get(..count).unwrap_or_default());
+            left -= count as u64;
+        }
+        Ok(())
+    }
+
+    /// Begins anew.
+    pub fn restart(&mut self) -> Result<(), DiskError> {
+        let emptied = self.file.set_len(0).and_then(|()| self.file.rewind());
+        emptied.map_err(|source| self.error(source))?;
+        self.have = 0;
+        Ok(())
+    }
+
+    /// Appends `bytes`.
+    pub fn write(&mut self, bytes: &[u8]) -> Result<(), DiskError> {
+        let written = self.file.write_all(bytes);
+        written.map_err(|source| self.error(source))?;
+        self.have += bytes.len() as u64;
+        Ok(())
+    }
+
+    /// Gives the file the name `to`, in the place of whatever is there: it is not what was wanted.
+    pub fn set_aside(self, to: &Path) -> Result<(), DiskError> {
+        let (from_directory, from) = open_parent(&self.path)?;
+        let (to_directory, name) = open_parent(to)?;
+        rustix::fs::renameat(&from_directory, from, &to_directory, name).map_err(|errno| {
+            DiskError::Write {
+                path: to.into(),
+                source: errno.into(),
+            }
+        })
+    }
+
+    /// Gives the file the name `to`, which must be free. Neither is durable until [`sync_tree`].
+    pub fn finish(self, to: &Path) -> Result<(), DiskError> {
+        let error = |errno: Errno| DiskError::Write {
+            path: to.into(),
+            source: errno.into(),
+        };
+        let (from_directory, from) = open_parent(&self.path)?;
+        let (to_directory, name) = open_parent(to)?;
+        let flags = rustix::fs::RenameFlags::NOREPLACE;
+        match rustix::fs::renameat_with(&from_directory, from, &to_directory, name, flags) {
+            Ok(()) => Ok(()),
+            Err(Errno::EXIST) => Err(DiskError::Exists { path: to.into() }),
+            Err(errno) => Err(error(errno)),
+        }
+    }
+}
+
+/// Makes everything durable that was written to the file system that holds the directory `path`.
+pub fn sync_tree(path: &Path) -> Result<(), DiskError> {
+    let error = |errno: Errno| DiskError::Write {
+        path: path.into(),
+        source: errno.into(),
+    };
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let fd = rustix::fs::openat(CWD, path, flags, Mode::empty()).map_err(error)?;
+    #[cfg(target_os = "linux")]
+    let synced = rustix::fs::syncfs(&fd);
+    #[cfg(not(target_os = "linux"))]
+    let synced = {
+        rustix::fs::sync();
+        rustix::fs::fsync(&fd)
+    };
+    synced.map_err(error)
 }
 
 /// Gives the directory `from` the name `to`, which must be free, durably.

@@ -3,7 +3,7 @@
 //! reads.
 //!
 //! 1. `checkpoint`
-//! 2. for each bundle in order: `tile/entries/…`, then the manifests that its records name and that no
+//! 2. for each bundle in order: `tile/entries/…`, then the blobs that its records name and that no
 //!    earlier one named (`blob/…`)
 //! 3. the tiles: `tile/0/…`, `tile/1/…` and so on
 //!
@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 
 use super::edge::Edge;
 use super::fsck::{Problem, Slots, fsck};
-use super::mirror::{Blobs, Mirrored, manifest, mirror};
+use super::mirror::{Blobs, Mirrored, mirror, named_blobs};
 use super::publish::CHECKPOINT;
 use super::reader::Log;
 use super::store::{DirectoryStore, Store, StoreError};
@@ -75,7 +75,7 @@ pub fn export(log: &Log<'_>, path: &Path, blobs: Blobs) -> Result<Checkpoint, Ar
         let width = Tile::width_in(Row::Entries, index, size);
         let row = Row::Entries;
         member(&mut file, &Tile { row, index, width }.key(), &bundle)?;
-        for digest in entries.iter().filter_map(|entry| manifest(entry)) {
+        for digest in entries.iter().flat_map(|entry| named_blobs(entry)) {
             if blobs == Blobs::Copied && named.insert(digest) {
                 member(&mut file, &blob_key(&digest), &blob(store, &digest)?)?;
             }

@@ -9,6 +9,7 @@ use super::reader::Log;
 use super::store::{DirectoryStore, Store};
 use super::tile::WIDTH;
 use super::{LedgerError, MemoryError, blob, blob_key, put_blob};
+use crate::digest::Sha256;
 use crate::envelope::Envelope;
 use crate::ledger::tile::MAX_ENTRY;
 use crate::statement::Statement;
@@ -73,7 +74,7 @@ pub fn mirror(
         }
         if blobs == Blobs::Copied {
             for entry in &entries {
-                missing_blobs += copy_blob(source, target, entry)?;
+                missing_blobs += copy_blobs(source, target, entry)?;
             }
         }
         let complete = edge.take_complete();
@@ -92,24 +93,25 @@ pub fn mirror(
     })
 }
 
-/// Copies the manifest that `entry` names; 1 if the source does not have it.
-fn copy_blob(source: &dyn Store, target: &dyn Store, entry: &[u8]) -> Result<u64, LedgerError> {
-    let Some(digest) = manifest(entry) else {
-        return Ok(0);
-    };
-    if target.exists(&blob_key(&digest))? {
-        return Ok(0);
+/// Copies the blobs that `entry` names; how many the source does not have.
+fn copy_blobs(source: &dyn Store, target: &dyn Store, entry: &[u8]) -> Result<u64, LedgerError> {
+    let mut missing = 0;
+    for digest in named_blobs(entry) {
+        if target.exists(&blob_key(&digest))? {
+            continue;
+        }
+        match blob(source, &digest) {
+            Ok(bytes) => _ = put_blob(target, &bytes)?,
+            Err(LedgerError::NoBlob { .. }) => missing += 1,
+            Err(error) => return Err(error),
+        }
     }
-    match blob(source, &digest) {
-        Ok(bytes) => put_blob(target, &bytes).map(|_| 0),
-        Err(LedgerError::NoBlob { .. }) => Ok(1),
-        Err(error) => Err(error),
-    }
+    Ok(missing)
 }
 
-/// The digest of the manifest that the record in `entry` names.
-pub fn manifest(entry: &[u8]) -> Option<crate::digest::Sha256> {
-    let envelope = Envelope::parse(entry, MAX_ENTRY).ok()?;
-    let statement = Statement::parse(&envelope.payload).ok()?;
-    Some(statement.record.manifest()?.sha256)
+/// The digests of the blobs that the record in `entry` names: its manifest, and what is attached to it.
+pub fn named_blobs(entry: &[u8]) -> Vec<Sha256> {
+    let envelope = Envelope::parse(entry, MAX_ENTRY).ok();
+    let statement = envelope.and_then(|envelope| Statement::parse(&envelope.payload).ok());
+    statement.map_or(Vec::new(), |statement| statement.record.blobs())
 }

@@ -47,7 +47,7 @@ use crate::note::NoteError;
 
 pub use append::{Appended, Level, Recovery, append, create};
 pub use memory::{Memory, MemoryError};
-pub use mirror::manifest;
+pub use mirror::named_blobs;
 pub use proof::{ProofFileError, TlogProof};
 pub use publish::{Cosigners, Publisher, replace_checkpoint};
 pub use reader::Log;

@@ -4,7 +4,7 @@
 use std::collections::HashSet;
 
 use super::LedgerError;
-use super::mirror::manifest;
+use super::mirror::named_blobs;
 use super::reader::Log;
 use super::tile::{Tile, WIDTH};
 use super::{blob_key, commit};
@@ -40,7 +40,7 @@ pub fn prunable(log: &Log<'_>, what: Prunable) -> Result<Vec<String>, LedgerErro
         }
         Prunable::Blobs => {
             let mut named = HashSet::new();
-            log.scan(|_, entry| named.extend(manifest(entry).map(|digest| blob_key(&digest))))?;
+            log.scan(|_, entry| named.extend(named_blobs(entry).iter().map(blob_key)))?;
             // A writer stores the blob before it commits the record, and commits before it publishes.
             let mut chain = Chain::start();
             while let Some(bytes) = commit::read(store, chain.next)? {
@@ -48,7 +48,7 @@ pub fn prunable(log: &Log<'_>, what: Prunable) -> Result<Vec<String>, LedgerErro
                     .advance(&bytes)
                     .map_or(Vec::new(), |slot| slot.entries)
                 {
-                    named.extend(manifest(&entry).map(|digest| blob_key(&digest)));
+                    named.extend(named_blobs(&entry).iter().map(blob_key));
                 }
             }
             let mut keys = store.list("blob/")?;

@@ -26,6 +26,9 @@ pub struct Acquire {
     /// What the source calls this exact content: a commit, a version, an object version id.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub revision: Option<Text>,
+    /// The name that was asked for, if it was another: a branch, a tag.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub requested_revision: Option<Text>,
     /// Who publishes it there.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub publisher: Option<Text>,
@@ -50,8 +53,38 @@ pub struct Acquire {
     /// Is the source open to the public?
     #[serde(skip_serializing_if = "Option::is_none")]
     pub public: Option<bool>,
+    /// What the artifact loads from elsewhere, as its own files say.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64))]
+    pub dependencies: Vec<Dependency>,
+    /// Evidence that can be checked again later, as blobs of the ledger.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    pub attachments: Vec<Attachment>,
     /// The manifest, as a blob of the ledger.
     pub manifest: ManifestReference,
+}
+
+/// Something that is loaded from elsewhere together with the artifact.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Dependency {
+    /// As the file names it.
+    pub source: Text,
+    /// The file in the artifact that says so, and the field in it.
+    pub named_in: Text,
+    /// Code from there runs where the artifact is loaded.
+    pub code: bool,
+}
+
+/// A blob of the ledger that belongs to a record.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Attachment {
+    /// What it is: `git-snapshot`, the commit and trees that name every file.
+    pub name: Text,
+    pub sha256: Sha256,
+    pub media_type: Text,
 }
 
 /// What kind of artifact.

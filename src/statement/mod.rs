@@ -262,6 +262,17 @@ impl Record {
         }
     }
 
+    /// The blobs of the ledger that it names.
+    pub fn blobs(&self) -> Vec<Sha256> {
+        let attachments = match self {
+            Record::Acquire(record) => record.attachments.as_slice(),
+            Record::Key(_) | Record::Release(_) => &[],
+        };
+        let attached = attachments.iter().map(|one| one.sha256);
+        let manifest = self.manifest().map(|manifest| manifest.sha256);
+        manifest.into_iter().chain(attached).collect()
+    }
+
     /// Who wrote it.
     pub fn actor(&self) -> &Actor {
         match self {

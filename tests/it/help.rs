@@ -64,7 +64,9 @@ fn stage() -> Workspace {
 }
 
 /// What an example that cannot run by itself holds.
-const ELSEWHERE: [&str; 9] = [
+const ELSEWHERE: [&str; 11] = [
+    "weighbridge acquire",
+    "verify --source",
     "--keyless",
     "sign --update",
     "--url http",

@@ -176,7 +176,7 @@ fn a_keyless_release_is_recorded() {
     let run = instance.sign(&variables, &["--record", "--json"]).exits(0);
     assert_eq!(run.json()["index"], 0);
     let gate = || workspace.run(["gate", "--signature", "s", "model"]);
-        gate().exits(1).says("and is expected by key");
+    gate().exits(1).says("and is expected by key");
     let policy = String::from_utf8(workspace.read("weighbridge.toml")).unwrap();
     let (root, issuer) = (instance.file("trusted_root.json"), instance.issuer("email"));
     std::fs::copy(root, workspace.path("root.json")).unwrap();

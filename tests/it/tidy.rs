@@ -18,12 +18,13 @@ const LAYERS: &[&[&str]] = &[
         "envelope",
         "x509",
         "timestamp",
+        "git",
     ],
     &["statement", "ledger"],
     &["bundle", "oms", "sigstore", "credential", "policy"],
     &["verify"],
     &["gate", "report"],
-    &["source", "client", "signer", "server"],
+    &["client", "source", "signer", "server"],
     &["cli"],
 ];
 

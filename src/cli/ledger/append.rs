@@ -16,8 +16,8 @@ use crate::envelope::Envelope;
 use crate::ledger::commit::MAX_BATCH;
 use crate::ledger::tile::MAX_ENTRY;
 use crate::ledger::{self, Level, MAX_BLOB, Store, Writer};
-use crate::statement::Statement;
-use crate::verify::{Keyring, authorised};
+use crate::statement::{Record, Statement};
+use crate::verify::{Keyring, Taken, authorised};
 
 /// Append signed records that were made elsewhere
 ///
@@ -143,6 +143,16 @@ impl Batcher<'_> {
             .map_err(|error| format!("is not a signed envelope: {error}"))?;
         let statement = Statement::parse(&envelope.payload).map_err(|error| error.to_string())?;
         let now = context::now();
+        if let Record::Key(_) = &statement.record {
+            // What it says of keys depends on what the ledger says of them.
+            let mut ring = keyring::read(self.store, self.config, now)
+                .map_err(|failure| failure.lines.join("; "))?;
+            return match ring.take(u64::MAX, entry) {
+                Taken::Counts => Ok(()),
+                Taken::Ignored(why) | Taken::Unknown(why) => Err(why),
+                Taken::Foreign => Err("key is not by a trusted key, or is in the ledger".into()),
+            };
+        }
         let count = |policy| authorised(&envelope, &statement, (u64::MAX, policy), now).map(|_| ());
         let Err(why) = count(&self.config.policy) else {
             return Ok(());
@@ -164,7 +174,7 @@ impl Batcher<'_> {
                     "what stood before it was appended, nothing after it; --opaque appends any bytes",
                 ));
             }
-            self.has_manifest(&entry, place, output)?;
+            self.has_blobs(&entry, place, output)?;
         }
         self.waiting.push(entry);
         if self.waiting.len() >= self.args.batch {
@@ -173,17 +183,20 @@ impl Batcher<'_> {
         Ok(())
     }
 
-    /// A record whose manifest is not in the ledger says nothing about any file.
-    fn has_manifest(&mut self, entry: &[u8], place: &str, output: &Output) -> Result<(), Failure> {
-        let Some(digest) = ledger::manifest(entry) else {
-            return Ok(());
-        };
-        if self.store.exists(&ledger::blob_key(&digest))? {
-            return Ok(());
+    /// A record whose manifest is not in the ledger says nothing about any file, and evidence that is not there
+    /// is none.
+    fn has_blobs(&mut self, entry: &[u8], place: &str, output: &Output) -> Result<(), Failure> {
+        for digest in ledger::named_blobs(entry) {
+            if self.store.exists(&ledger::blob_key(&digest))? {
+                continue;
+            }
+            self.flush(output)?;
+            let why = format!(
+                "{place}: sha256:{digest}, its manifest or attached to it, is not in the ledger"
+            );
+            return Err(Failure::refused(vec![why]).hint("add it with --blob FILE"));
         }
-        self.flush(output)?;
-        let why = format!("{place}: its manifest sha256:{digest} is not in the ledger");
-        Err(Failure::refused(vec![why]).hint("add it with --blob FILE"))
+        Ok(())
     }
 
     fn flush(&mut self, output: &Output) -> Result<(), Failure> {

@@ -544,8 +544,8 @@ fn missing_manifests(
     _ = log.scan(|index, bytes| {
         let envelope = Envelope::parse(bytes, MAX_ENTRY).ok();
         let statement = envelope.and_then(|envelope| Statement::parse(&envelope.payload).ok());
-        let manifest = statement.and_then(|statement| Some(statement.record.manifest()?.sha256));
-        named.extend(manifest.map(|digest| (index, digest)));
+        let blobs = statement.map_or(Vec::new(), |statement| statement.record.blobs());
+        named.extend(blobs.into_iter().map(|digest| (index, digest)));
     });
     for (index, digest) in named {
         let key = ledger::blob_key(&digest);

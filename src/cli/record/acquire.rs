@@ -131,6 +131,7 @@ pub(super) fn record(
         asset: args.asset,
         source_uri: flag("--source", SourceUri::new(args.source.as_str()))?,
         revision: text("--revision", args.revision.as_ref())?,
+        requested_revision: None,
         publisher: text("--publisher", args.publisher.as_ref())?,
         method: args.method,
         retrieved,
@@ -140,6 +141,8 @@ pub(super) fn record(
         licence: text("--licence", args.licence.as_ref())?,
         terms: text("--terms", args.terms.as_ref())?,
         public: args.public,
+        dependencies: Vec::new(),
+        attachments: Vec::new(),
         manifest,
     })))
 }

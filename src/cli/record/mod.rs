@@ -24,8 +24,7 @@ use crate::statement::{Role, Text, TextError};
 
 use acquire::AcquireArgs;
 use checksums::PublishedList;
-pub(super) use recorder::Recorder;
-use recorder::manifest_reference;
+pub(super) use recorder::{Recorder, manifest_reference};
 use release::ReleaseArgs;
 
 /// Append a record about an artifact to the ledger

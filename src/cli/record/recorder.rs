@@ -14,6 +14,8 @@ use crate::cli::receipt;
 use crate::digest::Sha256;
 use crate::envelope::{Envelope, IN_TOTO};
 use crate::key::Signer;
+#[cfg(feature = "http")]
+use crate::ledger::Store;
 use crate::ledger::{self, Level, Log};
 use crate::statement::acquire::ManifestReference;
 use crate::statement::release::{Release, SignatureReference};
@@ -103,6 +105,12 @@ impl<'a> Recorder<'a> {
     /// When the record is written.
     pub(in crate::cli) fn now(&self) -> Timestamp {
         self.now
+    }
+
+    /// Where the log is.
+    #[cfg(feature = "http")]
+    pub(in crate::cli) fn store(&self) -> &dyn Store {
+        self.access.store()
     }
 
     /// The log it goes into.
@@ -209,7 +217,7 @@ impl<'a> Recorder<'a> {
 }
 
 /// How a record refers to the manifest.
-pub(super) fn manifest_reference(evidence: &ArtifactEvidence) -> ManifestReference {
+pub(in crate::cli) fn manifest_reference(evidence: &ArtifactEvidence) -> ManifestReference {
     let manifest = &evidence.manifest;
     let paths = evidence.not_covered.iter().take(64);
     ManifestReference {

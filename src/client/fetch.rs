@@ -1,0 +1,400 @@
+//! Asking a server for what may be large: redirects by hand, so that credentials stay where they belong and a
+//! server's word leads nowhere that its user did not name; retries; a part of a file.
+
+use std::io::Read;
+use std::net::{IpAddr, Ipv6Addr, ToSocketAddrs};
+use std::time::Duration;
+
+use reqwest::blocking::{Client, Response};
+use reqwest::{StatusCode, Url, header};
+
+use super::http::shown;
+use crate::digest::Sha256;
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum FetchError {
+    #[error("{0:?} is no address of http or https")]
+    Address(String),
+    #[error("cannot reach {url}")]
+    Request { url: String, source: reqwest::Error },
+    #[error("the answer of {url} ends too early")]
+    Body { url: String, source: std::io::Error },
+    #[error("{url} answers {status}{}", code.as_ref().map_or(String::new(), |code| format!(" ({code})")))]
+    Status {
+        url: String,
+        status: u16,
+        /// What the hub calls it.
+        code: Option<String>,
+    },
+    #[error("{url} redirects more than {REDIRECTS} times")]
+    Redirects { url: String },
+    #[error("{from} redirects to {to}, {why}")]
+    Redirect {
+        from: String,
+        to: String,
+        why: &'static str,
+    },
+    #[error("the answer of {url} is larger than {limit} bytes")]
+    TooLarge { url: String, limit: u64 },
+}
+
+const REDIRECTS: usize = 5;
+const ATTEMPTS: u32 = 5;
+/// For each step: to connect, to get the head of an answer, to get the next piece of it.
+const TIMEOUT: Duration = Duration::from_secs(60);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// Asks one server, and those to which it sends.
+pub struct Fetcher {
+    client: Client,
+    base: Url,
+    /// The user named a machine of his own network: then its answers may lead into it.
+    private: bool,
+}
+
+/// A question.
+#[derive(Clone, Default)]
+pub struct Ask<'a> {
+    pub headers: Vec<(&'static str, &'a str)>,
+    /// What proves who asks; sent to the server itself only.
+    pub authorization: Option<&'a str>,
+    /// `Some` posts.
+    pub body: Option<Vec<u8>>,
+    /// From this byte on.
+    pub from: u64,
+}
+
+/// An answer whose body was not read yet.
+pub struct Answer {
+    response: Response,
+    /// The server's own certificate, SHA-256 over its DER.
+    pub certificate: Option<Sha256>,
+    /// The body begins where it was asked to.
+    pub partial: bool,
+    url: String,
+}
+
+impl Fetcher {
+    /// For the server at `base`.
+    pub fn new(base: &str) -> Result<Fetcher, FetchError> {
+        let url = Url::parse(base)
+            .ok()
+            .filter(|url| matches!(url.scheme(), "http" | "https") && url.host_str().is_some())
+            .filter(|url| url.username().is_empty() && url.password().is_none())
+            .ok_or_else(|| FetchError::Address(crate::path::display(base)))?;
+        // Whoever embeds the library may have chosen a provider already; then that one serves.
+        _ = rustls::crypto::ring::default_provider().install_default();
+        let client = Client::builder()
+            .redirect(reqwest::redirect::Policy::none())
+            .tls_info(true)
+            .timeout(TIMEOUT)
+            .connect_timeout(CONNECT_TIMEOUT)
+            .pool_max_idle_per_host(64)
+            .user_agent(concat!("weighbridge/", env!("CARGO_PKG_VERSION")))
+            .build()
+            .map_err(|source| FetchError::Request {
+                url: shown(base),
+                source: source.without_url(),
+            })?;
+        Ok(Fetcher {
+            client,
+            private: is_private(&url),
+            base: url,
+        })
+    }
+
+    /// The server's host.
+    pub fn host(&self) -> &str {
+        self.base.host_str().unwrap_or_default()
+    }
+
+    /// Does it prove who it is, and hide what is sent?
+    pub fn is_https(&self) -> bool {
+        self.base.scheme() == "https"
+    }
+
+    /// Is `url` on the server itself?
+    pub fn is_own(&self, url: &str) -> bool {
+        Url::parse(url).is_ok_and(|url| same_origin(&url, &self.base))
+    }
+
+    /// The answer of `url`, a successful one. What may pass is tried again, after a pause.
+    pub fn ask(&self, url: &str, ask: &Ask<'_>) -> Result<Answer, FetchError> {
+        let mut attempt = 0;
+        loop {
+            attempt += 1;
+            let (error, pause) = match self.follow(url, ask) {
+                Ok(answer) => return Ok(answer),
+                Err((error, pause)) => (error, pause),
+            };
+            let Some(pause) = pause.filter(|_| attempt < ATTEMPTS) else {
+                return Err(error);
+            };
+            std::thread::sleep(pause.max(jittered(attempt)));
+        }
+    }
+
+    /// The same, and the whole body.
+    pub fn get(
+        &self,
+        url: &str,
+        ask: &Ask<'_>,
+        limit: u64,
+    ) -> Result<(Vec<u8>, header::HeaderMap), FetchError> {
+        let answer = self.ask(url, ask)?;
+        let headers = answer.response.headers().clone();
+        Ok((answer.all(limit)?, headers))
+    }
+
+    /// Follows redirects. With an error, how long to wait at least before another attempt, if one may help.
+    fn follow(&self, url: &str, ask: &Ask<'_>) -> Result<Answer, (FetchError, Option<Duration>)> {
+        let wrong = || (FetchError::Address(crate::path::display(url)), None);
+        let mut at = Url::parse(url).map_err(|_| wrong())?;
+        let mut certificate = None;
+        for hop in 0..=REDIRECTS {
+            let response = self.send(&at, ask)?;
+            if hop == 0 {
+                let info = response.extensions().get::<reqwest::tls::TlsInfo>();
+                let der = info.and_then(reqwest::tls::TlsInfo::peer_certificate);
+                certificate = der.map(Sha256::of);
+            }
+            let status = response.status();
+            if status.is_redirection() {
+                let location = response.headers().get(header::LOCATION);
+                let next = location.and_then(|value| at.join(value.to_str().ok()?).ok());
+                let next = next.ok_or_else(|| (status_error(&at, &response), None))?;
+                self.may_go(&at, &next).map_err(|error| (error, None))?;
+                at = next;
+                continue;
+            }
+            if status.is_success() {
+                return Ok(Answer {
+                    partial: status == StatusCode::PARTIAL_CONTENT,
+                    response,
+                    certificate,
+                    url: shown(at.as_str()),
+                });
+            }
+            let busy = status.is_server_error() || matches!(status.as_u16(), 408 | 425 | 429);
+            let after = response.headers().get(header::RETRY_AFTER);
+            let after = after.and_then(|value| value.to_str().ok()?.parse().ok());
+            let pause = Duration::from_secs(after.unwrap_or(0).min(60));
+            return Err((status_error(&at, &response), busy.then_some(pause)));
+        }
+        Err((FetchError::Redirects { url: shown(url) }, None))
+    }
+
+    fn send(&self, url: &Url, ask: &Ask<'_>) -> Result<Response, (FetchError, Option<Duration>)> {
+        let own = same_origin(url, &self.base);
+        let mut builder = match &ask.body {
+            // What is posted is for the server that was asked.
+            Some(body) if own => self.client.post(url.clone()).body(body.clone()),
+            _ => self.client.get(url.clone()),
+        };
+        if own {
+            for (name, value) in &ask.headers {
+                builder = builder.header(*name, *value);
+            }
+            if let Some(authorization) = ask.authorization {
+                builder = builder.header(header::AUTHORIZATION, authorization);
+            }
+        }
+        if ask.from > 0 {
+            builder = builder.header(header::RANGE, format!("bytes={}-", ask.from));
+        }
+        builder.send().map_err(|source| {
+            let source = source.without_url();
+            let url = shown(url.as_str());
+            (FetchError::Request { url, source }, Some(Duration::ZERO))
+        })
+    }
+
+    /// A server may send to others, but not from what is encrypted to what is not, nor into this network.
+    fn may_go(&self, from: &Url, to: &Url) -> Result<(), FetchError> {
+        let refuse = |why| {
+            Err(FetchError::Redirect {
+                from: shown(from.as_str()),
+                to: shown(to.as_str()),
+                why,
+            })
+        };
+        if !matches!(to.scheme(), "http" | "https") {
+            return refuse("which is no address of http or https");
+        }
+        if from.scheme() == "https" && to.scheme() != "https" {
+            return refuse("where everybody can listen");
+        }
+        if !self.private && !same_origin(to, &self.base) && is_private(to) {
+            return refuse("an address of a private network");
+        }
+        Ok(())
+    }
+}
+
+impl Answer {
+    /// A piece of the body; nothing at its end.
+    pub fn read(&mut self, buffer: &mut [u8]) -> Result<usize, FetchError> {
+        loop {
+            match self.response.read(buffer) {
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+                read => {
+                    return read.map_err(|source| FetchError::Body {
+                        url: self.url.clone(),
+                        source,
+                    });
+                }
+            }
+        }
+    }
+
+    /// The whole body.
+    pub fn all(self, limit: u64) -> Result<Vec<u8>, FetchError> {
+        let url = self.url;
+        let mut bytes = Vec::new();
+        let read = self.response.take(limit + 1).read_to_end(&mut bytes);
+        read.map_err(|source| FetchError::Body {
+            url: url.clone(),
+            source,
+        })?;
+        if bytes.len() as u64 > limit {
+            return Err(FetchError::TooLarge { url, limit });
+        }
+        Ok(bytes)
+    }
+}
+
+fn status_error(url: &Url, response: &Response) -> FetchError {
+    let code = response.headers().get("x-error-code");
+    let code = code.and_then(|value| value.to_str().ok());
+    FetchError::Status {
+        url: shown(url.as_str()),
+        status: response.status().as_u16(),
+        code: code
+            .filter(|code| code.len() < 64 && !code.is_empty())
+            .map(crate::path::display),
+    }
+}
+
+/// Longer after each attempt, and never the same for two who began together.
+fn jittered(attempt: u32) -> Duration {
+    let mut random = [0; 2];
+    _ = getrandom::fill(&mut random);
+    let jitter = u64::from(u16::from_le_bytes(random)) * 500 / u64::from(u16::MAX);
+    Duration::from_millis((200 << attempt) + jitter)
+}
+
+fn same_origin(a: &Url, b: &Url) -> bool {
+    a.scheme() == b.scheme()
+        && a.host_str() == b.host_str()
+        && a.port_or_known_default() == b.port_or_known_default()
+}
+
+/// Is it, or does its name lead to, an address that is not the public's? A name that leads nowhere is left
+/// to whoever connects: a proxy may know it.
+fn is_private(url: &Url) -> bool {
+    let host = url.host_str().unwrap_or_default();
+    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    if let Ok(address) = bare.parse() {
+        return not_public(address);
+    }
+    if bare == "localhost" || bare.ends_with(".localhost") {
+        return true;
+    }
+    let port = url.port_or_known_default().unwrap_or(443);
+    (bare, port)
+        .to_socket_addrs()
+        .is_ok_and(|mut all| all.any(|address| not_public(address.ip())))
+}
+
+/// Addresses that are not for the whole Internet (IANA special-purpose registries).
+fn not_public(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(address) => {
+            let [a, b, c, _] = address.octets();
+            address.is_private()
+                || address.is_loopback()
+                || address.is_link_local()
+                || address.is_unspecified()
+                || address.is_broadcast()
+                || address.is_documentation()
+                || address.is_multicast()
+                || a == 0
+                || a >= 240
+                || (a == 100 && (b & 0xc0) == 64)
+                || (a == 192 && b == 0 && c == 0)
+                || (a == 198 && (b & 0xfe) == 18)
+        }
+        IpAddr::V6(address) => {
+            if let Some(mapped) = embedded(address) {
+                return not_public(IpAddr::V4(mapped));
+            }
+            let [first, second, ..] = address.segments();
+            address.is_loopback()
+                || address.is_unspecified()
+                || address.is_multicast()
+                || (first & 0xfe00) == 0xfc00
+                || (first & 0xffc0) == 0xfe80
+                || (first & 0xffc0) == 0xfec0
+                || (first == 0x2001 && second == 0xdb8)
+        }
+    }
+}
+
+/// The IPv4 address that is written into one of IPv6: mapped, translated (`64:ff9b::/96`), 6to4.
+fn embedded(address: Ipv6Addr) -> Option<std::net::Ipv4Addr> {
+    let ([0, 0, 0, 0, 0, 0xffff, high, low]
+    | [0x64, 0xff9b, 0, 0, 0, 0, high, low]
+    | [0x2002, high, low, ..]) = address.segments()
+    else {
+        return None;
+    };
+    Some((u32::from(high) << 16 | u32::from(low)).into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_that_are_not_the_publics() {
+        for private in [
+            "http://127.0.0.1:1/x",
+            "http://10.1.2.3",
+            "http://169.254.169.254/latest/meta-data",
+            "http://100.64.0.1",
+            "http://[::1]/",
+            "http://[::ffff:10.0.0.1]/",
+            "http://[64:ff9b::7f00:1]/",
+            "http://[2002:7f00:1::]/",
+            "http://[fd00::1]/",
+            "http://localhost/",
+            "http://0x7f.1/",
+            "http://2130706433/",
+        ] {
+            assert!(is_private(&Url::parse(private).unwrap()), "{private}");
+        }
+        for public in ["http://8.8.8.8", "http://[2606:4700::1111]/"] {
+            assert!(!is_private(&Url::parse(public).unwrap()), "{public}");
+        }
+    }
+
+    #[test]
+    fn where_a_server_may_send() {
+        let public = Fetcher::new("https://8.8.8.8").unwrap();
+        let own = Fetcher::new("http://127.0.0.1:8099").unwrap();
+        let go = |fetcher: &Fetcher, to: &str| {
+            let to = Url::parse(to).unwrap();
+            fetcher.may_go(&fetcher.base, &to).is_ok()
+        };
+        assert!(go(&public, "https://1.1.1.1/x"));
+        assert!(!go(&public, "http://1.1.1.1/x"));
+        assert!(!go(&public, "https://169.254.169.254/"));
+        assert!(!go(&public, "file:///etc/passwd"));
+        assert!(go(&own, "http://127.0.0.1:8098/x"));
+        for wrong in ["ftp://a", "https://user:pass@a", "x"] {
+            assert!(Fetcher::new(wrong).is_err(), "{wrong}");
+        }
+    }
+}
