@@ -183,12 +183,22 @@ fn scan(
     let mut matching = Vec::new();
     let mut same_signature = None;
     let mut about_keys = Vec::new();
-    // What strangers say of keys is not kept: there may be any amount of it.
+    // What strangers say of keys is not kept, and little of what does not count: there may be any amount.
+    let (mut idle, mut unknown) = (0, 0);
+
     let mut ring = Keyring::new(policy, now);
     log.scan(|index, bytes| {
         let payload = payload(bytes);
-        if is_about_a_key(&payload) && ring.take(index, bytes) != Taken::Foreign {
-            about_keys.push(index);
+        if is_about_a_key(&payload) {
+            let shown = match ring.take(index, bytes) {
+                Taken::Foreign => false,
+                Taken::Counts => true,
+                Taken::Ignored(_) => another(&mut idle),
+                Taken::Unknown(_) => another(&mut unknown),
+            };
+            if shown {
+                about_keys.push(index);
+            }
         }
         if artifact.is_some_and(|artifact| mentions(&payload, &artifact.value())) {
             matching.push(index);
@@ -219,6 +229,14 @@ fn scan(
         complete: Some(log.checkpoint().clone()),
         earlier,
     })
+}
+
+/// As many records about keys are shown that do not count, or cannot be understood.
+const MOST_IDLE: usize = 32;
+
+fn another(shown: &mut usize) -> bool {
+    *shown += 1;
+    *shown <= MOST_IDLE
 }
 
 /// What `entry` says. One that cannot be read otherwise may still say that an artifact must not be used,

@@ -54,7 +54,8 @@ pub(super) fn run(args: &GateArgs, global: &Global, output: &Output) -> Outcome 
     }
     let history = History::new(global, Some(&config), trust.log(), output);
     if args.receipt.is_some() {
-        not_checked.push("whether a key was revoked since the receipt was made");
+        not_checked
+            .push("whether the ledger registered or revoked a key, before or after the receipt");
     }
     if args.receipt.is_some() || !history.is_known() {
         not_checked.push("whether the ledger was rolled back: nothing is remembered of it");

@@ -9,9 +9,10 @@ use crate::key::PublicKey;
 use crate::ledger::{Log, Store};
 use crate::policy::{Identity, Policy};
 use crate::time::Timestamp;
-use crate::verify::{Keyring, is_about_a_key};
+use crate::verify::{Keyring, Taken, is_about_a_key};
 
-/// The keys of the policy, as the ledger in `store` changed them.
+/// The keys of the policy, as the ledger in `store` changed them. A record that may forbid anything makes it
+/// an error.
 pub(super) fn read<'a>(
     store: &dyn Store,
     config: &'a Config,
@@ -19,12 +20,21 @@ pub(super) fn read<'a>(
 ) -> Result<Keyring<'a>, Failure> {
     let log = Log::open(store, &config.policy.log.trust.without_quorum())?;
     let mut ring = Keyring::new(&config.policy, now);
+    let mut unknown = None;
     log.scan(|index, bytes| {
-        if is_about_a_key(&payload(bytes)) {
-            ring.take(index, bytes);
+        if is_about_a_key(&payload(bytes))
+            && let Taken::Unknown(why) = ring.take(index, bytes)
+        {
+            unknown.get_or_insert((index, why));
         }
     })?;
-    Ok(ring)
+    match unknown {
+        None => Ok(ring),
+        Some((index, why)) => Err(Failure::error(format!(
+            "record {index} is about a key, by an admin, and cannot be understood: {why}"
+        ))
+        .hint("use a newer version of weighbridge, or ask who wrote the record")),
+    }
 }
 
 /// The policy as a ledger in a directory changed it; as it is, where there is none.

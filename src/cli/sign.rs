@@ -41,8 +41,8 @@ use crate::x509::{Certificate, Withdrawn};
 #[command(after_help = "Examples:
   weighbridge sign ./model
   weighbridge sign --record ./model
-    weighbridge sign --key key.pem --signature model.sig ./model    without a policy file
-    weighbridge sign --catalogue models
+  weighbridge sign --key key.pem --signature model.sig ./model    without a policy file
+  weighbridge sign --catalogue models
   weighbridge sign --update model/model.sig ./model               reads what has changed since
 
   weighbridge sign --keyless ./model                              in CI, by its identity token
@@ -67,9 +67,9 @@ pub(super) struct SignArgs {
     /// Do not read again what has not changed since OLD.sig was made here
     ///
     /// A file is passed over if nothing about it has changed that the kernel keeps track of since this
-    /// host signed it, by a receipt that is kept in your cache directory, and OLD.sig says the same. Not
-    /// for a release that others rely on: docs/signing.md says what a receipt does not see.
-    #[arg(long, value_name = "OLD.sig", conflicts_with_all = ["add", "catalogue"])]
+    /// host signed it, by a receipt that is kept in your cache directory, and OLD.sig, which is to be by the same
+    /// key, says so too. Not for a release that others rely on: docs/signing.md says what a receipt does not see.
+    #[arg(long, value_name = "OLD.sig", conflicts_with_all = ["add", "catalogue", "keyless"])]
     update: Option<PathBuf>,
     /// With --record: let the release vouch for files that --update did not read again
     #[arg(long, requires_all = ["record", "update"])]
@@ -194,7 +194,8 @@ pub(super) fn run(args: &SignArgs, global: &Global, output: &Output) -> Outcome 
         (evidence, signed)
     } else {
         let evidence;
-        (evidence, unread) = read(args, &target, &how.algorithms(), global, output)?;
+        let by = Some(key);
+        (evidence, unread) = read(args, &target, (&how.algorithms(), by), global, output)?;
         let signed = write_signature(artifact, &evidence, signature, &how, output)?;
         (evidence, signed)
     };
@@ -367,29 +368,31 @@ fn algorithm(args: &SignArgs) -> Result<Algorithm, Failure> {
 }
 
 /// More than this of one file would make a signature that nobody reads.
-const MOST_SHARDS: u64 = 100_000;
+const MOST_SHARDS: u64 = 20_000;
 
 /// Reads the artifact, and keeps receipts of it. With --update, what has a receipt is not read: how many
 /// files these are.
 fn read(
     args: &SignArgs,
     target: &Target<'_>,
-    algorithms: &[Algorithm],
+    (algorithms, signer): (&[Algorithm], Option<&dyn Signer>),
     global: &Global,
     output: &Output,
 ) -> Result<(ArtifactEvidence, usize), Failure> {
     let mut receipts = Receipts::of(&target.artifact, algorithms, global);
     if let Some(old) = &args.update {
-        let lines = listed(old, args.algorithm, &target.artifact)?;
-        let receipts = receipts.as_mut().map_err(|why| {
-            let message = "--update takes receipts of earlier hashing, and none are kept here";
-            Failure::error(format!("{message}: {why}"))
-        })?;
-
-        if receipts.read() == 0 {
-            output.say("there are no receipts of it on this host: every file is read");
+        let lines = listed(old, (args.algorithm, signer), &target.artifact)?;
+        match &mut receipts {
+            Ok(receipts) => {
+                if receipts.read() == 0 {
+                    output.say("there are no receipts of it on this host: every file is read");
+                }
+                receipts.cache.agree_with(args.algorithm, lines);
+            }
+            Err(why) => output.warn(format!(
+                "there are no receipts, and every file is read: {why}"
+            )),
         }
-        receipts.cache.agree_with(args.algorithm, lines);
     }
     let cache = receipts.as_ref().map(|receipts| &receipts.cache).ok();
 
@@ -413,10 +416,17 @@ fn read(
 }
 
 /// What the signature at `path` says that the files of `artifact` have by `algorithm`.
-fn listed(path: &Path, algorithm: Algorithm, artifact: &Artifact) -> Result<Vec<Line>, Failure> {
+fn listed(
+    path: &Path,
+    (algorithm, signer): (Algorithm, Option<&dyn Signer>),
+    artifact: &Artifact,
+) -> Result<Vec<Line>, Failure> {
     let fail = |why: &dyn std::fmt::Display| Failure::error(format!("{}: {why}", path.display()));
     let bytes = disk::read(path, MAX_BUNDLE as u64)?;
     let bundle = OmsBundle::parse(&bytes).map_err(|error| fail(&error))?;
+    if !signer.is_some_and(|signer| bundle.signed_by(&signer.public())) {
+        return Err(fail(&"it is not by the key that signs now").hint("leave out --update"));
+    }
     let model = bundle.model.map_err(|error| fail(&error))?;
     if model.algorithm != algorithm {
         let found = model.algorithm.name();
@@ -463,7 +473,7 @@ fn keyless(
     let algorithm = algorithm(args)?;
     let mut algorithms = vec![Algorithm::Sha256, algorithm];
     algorithms.dedup();
-    let (evidence, unread) = read(args, target, &algorithms, global, output)?;
+    let (evidence, unread) = read(args, target, (&algorithms, None), global, output)?;
     let how = (&keyless, algorithm);
     let (signed, proof) = write_keyless(artifact, &evidence, path, how, output)?;
     let document = json!({

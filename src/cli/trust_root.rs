@@ -74,6 +74,9 @@ pub(super) fn run(args: &TrustRootArgs, global: &Global, output: &Output) -> Out
     let proved = proved.map_err(|error| {
         let text = format!("{place}: {}", cause(&error));
         match error {
+            TufError::Pinned(_) => {
+                Failure::error(text).hint("name a root of the repository with --root")
+            }
             TufError::Metadata { .. } | TufError::Differs { .. } => Failure::refused(vec![text]),
             _ => Failure::error(text),
         }
@@ -83,8 +86,12 @@ pub(super) fn run(args: &TrustRootArgs, global: &Global, output: &Output) -> Out
             .map_err(|error| Failure::error(format!("{}: {error}", args.target)))?;
     }
     let memory = memory(&root, global);
-    if let Some(memory) = &memory {
-        goes_on(memory, &proved.versions, &place)?;
+    match &memory {
+        Some(memory) => goes_on(memory, &proved.versions, &place)?,
+        None if global.no_memory => {}
+        None => {
+            output.warn("what was seen is not remembered: neither HOME nor XDG_STATE_HOME is set");
+        }
     }
     disk::write(&args.out, &proved.bytes, Existing::Replace, Access::Shared)?;
     if let Some(memory) = &memory

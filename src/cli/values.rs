@@ -17,6 +17,9 @@ pub(super) const ROLES: &[&str] = &[
     "auditor",
     "admin",
 ];
+/// Those that a record can give.
+pub(super) const GIVEN_ROLES: &[&str] =
+    &["developer", "operator", "custodian", "tester", "auditor"];
 pub(super) const ASSETS: &[&str] = &[
     "model",
     "adapter",

@@ -27,7 +27,9 @@ pub enum TufError {
     },
     #[error("{0}")]
     File(String),
-    #[error("the copy has no {0}")]
+    #[error("the pinned root: {0}")]
+    Pinned(sigstore_tuf::Error),
+    #[error("there is no {0}")]
     Missing(String),
     #[error("the repository knows no target {0:?}")]
     Target(String),
@@ -82,7 +84,7 @@ pub fn target(
         let what = what.to_owned();
         move |source| TufError::Metadata { what, source }
     };
-    let mut set = TrustedMetadataSet::from_root(root).map_err(fail("the pinned root"))?;
+    let mut set = TrustedMetadataSet::from_root(root).map_err(TufError::Pinned)?;
     let mut get = |name: &str, limit: u64| read(name, limit).map_err(TufError::File);
     let first = set.root().version;
     for version in (first..)

@@ -5,9 +5,11 @@
 //! never bring in another; that a key no longer counts, its owner may say too. What is revoked stays so.
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 
 use super::LedgerEvidence;
 use super::records::{authorised, signed};
+use crate::bundle::MAX_SIGNATURES;
 use crate::credential::Credential;
 use crate::digest::Sha256;
 use crate::envelope::{Envelope, IN_TOTO};
@@ -24,12 +26,17 @@ use crate::x509::{Withdrawn, WithdrawnBy};
 pub struct Keyring<'a> {
     policy: Cow<'a, Policy>,
     now: Timestamp,
+    /// The statements that were taken. Signed once, a statement can be appended by anybody, any number of
+    /// times: it is said once.
+    taken: HashSet<Sha256>,
+    /// Whom a stolen key had let in, and who is out with it.
+    pub expelled: Vec<Identity>,
 }
 
 /// What became of an entry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Taken {
-    /// It is no record about a key, or by nobody who is trusted.
+    /// It is no record about a key, by nobody who is trusted, or was taken before.
     Foreign,
     /// It changed whose keys count.
     Counts,
@@ -42,9 +49,12 @@ pub enum Taken {
 /// May `payload` be a statement about a key?
 pub fn is_about_a_key(payload: &[u8]) -> bool {
     let holds = |what: &[u8]| payload.windows(what.len()).any(|window| window == what);
-    // Escapes spell a type in many ways: what has some is read.
-    holds(KIND.as_bytes())
-        || (payload.contains(&b'\\') && predicate_type(payload).is_some_and(|it| it.contains(KIND)))
+    // Escapes spell a type in many ways.
+    if !holds(KIND.as_bytes()) && !payload.contains(&b'\\') {
+        return false;
+    }
+    // Of what says its type, nothing else may hold the word: files have names of any kind.
+    predicate_type(payload).map_or_else(|| holds(KIND.as_bytes()), |it| it.contains(KIND))
 }
 
 /// In every version of the type.
@@ -56,6 +66,8 @@ impl<'a> Keyring<'a> {
         Keyring {
             policy: Cow::Borrowed(policy),
             now,
+            taken: HashSet::new(),
+            expelled: Vec::new(),
         }
     }
 
@@ -69,66 +81,145 @@ impl<'a> Keyring<'a> {
         let Ok(envelope) = Envelope::parse(entry, MAX_ENTRY) else {
             return Taken::Foreign;
         };
-        if !is_about_a_key(&envelope.payload) {
+        if envelope.signatures.len() > MAX_SIGNATURES || !is_about_a_key(&envelope.payload) {
             return Taken::Foreign;
         }
-        let identities = &self.policy.identities;
-        let by: Vec<&Identity> = identities
-            .iter()
-            .filter(|identity| signed(&envelope, identity))
-            .collect();
-        if by.is_empty() {
+        let digest = Sha256::of(&envelope.payload);
+        if self.taken.contains(&digest) {
             return Taken::Foreign;
         }
-        let misunderstood = |why: String| {
-            if by.iter().any(|one| one.roles.contains(&Role::Admin)) {
-                Taken::Unknown(why)
-            } else {
-                Taken::Ignored(why)
-            }
-        };
         let statement = match Statement::parse(&envelope.payload) {
-            Ok(_) if envelope.payload_type != IN_TOTO => {
-                return misunderstood(format!("is of type {:?}", envelope.payload_type));
+            Ok(statement) if envelope.payload_type == IN_TOTO => Ok(statement),
+            Ok(_) => Err(format!("is of type {:?}", envelope.payload_type)),
+            Err(error) => Err(error.to_string()),
+        };
+        let (statement, signer) = match statement {
+            Ok(statement) => {
+                // One key is asked, the one that is named: a signature costs more than an entry.
+                let key_id = statement.record.actor().key_id;
+                let Some(signer) = self.signer(&envelope, &key_id) else {
+                    return Taken::Foreign;
+                };
+                (statement, signer.clone())
             }
-            Ok(statement) => statement,
-            Err(error) => return misunderstood(error.to_string()),
-        };
-        let Record::Key(record) = &statement.record else {
-            return Taken::Foreign;
-        };
-        let signer = match authorised(&envelope, &statement, (index, &self.policy), self.now) {
-            Ok(identity) => identity.clone(),
-            Err(why) => return Taken::Ignored(why),
-        };
-        let [subject] = &statement.subject;
-        let (Some(id), Some(signer_key)) = (subject.digest.sha256, signer.credential.key()) else {
-            return Taken::Foreign;
-        };
-        let done = match &record.change {
-            KeyChange::Revoke { since, .. } => {
-                if record.actor.role != Role::Admin && !signer_key.key_ids().contains(&id) {
-                    let name = &signer.name;
-                    let why = format!("{name} is no admin, and the key is not the one that signed");
-                    return Taken::Ignored(why);
+            Err(why) => {
+                // By whom it is matters: what others signed before is not said by an admin yet.
+                let taken = self.misunderstood(&envelope, index, why);
+                if matches!(taken, Taken::Unknown(_)) {
+                    self.taken.insert(digest);
                 }
+                return taken;
+            }
+        };
+        self.taken.insert(digest);
+        match self.apply(&envelope, &statement, &signer, index) {
+            Ok(()) => Taken::Counts,
+            Err(why) => Taken::Ignored(why),
+        }
+    }
+
+    /// The identity with the key `key_id`, if it signed `envelope`.
+    fn signer(&self, envelope: &Envelope, key_id: &Sha256) -> Option<&Identity> {
+        let mut identities = self.policy.identities.iter();
+        let named = identities.find(|identity| identity.has_key(key_id))?;
+        signed(envelope, named).then_some(named)
+    }
+
+    /// An entry about a key that cannot be read: by an administrator in office, it may forbid anything.
+    fn misunderstood(&self, envelope: &Envelope, index: u64, why: String) -> Taken {
+        let mut by = self.policy.identities.iter().filter(|identity| {
+            let key = identity.credential.key();
+            key.is_some_and(|key| self.policy.withdrawn_for_record(key, index).is_none())
+                && signed(envelope, identity)
+        });
+        let Some(first) = by.next() else {
+            return Taken::Foreign;
+        };
+        if log_of(&envelope.payload).is_some_and(|log| log != self.policy.log.trust.log().name()) {
+            return Taken::Ignored("was made for another log".into());
+        }
+        if [first]
+            .into_iter()
+            .chain(by)
+            .any(|one| one.roles.contains(&Role::Admin))
+        {
+            Taken::Unknown(why)
+        } else {
+            Taken::Ignored(why)
+        }
+    }
+
+    fn apply(
+        &mut self,
+        envelope: &Envelope,
+        statement: &Statement,
+        signer: &Identity,
+        index: u64,
+    ) -> Result<(), String> {
+        let [subject] = &statement.subject;
+        let (Record::Key(record), Some(id)) = (&statement.record, subject.digest.sha256) else {
+            return Err("is about no key".into());
+        };
+        let Some(key) = signer.credential.key() else {
+            return Err("is not signed with a key".into());
+        };
+        match &record.change {
+            KeyChange::Revoke { since, .. } => {
+                self.may_revoke(record, signer, (key, &id), index)?;
                 self.revoke(id, *since, record.time, index);
                 Ok(())
             }
-            _ if record.actor.role != Role::Admin => {
-                Err(format!("{} does not speak as admin", signer.name))
+            change => {
+                let place = (index, &*self.policy);
+                authorised(envelope, statement, place, self.now)?;
+                if record.actor.role != Role::Admin {
+                    return Err(format!("{} does not speak as admin", signer.name));
+                }
+                match change {
+                    KeyChange::Register {
+                        roles, valid_until, ..
+                    } => {
+                        let party = (subject.name.clone(), roles.clone(), *valid_until);
+                        self.add(record, party, key, index)
+                    }
+                    _ => self.rotate(record, key, index),
+                }
             }
-            KeyChange::Register {
-                roles, valid_until, ..
-            } => {
-                let party = (subject.name.clone(), roles.clone(), *valid_until);
-                self.add(record, party, signer_key, index)
-            }
-            KeyChange::Rotate { previous, .. } => self.rotate(record, previous, signer_key, index),
-        };
-        match done {
-            Ok(()) => Taken::Counts,
-            Err(why) => Taken::Ignored(why),
+        }
+    }
+
+    /// Who may say that a key no longer counts. Asked for as little as can be, and never for the time: what
+    /// was revoked must not count again because he who said so is no longer in office.
+    fn may_revoke(
+        &self,
+        record: &KeyRecord,
+        signer: &Identity,
+        (key, id): (&PublicKey, &Sha256),
+        index: u64,
+    ) -> Result<(), String> {
+        let name = &signer.name;
+        let own = self.policy.log.trust.log().name();
+        if record.log.as_str() != own {
+            let log = crate::path::display(record.log.as_str());
+            return Err(format!("was made for the log {log}"));
+        }
+        // Of his own key everybody may, whatever became of it since.
+        if key.key_ids().contains(id) {
+            return Ok(());
+        }
+        if record.actor.role != Role::Admin || !signer.roles.contains(&Role::Admin) {
+            return Err(format!(
+                "{name}, who signed it, is no admin and has another key"
+            ));
+        }
+        let by_record = self.policy.withdrawn_for_record(key, index);
+        let by_record = by_record.filter(|one| one.by != WithdrawnBy::Policy);
+        match by_record {
+            Some(withdrawn) => Err(format!(
+                "is by the key of {name}, which was revoked {}",
+                withdrawn.by
+            )),
+            None => Ok(()),
         }
     }
 
@@ -145,35 +236,39 @@ impl<'a> Keyring<'a> {
     }
 
     fn revoke(&mut self, id: Sha256, since: Option<Timestamp>, time: Timestamp, index: u64) {
-        self.withdraw(Withdrawn {
-            digest: id,
-            since: Some(since.unwrap_or(time)),
-            by: WithdrawnBy::Record {
-                index,
-                older_count: since.is_none(),
-            },
+        // Both halves of a hybrid key lay in one file.
+        let known = self.policy.identities.iter().find_map(|identity| {
+            let ids = identity.credential.key()?.key_ids();
+            (ids.first() == Some(&id)).then_some(ids)
         });
+        // A revocation that is dated ahead is one all the same: nothing may be earlier than that.
+        let from = Some(since.unwrap_or(time)).filter(|from| *from <= self.now);
+        for digest in known.unwrap_or_else(|| vec![id]) {
+            self.withdraw(Withdrawn {
+                digest,
+                since: from,
+                by: WithdrawnBy::Record {
+                    index,
+                    older_count: since.is_none(),
+                },
+            });
+        }
         if since.is_some() {
             // Whom somebody else let in with a stolen key is in no longer.
             let by_it = |identity: &Identity| {
                 let registered = identity.registered.as_ref();
                 registered.is_some_and(|registered| registered.by.contains(&id))
             };
-            self.policy
-                .to_mut()
-                .identities
-                .retain(|identity| !by_it(identity));
+            let identities = &mut self.policy.to_mut().identities;
+            self.expelled
+                .extend(identities.iter().filter(|one| by_it(one)).cloned());
+            identities.retain(|identity| !by_it(identity));
         }
     }
 
-    fn rotate(
-        &mut self,
-        record: &KeyRecord,
-        previous: &Sha256,
-        by: &PublicKey,
-        index: u64,
-    ) -> Result<(), String> {
+    fn rotate(&mut self, record: &KeyRecord, by: &PublicKey, index: u64) -> Result<(), String> {
         let KeyChange::Rotate {
+            previous,
             previous_until,
             valid_until,
             ..
@@ -191,22 +286,30 @@ impl<'a> Keyring<'a> {
                 "replaces the key of {name}, an admin, whose key stands in the policy"
             ));
         }
+        let new = record.public_key().map_or(Vec::new(), |key| key.key_ids());
+        let old = former
+            .credential
+            .key()
+            .map_or(Vec::new(), PublicKey::key_ids);
+        if new.iter().any(|id| old.contains(id)) {
+            return Err("replaces a key by one that shares a half with it".into());
+        }
         // Nobody gains time by a new key.
         let until = [former.expires, *valid_until].into_iter().flatten().min();
         let party = (former.name.clone(), former.roles.clone(), until);
-        self.add(record, party, by, index)?;
+        // The old key retires, whatever becomes of the new one.
         let since = previous_until.unwrap_or(record.time);
-        if since <= self.now {
+        if since <= self.now || previous_until.is_none() {
             self.withdraw(Withdrawn {
                 digest: *previous,
-                since: Some(since),
+                since: Some(since).filter(|since| *since <= self.now),
                 by: WithdrawnBy::Record {
                     index,
                     older_count: true,
                 },
             });
         }
-        Ok(())
+        self.add(record, party, by, index)
     }
 
     fn add(
@@ -252,6 +355,12 @@ impl<'a> Keyring<'a> {
         });
         Ok(())
     }
+}
+
+/// The log that a statement of any version says to be for.
+fn log_of(payload: &[u8]) -> Option<String> {
+    let value: serde_json::Value = crate::json::parse(payload, MAX_ENTRY).ok()?;
+    Some(value.get("predicate")?.get("log")?.as_str()?.to_owned())
 }
 
 /// The keys of `policy` as `ledger` changed them, and what is to be said of its records about keys.

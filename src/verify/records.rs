@@ -9,6 +9,7 @@ use super::{
 };
 use crate::artifact::ArtifactDigest;
 use crate::artifact::manifest::compare;
+use crate::bundle::MAX_SIGNATURES;
 use crate::digest::Algorithm;
 use crate::envelope::{Envelope, IN_TOTO};
 use crate::finding::{Finding, Rule, Severity};
@@ -118,11 +119,16 @@ fn judge(
     };
     let envelope = Envelope::parse(&entry.bytes, MAX_ENTRY)
         .map_err(|error| unknown(format!("names this artifact and is no envelope: {error}")))?;
+    if envelope.signatures.len() > MAX_SIGNATURES {
+        let count = envelope.signatures.len();
+        return Err(ignored(format!("it has {count} signatures")));
+    }
     let signers: Vec<&Identity> = policy
         .identities
         .iter()
         .filter(|identity| signed(&envelope, identity))
         .collect();
+
     let statement = Statement::parse(&envelope.payload);
     let statement = match statement {
         Ok(statement) if envelope.payload_type == IN_TOTO => statement,

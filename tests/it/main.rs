@@ -21,6 +21,7 @@ mod cosigners;
 mod hash_list;
 mod help;
 mod invariants;
+mod key_record_attacks;
 mod key_records;
 mod keyless;
 mod keyless_signing;

@@ -262,9 +262,9 @@ fn shards_of_ours() {
         sign("model/a/b").exits(0);
         verify("model/a/b").exits(0);
     }
-    workspace.write("big", vec![0; 100_001]);
+    workspace.write("big", vec![0; 20_001]);
     workspace
         .run(["sign", "--shard-size", "1", "--signature", "t", "big"])
         .exits(1)
-        .says("more than 100000 shards");
+        .says("more than 20000 shards");
 }

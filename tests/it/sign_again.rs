@@ -100,7 +100,15 @@ fn what_is_not_taken_over() {
         .run(["verify", "--signature", "s", "model"])
         .exits(0);
 
-    // The old signature says something else than the receipts.
+    // Everybody may write to it.
+    let hidden = workspace.path("model/.hidden");
+    std::fs::set_permissions(&hidden, std::fs::Permissions::from_mode(0o666)).unwrap();
+    std::thread::sleep(Duration::from_secs(4));
+    sign(&workspace, &[]).exits(0);
+    assert_eq!(unread(&update()), 6);
+    std::fs::set_permissions(&hidden, std::fs::Permissions::from_mode(0o644)).unwrap();
+
+    // The old signature says something else than the receipts, or is somebody else's.
     workspace.write("other/config.json", "{}");
     workspace.write("other/weights.bin", "something else");
     workspace
@@ -108,6 +116,13 @@ fn what_is_not_taken_over() {
         .exits(0);
     let other = sign(&workspace, &["--update", "o"]).exits(0);
     assert_eq!(unread(&other), 1, "only config.json is alike");
+    workspace.new_key("stranger");
+    workspace
+        .run(["sign", "--key", "stranger", "--signature", "o", "model"])
+        .exits(0);
+    sign(&workspace, &["--update", "o"])
+        .exits(2)
+        .says("not by the key that signs now");
 
     // Receipts of another host, or damaged ones.
     let receipts = std::fs::read_dir(workspace.path("cache/weighbridge/receipts")).unwrap();
@@ -129,18 +144,27 @@ fn what_is_not_taken_over() {
     std::fs::write(&key, secret).unwrap();
     assert_eq!(unread(&update()), 6, "one of them has just changed");
 
+    // What is no receipt is not thrown away with the old ones.
+    let directory = receipts.parent().unwrap();
+    for number in 0..300 {
+        std::fs::write(directory.join(format!("letter-{number}")), "x").unwrap();
+    }
+    sign(&workspace, &[]).exits(0);
+    let there = std::fs::read_dir(directory).unwrap().count();
+    assert!(there > 300, "{there}");
+
     // A key that others can read is none.
 
     std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o644)).unwrap();
-    sign(&workspace, &["--update", "s"])
-        .exits(2)
-        .says("only you can read");
+    let run = sign(&workspace, &["--update", "s"]).exits(0);
+    assert_eq!(unread(&run), 0);
+    run.says("only you can read");
     std::fs::remove_file(&key).unwrap();
 
     // Nowhere to keep any.
-    sign(&workspace, &["--update", "s", "--no-memory"])
-        .exits(2)
-        .says("--no-memory was given");
+    let run = sign(&workspace, &["--update", "s", "--no-memory"]).exits(0);
+    assert_eq!(unread(&run), 0);
+    run.says("--no-memory was given");
     for (old, says) in [
         ("nothing", "nothing"),
         ("weighbridge.toml", "not a Sigstore bundle"),

@@ -53,7 +53,7 @@ pub(super) struct RegisterArgs {
     #[arg(long, value_name = "TEXT")]
     name: String,
     /// What it may speak as; may be repeated
-    #[arg(long, required = true, value_parser = values::word::<Role>(values::ROLES), value_name = "ROLE")]
+    #[arg(long, required = true, value_parser = values::word::<Role>(values::GIVEN_ROLES), value_name = "ROLE")]
     role: Vec<Role>,
     /// From when on it no longer counts
     #[arg(long, value_name = "TIME")]
@@ -74,7 +74,7 @@ pub(super) struct RegisterArgs {
 /// place in the log, signatures if a trusted timestamp says that they are older.
 #[derive(Args)]
 #[command(after_help = "Example:
-    weighbridge key rotate --key admin.pem --previous trainer.pem.pub trainer-2.pem.pub")]
+  weighbridge key rotate --key admin.pem --previous trainer.pem.pub trainer-2.pem.pub")]
 pub(super) struct RotateArgs {
     /// The new public key, in PEM; or the URI of a key elsewhere
     #[arg(value_name = "FILE")]
@@ -99,7 +99,7 @@ pub(super) struct RotateArgs {
 /// key was out before. There is no way back: register another key.
 #[derive(Args)]
 #[command(after_help = "Examples:
-    weighbridge key revoke --key trainer-2.pem --reason cessation-of-operation trainer-2.pem.pub
+  weighbridge key revoke --key trainer-2.pem --reason cessation-of-operation trainer-2.pem.pub
   weighbridge key revoke --key admin.pem --reason compromised \\
       --since 2026-01-31T00:00:00Z trainer.pem.pub")]
 pub(super) struct RevokeArgs {
@@ -109,6 +109,9 @@ pub(super) struct RevokeArgs {
     /// As of when, if not now: nothing that it signed since counts
     #[arg(long, value_name = "TIME")]
     since: Option<Timestamp>,
+    /// The key id is of a key that neither the policy nor the ledger names
+    #[arg(long)]
+    unknown: bool,
     /// Why
     #[arg(long, value_parser = values::word::<RevocationReason>(REASONS), default_value = "unspecified", value_name = "REASON")]
     reason: RevocationReason,
@@ -141,7 +144,7 @@ fn public(file: &Path, reader: &mut KeyReader<'_>, output: &Output) -> Result<Pu
 /// The id of a key that is named by it or by a file.
 fn id_of(which: &Path, reader: &mut KeyReader<'_>, output: &Output) -> Result<Sha256, Failure> {
     let text = which.to_str().unwrap_or_default();
-    match text.parse() {
+    match text.to_ascii_lowercase().parse() {
         Ok(id) => Ok(id),
         Err(_) => Ok(public(which, reader, output)?.key_id()),
     }
@@ -167,7 +170,9 @@ pub(super) fn register(args: &RegisterArgs, global: &Global, output: &Output) ->
     };
     let name = flag("--name", Text::new(args.name.as_str()))?;
     let what = format!("that the key {} is of {name}", key.key_id());
+    not_over(args.valid_until)?;
     let new = New {
+        unknown: true,
         id: key.key_id(),
         name: Some(name),
         change,
@@ -180,7 +185,9 @@ pub(super) fn rotate(args: &RotateArgs, global: &Global, output: &Output) -> Out
     let mut reader = args.by.passphrase.reader();
     let key = public(&args.file, &mut reader, output)?;
     let previous = id_of(&args.previous, &mut reader, output)?;
+    not_over(args.valid_until)?;
     let new = New {
+        unknown: true,
         id: key.key_id(),
         name: None,
         change: KeyChange::Rotate {
@@ -198,6 +205,7 @@ pub(super) fn revoke(args: &RevokeArgs, global: &Global, output: &Output) -> Out
     let mut reader = args.by.passphrase.reader();
     let id = id_of(&args.which, &mut reader, output)?;
     let new = New {
+        unknown: args.unknown,
         id,
         name: None,
         change: KeyChange::Revoke {
@@ -209,8 +217,20 @@ pub(super) fn revoke(args: &RevokeArgs, global: &Global, output: &Output) -> Out
     record(new, &args.by, (global, reader), output)
 }
 
+/// A key that never counts is a mistake.
+fn not_over(until: Option<Timestamp>) -> Result<(), Failure> {
+    match until {
+        Some(until) if until <= context::now() => Err(Failure::error(format!(
+            "--valid-until {until} is over: the key would never count"
+        ))),
+        _ => Ok(()),
+    }
+}
+
 /// A record to be written.
 struct New {
+    /// It may be about a key that nobody knows.
+    unknown: bool,
     /// The key that it is about.
     id: Sha256,
     /// Whose it is; unless given, as is known of it.
@@ -248,6 +268,13 @@ fn record(
         _ => &new.id,
     };
     let known = ring.policy().identity(known);
+    if known.is_none() && !new.unknown && !is_half(ring.policy(), &new.id) {
+        let id = new.id;
+        return Err(Failure::error(format!("nobody has the key {id}")).hint(
+            "`weighbridge key list` shows the ids; --unknown revokes a key that is not among them, as that of a \
+             certificate",
+        ));
+    }
     let name = new.name.or_else(|| Some(known?.name.clone()));
     let name = name.map_or_else(|| Text::new("unknown"), Ok);
     let digest = SubjectDigest {
@@ -272,6 +299,11 @@ fn record(
         Taken::Ignored(why) | Taken::Unknown(why) => return Err(would_not_count(&why, admin)),
         Taken::Foreign => return Err(would_not_count("it is by nobody who is trusted", admin)),
     }
+    let added = ring.policy().identity(&new.id);
+    if added.is_some_and(|identity| identity.is_expired(recorder.now())) {
+        let why = "the key that it replaces has expired, and nobody gains time by a new key";
+        return Err(would_not_count(why, admin));
+    }
     let index = recorder.write(entry, &new.what, output)?;
     if output.json {
         output.document(&json!({ "index": index, "key_id": new.id }))?;
@@ -279,6 +311,14 @@ fn record(
         output.data(&format!("{index}\n"))?;
     }
     Ok(0)
+}
+
+/// Is it the id of half of a hybrid key that is known?
+fn is_half(policy: &Policy, id: &Sha256) -> bool {
+    policy.identities.iter().any(|identity| {
+        let key = identity.credential.key();
+        key.is_some_and(|key| key.key_ids().contains(id))
+    })
 }
 
 fn would_not_count(why: &str, admin: bool) -> Failure {
@@ -331,11 +371,17 @@ pub(super) fn list(_: &ListArgs, global: &Global, output: &Output) -> Outcome {
     history.demand(&Log::open(&*store, &trust)?)?;
     let ring = keyring::read(&*store, &config, now)?;
     let policy = ring.policy();
-    let lines: Vec<Line<'_>> = policy
+    let mut lines: Vec<Line<'_>> = policy
         .identities
         .iter()
         .map(|identity| line(identity, policy, now))
         .collect();
+    lines.extend(ring.expelled.iter().map(|identity| {
+        let mut line = line(identity, policy, now);
+        line.state = State::Revoked;
+        line.revoked = Some("with the key of the admin who registered it".into());
+        line
+    }));
     if output.json {
         output.document(&lines)?;
         return Ok(0);
