@@ -219,7 +219,8 @@ impl Partial {
         })
     }
 
-    /// Gives the file the name `to`, which must be free. Neither is durable until [`sync_tree`].
+    /// Gives the file the name `to`, which must be free. As with every download, it is the
+    /// system's when that is durable: what is lost is verified and fetched again.
     pub fn finish(self, to: &Path) -> Result<(), DiskError> {
         let error = |errno: Errno| DiskError::Write {
             path: to.into(),
@@ -234,24 +235,6 @@ impl Partial {
             Err(errno) => Err(error(errno)),
         }
     }
-}
-
-/// Makes everything durable that was written to the file system that holds the directory `path`.
-pub fn sync_tree(path: &Path) -> Result<(), DiskError> {
-    let error = |errno: Errno| DiskError::Write {
-        path: path.into(),
-        source: errno.into(),
-    };
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let fd = rustix::fs::openat(CWD, path, flags, Mode::empty()).map_err(error)?;
-    #[cfg(target_os = "linux")]
-    let synced = rustix::fs::syncfs(&fd);
-    #[cfg(not(target_os = "linux"))]
-    let synced = {
-        rustix::fs::sync();
-        rustix::fs::fsync(&fd)
-    };
-    synced.map_err(error)
 }
 
 /// Gives the directory `from` the name `to`, which must be free, durably.

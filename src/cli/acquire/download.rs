@@ -60,7 +60,7 @@ impl Download<'_> {
         if results.iter().all(Result::is_ok) {
             disk::remove_tree(&aside)?;
         }
-        disk::sync_tree(self.target)?;
+
         Ok(results)
     }
 
