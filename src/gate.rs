@@ -192,7 +192,7 @@ fn scan(
         if is_about_a_key(&payload) {
             let shown = match ring.take(index, bytes) {
                 Taken::Foreign => false,
-                Taken::Counts => true,
+                Taken::Counts | Taken::Retires(_) => true,
                 Taken::Ignored(_) => another(&mut idle),
                 Taken::Unknown(_) => another(&mut unknown),
             };

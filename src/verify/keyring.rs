@@ -5,7 +5,7 @@
 //! never bring in another; that a key no longer counts, its owner may say too. What is revoked stays so.
 
 use std::borrow::Cow;
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 
 use super::LedgerEvidence;
 use super::records::{authorised, signed};
@@ -29,6 +29,11 @@ pub struct Keyring<'a> {
     /// The statements that were taken. Signed once, a statement can be appended by anybody, any number of
     /// times: it is said once.
     taken: HashSet<Sha256>,
+    /// Every key that a record by somebody in the policy named, whether that counted or not: it may give itself
+    /// up, whatever became of him.
+    named: BTreeMap<Sha256, PublicKey>,
+    /// Keys that were out of office from a record on: they no longer say since when.
+    retired: HashSet<Sha256>,
     /// Whom a stolen key had let in, and who is out with it.
     pub expelled: Vec<Identity>,
 }
@@ -40,6 +45,8 @@ pub enum Taken {
     Foreign,
     /// It changed whose keys count.
     Counts,
+    /// The key that it replaces retires; the new one does not count, for this reason.
+    Retires(String),
     /// It does not count, for this reason.
     Ignored(String),
     /// It is by an administrator, and may say anything.
@@ -67,6 +74,9 @@ impl<'a> Keyring<'a> {
             policy: Cow::Borrowed(policy),
             now,
             taken: HashSet::new(),
+            named: BTreeMap::new(),
+            retired: HashSet::new(),
+
             expelled: Vec::new(),
         }
     }
@@ -93,15 +103,8 @@ impl<'a> Keyring<'a> {
             Ok(_) => Err(format!("is of type {:?}", envelope.payload_type)),
             Err(error) => Err(error.to_string()),
         };
-        let (statement, signer) = match statement {
-            Ok(statement) => {
-                // One key is asked, the one that is named: a signature costs more than an entry.
-                let key_id = statement.record.actor().key_id;
-                let Some(signer) = self.signer(&envelope, &key_id) else {
-                    return Taken::Foreign;
-                };
-                (statement, signer.clone())
-            }
+        let statement = match statement {
+            Ok(statement) => statement,
             Err(why) => {
                 // By whom it is matters: what others signed before is not said by an admin yet.
                 let taken = self.misunderstood(&envelope, index, why);
@@ -111,11 +114,55 @@ impl<'a> Keyring<'a> {
                 return taken;
             }
         };
-        self.taken.insert(digest);
-        match self.apply(&envelope, &statement, &signer, index) {
-            Ok(()) => Taken::Counts,
+        // One key is asked, the one that is named: a signature costs more than an entry.
+        let key_id = statement.record.actor().key_id;
+        let result = match self.signer(&envelope, &key_id).cloned() {
+            Some(signer) => self.apply(&envelope, &statement, &signer, index),
+            None => match self.named.get(&key_id) {
+                Some(key) if envelope.signed_by(key) => {
+                    let key = key.clone();
+                    self.give_up(&statement, &key, index)
+                }
+                _ => return Taken::Foreign,
+            },
+        };
+        match result {
+            Ok(taken) => {
+                self.taken.insert(digest);
+                taken
+            }
             Err(why) => Taken::Ignored(why),
         }
+    }
+
+    /// A key that is nobody's any more says of itself that it no longer counts.
+    fn give_up(
+        &mut self,
+        statement: &Statement,
+        key: &PublicKey,
+        index: u64,
+    ) -> Result<Taken, String> {
+        let [subject] = &statement.subject;
+        let (Record::Key(record), Some(id)) = (&statement.record, subject.digest.sha256) else {
+            return Err("is about no key".into());
+        };
+        self.for_this_log(record)?;
+        match &record.change {
+            KeyChange::Revoke { since, .. } if key.key_ids().contains(&id) => {
+                let since = since.filter(|_| !self.retired.contains(&id));
+                self.revoke((id, Some(key.key_ids())), since, record.time, index);
+                Ok(Taken::Counts)
+            }
+            _ => Err("is by a key that is nobody's".into()),
+        }
+    }
+
+    fn for_this_log(&self, record: &KeyRecord) -> Result<(), String> {
+        if record.log.as_str() == self.policy.log.trust.log().name() {
+            return Ok(());
+        }
+        let log = crate::path::display(record.log.as_str());
+        Err(format!("was made for the log {log}"))
     }
 
     /// The identity with the key `key_id`, if it signed `envelope`.
@@ -130,6 +177,7 @@ impl<'a> Keyring<'a> {
         let mut by = self.policy.identities.iter().filter(|identity| {
             let key = identity.credential.key();
             key.is_some_and(|key| self.policy.withdrawn_for_record(key, index).is_none())
+                && !identity.is_expired(self.now)
                 && signed(envelope, identity)
         });
         let Some(first) = by.next() else {
@@ -155,7 +203,7 @@ impl<'a> Keyring<'a> {
         statement: &Statement,
         signer: &Identity,
         index: u64,
-    ) -> Result<(), String> {
+    ) -> Result<Taken, String> {
         let [subject] = &statement.subject;
         let (Record::Key(record), Some(id)) = (&statement.record, subject.digest.sha256) else {
             return Err("is about no key".into());
@@ -163,28 +211,51 @@ impl<'a> Keyring<'a> {
         let Some(key) = signer.credential.key() else {
             return Err("is not signed with a key".into());
         };
+        if let Some(key) = record.public_key() {
+            self.named.insert(id, key);
+        }
         match &record.change {
             KeyChange::Revoke { since, .. } => {
                 self.may_revoke(record, signer, (key, &id), index)?;
-                self.revoke(id, *since, record.time, index);
-                Ok(())
+                // Whoever finds a retired key does not rewrite what it did.
+                let own = key.key_ids().contains(&id);
+                let since = since.filter(|_| !(own && self.retired.contains(&id)));
+                let whole = own.then(|| key.key_ids());
+                self.revoke((id, whole), since, record.time, index);
+                Ok(Taken::Counts)
             }
-            change => {
-                let place = (index, &*self.policy);
-                authorised(envelope, statement, place, self.now)?;
-                if record.actor.role != Role::Admin {
-                    return Err(format!("{} does not speak as admin", signer.name));
-                }
-                match change {
-                    KeyChange::Register {
-                        roles, valid_until, ..
-                    } => {
-                        let party = (subject.name.clone(), roles.clone(), *valid_until);
-                        self.add(record, party, key, index)
-                    }
-                    _ => self.rotate(record, key, index),
-                }
+            KeyChange::Register {
+                roles, valid_until, ..
+            } => {
+                self.may_register(envelope, statement, signer, index)?;
+                let party = (subject.name.clone(), roles.clone(), *valid_until);
+                self.add(record, party, key, index)?;
+                Ok(Taken::Counts)
             }
+            KeyChange::Rotate { .. } => {
+                self.may_revoke(record, signer, (key, &id), index)?;
+                let party = self.retire(record, index)?;
+                let added = self
+                    .may_register(envelope, statement, signer, index)
+                    .and_then(|()| self.add(record, party, key, index));
+                Ok(added.map_or_else(Taken::Retires, |()| Taken::Counts))
+            }
+        }
+    }
+
+    /// Who may let a key in: an admin in office, by everything that is asked of a record.
+    fn may_register(
+        &self,
+        envelope: &Envelope,
+        statement: &Statement,
+        signer: &Identity,
+        index: u64,
+    ) -> Result<(), String> {
+        authorised(envelope, statement, (index, &self.policy), self.now)?;
+        if statement.record.actor().role == Role::Admin {
+            Ok(())
+        } else {
+            Err(format!("{} does not speak as admin", signer.name))
         }
     }
 
@@ -198,19 +269,18 @@ impl<'a> Keyring<'a> {
         index: u64,
     ) -> Result<(), String> {
         let name = &signer.name;
-        let own = self.policy.log.trust.log().name();
-        if record.log.as_str() != own {
-            let log = crate::path::display(record.log.as_str());
-            return Err(format!("was made for the log {log}"));
-        }
+        self.for_this_log(record)?;
         // Of his own key everybody may, whatever became of it since.
-        if key.key_ids().contains(id) {
+        let gives_up = matches!(record.change, KeyChange::Revoke { .. });
+        if gives_up && key.key_ids().contains(id) {
             return Ok(());
         }
         if record.actor.role != Role::Admin || !signer.roles.contains(&Role::Admin) {
-            return Err(format!(
-                "{name}, who signed it, is no admin and has another key"
-            ));
+            return Err(if gives_up {
+                format!("{name}, who signed it, is no admin and has another key")
+            } else {
+                format!("{name} does not speak as admin")
+            });
         }
         let by_record = self.policy.withdrawn_for_record(key, index);
         let by_record = by_record.filter(|one| one.by != WithdrawnBy::Policy);
@@ -224,6 +294,22 @@ impl<'a> Keyring<'a> {
     }
 
     fn withdraw(&mut self, withdrawn: Withdrawn) {
+        // What says nothing more than is known takes no place.
+        let order = |one: &Withdrawn| match one.by {
+            WithdrawnBy::Policy => (0, false),
+            WithdrawnBy::Record { index, older_count } => (index, older_count),
+        };
+        let (index, older) = order(&withdrawn);
+        let known = self.policy.revoked.iter().any(|one| {
+            let (known_index, known_older) = order(one);
+            one.digest == withdrawn.digest
+                && one.since <= withdrawn.since
+                && known_index <= index
+                && (!known_older || older)
+        });
+        if known {
+            return;
+        }
         let policy = self.policy.to_mut();
         policy.revoked.push(withdrawn);
         for identity in &mut policy.identities {
@@ -235,12 +321,26 @@ impl<'a> Keyring<'a> {
         }
     }
 
-    fn revoke(&mut self, id: Sha256, since: Option<Timestamp>, time: Timestamp, index: u64) {
+    fn revoke(
+        &mut self,
+        (id, whole): (Sha256, Option<Vec<Sha256>>),
+        since: Option<Timestamp>,
+        time: Timestamp,
+        index: u64,
+    ) {
         // Both halves of a hybrid key lay in one file.
-        let known = self.policy.identities.iter().find_map(|identity| {
-            let ids = identity.credential.key()?.key_ids();
+        let ids = |key: &PublicKey| {
+            let ids = key.key_ids();
             (ids.first() == Some(&id)).then_some(ids)
-        });
+        };
+        let identities = self.policy.identities.iter();
+        let known = whole
+            .or_else(|| {
+                identities
+                    .filter_map(|one| one.credential.key())
+                    .find_map(ids)
+            })
+            .or_else(|| self.named.get(&id).and_then(ids));
         // A revocation that is dated ahead is one all the same: nothing may be earlier than that.
         let from = Some(since.unwrap_or(time)).filter(|from| *from <= self.now);
         for digest in known.unwrap_or_else(|| vec![id]) {
@@ -252,6 +352,7 @@ impl<'a> Keyring<'a> {
                     older_count: since.is_none(),
                 },
             });
+            self.retired.insert(digest);
         }
         if since.is_some() {
             // Whom somebody else let in with a stolen key is in no longer.
@@ -266,7 +367,13 @@ impl<'a> Keyring<'a> {
         }
     }
 
-    fn rotate(&mut self, record: &KeyRecord, by: &PublicKey, index: u64) -> Result<(), String> {
+    /// The old key of a rotation retires, whatever becomes of the new one: the party that the new one is of,
+    /// its roles, and until when.
+    fn retire(
+        &mut self,
+        record: &KeyRecord,
+        index: u64,
+    ) -> Result<(Text, Vec<Role>, Option<Timestamp>), String> {
         let KeyChange::Rotate {
             previous,
             previous_until,
@@ -274,7 +381,7 @@ impl<'a> Keyring<'a> {
             ..
         } = &record.change
         else {
-            return Ok(());
+            return Err("replaces nothing".into());
         };
         let mut identities = self.policy.identities.iter();
         let Some(former) = identities.find(|identity| identity.has_key(previous)) else {
@@ -297,19 +404,23 @@ impl<'a> Keyring<'a> {
         // Nobody gains time by a new key.
         let until = [former.expires, *valid_until].into_iter().flatten().min();
         let party = (former.name.clone(), former.roles.clone(), until);
-        // The old key retires, whatever becomes of the new one.
         let since = previous_until.unwrap_or(record.time);
         if since <= self.now || previous_until.is_none() {
-            self.withdraw(Withdrawn {
-                digest: *previous,
-                since: Some(since).filter(|since| *since <= self.now),
-                by: WithdrawnBy::Record {
-                    index,
-                    older_count: true,
-                },
-            });
+            for digest in old {
+                self.withdraw(Withdrawn {
+                    digest,
+                    since: Some(since).filter(|since| *since <= self.now),
+                    by: WithdrawnBy::Record {
+                        index,
+                        older_count: true,
+                    },
+                });
+                if previous_until.is_none() {
+                    self.retired.insert(digest);
+                }
+            }
         }
-        self.add(record, party, by, index)
+        Ok(party)
     }
 
     fn add(
@@ -384,6 +495,12 @@ pub(super) fn of<'a>(
                 Taken::Counts => {
                     counted += 1;
                     continue;
+                }
+                Taken::Retires(why) => {
+                    counted += 1;
+                    let message =
+                        format!("retires a key, and the one in its place does not count: {why}");
+                    Finding::new(Rule::LedgerKeys, Severity::Warning, message)
                 }
                 Taken::Ignored(why) => Finding::new(
                     Rule::LedgerKeys,

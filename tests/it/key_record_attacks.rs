@@ -163,6 +163,114 @@ fn a_retired_key_stays_retired() {
     workspace.gate().exits(1).says("signature.revoked");
 }
 
+/// Nor does it come back when the admin's own time is over, who had it replaced.
+#[test]
+fn a_rotation_outlives_its_author() {
+    let workspace = signed_by_the_registered();
+    workspace.new_key("new");
+    let rotate = [
+        "rotate",
+        "--key",
+        "admin",
+        "--previous",
+        "team.pub",
+        "new.pub",
+    ];
+    key(&workspace, &rotate).exits(0);
+    let text = policy(&workspace);
+    let name = "name = \"security\"\n";
+    let expired = text.replace(name, &format!("{name}expires = \"2020-01-01T00:00:00Z\"\n"));
+    workspace.write("weighbridge.toml", expired);
+    // Whom he let in is out with him; whom he retired stays retired.
+    workspace.gate().exits(1).says("signature");
+    let admin = id(&workspace, "admin.pub");
+    workspace.write(
+        "weighbridge.toml",
+        format!("{text}\n[[revoked]]\nsha256 = \"{admin}\"\n"),
+    );
+    workspace.gate().exits(1).says("signature");
+    // The same for a key of the policy.
+    workspace.write("weighbridge.toml", &text);
+    workspace.run(["sign", "--key", "second", "model"]).exits(0);
+    workspace.gate().exits(0);
+    workspace.new_key("third");
+    let rotate = [
+        "rotate",
+        "--key",
+        "admin",
+        "--previous",
+        "second.pub",
+        "third.pub",
+    ];
+    key(&workspace, &rotate).exits(0);
+    let expired = text.replace(name, &format!("{name}expires = \"2020-01-01T00:00:00Z\"\n"));
+    workspace.write("weighbridge.toml", expired);
+    workspace
+        .gate()
+        .exits(1)
+        .says("signature.revoked")
+        .says("the one in its place does not count");
+}
+
+/// A key that gave itself up is out, whoever had let it in, and whoever lets it in again.
+#[test]
+fn a_key_that_gave_itself_up() {
+    let workspace = signed_by_the_registered();
+    key(&workspace, &["revoke", "--key", "team", "team.pub"]).exits(0);
+    workspace.new_key("other");
+    add_identity(&workspace, "other admin", "admin", "other.pub");
+    let text = policy(&workspace);
+    let name = "name = \"security\"\n";
+    let expired = text.replace(name, &format!("{name}expires = \"2020-01-01T00:00:00Z\"\n"));
+    workspace.write("weighbridge.toml", expired);
+    let again = [
+        "register",
+        "--key",
+        "other",
+        "--name",
+        "Team",
+        "--role",
+        "developer",
+        "team.pub",
+    ];
+    key(&workspace, &again).exits(2).says("was revoked");
+    workspace.gate().exits(1);
+}
+
+/// Whoever finds a retired key does not undo what was done with it in its time.
+#[test]
+fn a_retired_key_does_not_rewrite_its_history() {
+    let workspace = recorded_by_the_first();
+    workspace.new_key("new");
+    let rotate = [
+        "rotate",
+        "--key",
+        "admin",
+        "--previous",
+        "keys/signing.pub.pem",
+        "new.pub",
+    ];
+    key(&workspace, &rotate).exits(0);
+    workspace.gate().exits(0);
+    // By hand, since the program does not write it.
+    let other = recorded_by_the_first();
+    let since = ["--since", "2020-01-01T00:00:00Z", "keys/signing.pub.pem"];
+    let mut args = vec!["revoke", "--key", "keys/signing.key.pem"];
+    args.extend(since);
+    key(&other, &args).exits(0);
+    let payload = String::from_utf8(entry(&other, 1).payload).unwrap();
+    let payload = payload
+        .replace(
+            &id(&other, "keys/signing.pub.pem"),
+            &id(&workspace, "keys/signing.pub.pem"),
+        )
+        .replace(&log_of(&policy(&other)), &log_of(&policy(&workspace)));
+    let by = private(&workspace, "keys/signing.key.pem");
+    let envelope = Envelope::sign(payload.into_bytes(), IN_TOTO, &by, "k").unwrap();
+    append(&workspace, &envelope).exits(0);
+    workspace.gate().exits(0);
+}
+
 /// A hybrid key goes with its halves, and does not replace one of them.
 #[test]
 fn halves_of_a_hybrid_key() {
@@ -246,6 +354,14 @@ fn who_can_stop_a_gate() {
     many.signatures.extend(std::iter::repeat_n(one, 16));
     append(&workspace, &many).exits(0);
     workspace.gate().exits(0);
+    // An admin whose time is over.
+    let text = policy(&workspace);
+    let name = "name = \"security\"\n";
+    let expired = text.replace(name, &format!("{name}expires = \"2020-01-01T00:00:00Z\"\n"));
+    append(&workspace, &words("\"weighbridge.dev/key/\", too", &admin)).exits(0);
+    workspace.write("weighbridge.toml", expired);
+    workspace.gate().exits(0);
+    workspace.write("weighbridge.toml", &text);
     // He who may, does.
     append(&workspace, &words("\"weighbridge.dev/key/\"", &admin)).exits(0);
     workspace.gate().exits(2).says("ledger.keys");

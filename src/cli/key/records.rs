@@ -296,7 +296,9 @@ fn record(
     let entry = recorder.sign(&statement)?;
     match ring.take(u64::MAX, &entry) {
         Taken::Counts => {}
-        Taken::Ignored(why) | Taken::Unknown(why) => return Err(would_not_count(&why, admin)),
+        Taken::Ignored(why) | Taken::Retires(why) | Taken::Unknown(why) => {
+            return Err(would_not_count(&why, admin));
+        }
         Taken::Foreign => return Err(would_not_count("it is by nobody who is trusted", admin)),
     }
     let added = ring.policy().identity(&new.id);

@@ -149,7 +149,7 @@ impl Batcher<'_> {
                 .map_err(|failure| failure.lines.join("; "))?;
             return match ring.take(u64::MAX, entry) {
                 Taken::Counts => Ok(()),
-                Taken::Ignored(why) | Taken::Unknown(why) => Err(why),
+                Taken::Ignored(why) | Taken::Retires(why) | Taken::Unknown(why) => Err(why),
                 Taken::Foreign => Err("key is not by a trusted key, or is in the ledger".into()),
             };
         }
