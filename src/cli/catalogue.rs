@@ -8,8 +8,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use serde::Serialize;
-
 use super::failure::Failure;
 use super::output::Output;
 use super::{context, progress};
@@ -17,9 +15,10 @@ use crate::artifact::{Artifact, Hashing, Names, Progress, Symlinks};
 use crate::digest::Algorithm;
 use crate::finding::{Severity, Verdict};
 use crate::gate::{self, Reading};
-use crate::report::ReportDocument;
+use crate::report::catalogue::CATALOGUE;
 use crate::report::document::{PolicySummary, exit_code};
 use crate::report::text::{count, render};
+use crate::report::{CatalogueDocument, ReportDocument};
 use crate::verify::{ArtifactEvidence, Report, SignatureEvidence};
 
 /// How deep artifacts may lie, and how many directories are looked into.
@@ -85,18 +84,6 @@ pub(super) fn find(root: &Path, signature: &Path) -> Result<Found, Failure> {
 }
 
 /// All of them.
-#[derive(Serialize)]
-struct Summary {
-    verdict: Verdict,
-    artifacts: usize,
-    pass: usize,
-    fail: usize,
-    inconclusive: usize,
-    strays: Vec<String>,
-    links: Vec<String>,
-    reports: Vec<ReportDocument>,
-}
-
 struct Unwatched;
 
 impl Progress for Unwatched {
@@ -224,7 +211,8 @@ fn summarise(reports: Vec<ReportDocument>, found: &Found, output: &Output) -> Re
     } else {
         Verdict::Pass
     };
-    let summary = Summary {
+    let summary = CatalogueDocument {
+        schema: CATALOGUE.into(),
         verdict,
         artifacts: reports.len(),
         pass,

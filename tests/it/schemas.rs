@@ -1,7 +1,7 @@
 //! The schemas in `schemas/` are those of the types, and what the program prints is valid by them.
 
 use serde_json::Value;
-use weighbridge::report::{HashDocument, ReportDocument};
+use weighbridge::report::{CatalogueDocument, HashDocument, ReportDocument};
 use weighbridge::statement::Statement;
 
 use crate::support::{Workspace, repository};
@@ -11,6 +11,10 @@ fn schemas() -> Vec<(&'static str, Value)> {
         (
             "report.v1.json",
             schemars::schema_for!(ReportDocument).into(),
+        ),
+        (
+            "catalogue.v1.json",
+            schemars::schema_for!(CatalogueDocument).into(),
         ),
         ("hash.v1.json", schemars::schema_for!(HashDocument).into()),
         ("record.v1.json", schemars::schema_for!(Statement).into()),
@@ -70,6 +74,15 @@ fn what_is_printed_is_valid() {
         "hash.v1.json",
         &workspace
             .run(["hash", "--json", "-a", "sha256,md5", "model"])
+            .json(),
+    );
+    workspace
+        .shell("mkdir models; cp -r model models/a")
+        .exits(0);
+    valid(
+        "catalogue.v1.json",
+        &workspace
+            .run(["verify", "--json", "--catalogue", "models"])
             .json(),
     );
     for index in ["0", "1"] {
