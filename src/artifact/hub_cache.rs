@@ -27,6 +27,9 @@ pub struct HubCache {
     /// `ORG/NAME`
     pub name: String,
     pub commit: String,
+    /// The path by which it was reached says so too: who may write to a cache can make one snapshot a link to
+    /// another.
+    pub named: bool,
 }
 
 /// The file in `hub/blobs` by which clients know the store.
@@ -39,7 +42,10 @@ impl HubCache {
         let commit = real.file_name()?.to_str()?.to_owned();
         let snapshots = real.parent()?;
         let repository = snapshots.parent()?;
-        let is_commit = commit.len() == 40 && commit.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let is_commit = commit.len() == 40
+            && commit
+                .bytes()
+                .all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte));
         if !is_commit || snapshots.file_name()?.to_str()? != "snapshots" {
             return None;
         }
@@ -49,6 +55,15 @@ impl HubCache {
         if !["models", "datasets", "spaces"].contains(&kind.as_str()) || name.is_empty() {
             return None;
         }
+        let given = std::path::absolute(path).ok()?;
+        let last = |path: &Path| {
+            let parts: Vec<_> = path.components().rev().take(3).collect();
+            parts
+                .iter()
+                .map(|part| part.as_os_str().to_owned())
+                .collect::<Vec<_>>()
+        };
+        let named = last(&given) == last(&real);
         let hub: PathBuf = repository.parent()?.into();
         let marker = ArtifactPath::new(MARKER).ok()?;
         let shared = Directory::open(&hub).ok();
@@ -58,6 +73,7 @@ impl HubCache {
             kind,
             name,
             commit,
+            named,
         })
     }
 

@@ -106,6 +106,14 @@ impl Manifest {
         Manifest::new(&[Algorithm::Sha256], false, files)
     }
 
+    /// The same without the file at `path`.
+    #[must_use]
+    pub fn without(&self, path: Option<&ArtifactPath>) -> Manifest {
+        let mut rest = self.clone();
+        rest.files.retain(|file| Some(&file.path) != path);
+        rest
+    }
+
     /// The digests that each file has.
     pub fn algorithms(&self) -> &[Algorithm] {
         &self.algorithms

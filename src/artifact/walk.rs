@@ -110,7 +110,7 @@ impl Artifact {
 
     /// The last component of its real path: what a statement calls it.
     pub fn name(&self) -> String {
-        if let Some(hub) = &self.hub {
+        if let Some(hub) = self.hub.as_ref().filter(|hub| hub.named) {
             return hub.name.clone();
         }
         let real = std::fs::canonicalize(&self.path).unwrap_or_else(|_| self.path.clone());

@@ -43,7 +43,7 @@ pub(super) fn run(
     let target = args.open()?;
     let artifact = &target.artifact;
     let given = match source {
-        "" => artifact.hub().map(|cache| {
+        "" => artifact.hub().filter(|cache| cache.named).map(|cache| {
             let kind = match cache.kind.as_str() {
                 "models" => String::new(),
                 kind => format!("{kind}/"),
@@ -59,11 +59,12 @@ pub(super) fn run(
         ),
         None => None,
     };
-    let hub = acquire::hub()?;
-    let evidence = acquire::read(artifact, args.jobs, output)?;
     let offline = acquire::is_offline(offline);
+    let hub = acquire::hub(offline)?;
+    let evidence = acquire::read(artifact, args.jobs, output)?;
+    let recorded_as = acquire::as_recorded(artifact, &evidence);
     let mut report = Report {
-        artifact: evidence.digest(),
+        artifact: recorded_as.digest(),
         files: evidence.manifest.files().len(),
         bytes: evidence.manifest.bytes(),
         ..Report::default()
@@ -111,6 +112,10 @@ pub(super) fn run(
         .iter()
         .map(crate::verify::obstacle_finding)
         .chain(evidence.faults.iter().map(crate::verify::fault_finding))
+        .chain(evidence.not_covered.iter().map(|path| {
+            let message = "is left out: the source is not asked about it";
+            Finding::new(Rule::ArtifactNotCovered, Severity::Note, message).at(path.to_string())
+        }))
     {
         report.findings.push(finding);
     }

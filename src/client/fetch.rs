@@ -1,11 +1,15 @@
 //! Asking a server for what may be large: redirects by hand, so that credentials stay where they belong and a
 //! server's word leads nowhere that its user did not name; retries; a part of a file.
 
+use std::collections::BTreeSet;
+use std::error::Error;
 use std::io::Read;
-use std::net::{IpAddr, Ipv6Addr, ToSocketAddrs};
-use std::time::Duration;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr, ToSocketAddrs};
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::{Duration, Instant};
 
 use reqwest::blocking::{Client, Response};
+use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::{StatusCode, Url, header};
 
 use super::http::shown;
@@ -38,6 +42,8 @@ pub enum FetchError {
     },
     #[error("the answer of {url} is larger than {limit} bytes")]
     TooLarge { url: String, limit: u64 },
+    #[error("the answer of {url} takes longer than ten minutes")]
+    Slow { url: String },
 }
 
 const REDIRECTS: usize = 5;
@@ -45,13 +51,16 @@ const ATTEMPTS: u32 = 5;
 /// For each step: to connect, to get the head of an answer, to get the next piece of it.
 const TIMEOUT: Duration = Duration::from_secs(60);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
+/// For an answer that is taken as a whole.
+const WHOLE: Duration = Duration::from_secs(600);
 
 /// Asks one server, and those to which it sends.
 pub struct Fetcher {
     client: Client,
     base: Url,
     /// The user named a machine of his own network: then its answers may lead into it.
-    private: bool,
+    private: OnceLock<bool>,
+    guarded: Guarded,
 }
 
 /// A question.
@@ -64,6 +73,29 @@ pub struct Ask<'a> {
     pub body: Option<Vec<u8>>,
     /// From this byte on.
     pub from: u64,
+}
+
+/// Names to which a server has sent, and that must not lead into a private network.
+type Guarded = Arc<Mutex<BTreeSet<String>>>;
+
+/// Resolves names for the connections themselves: what was looked at before may be another the next time. A
+/// proxy's name is the user's, and not among those that are guarded.
+struct Guard(Guarded);
+
+impl Resolve for Guard {
+    fn resolve(&self, name: Name) -> Resolving {
+        let found = (name.as_str(), 0).to_socket_addrs().map(Vec::from_iter);
+        let found = found.map_err(|error| Box::new(error) as Box<dyn Error + Send + Sync>);
+        let guarded = self.0.lock().is_ok_and(|all| all.contains(name.as_str()));
+        let leads_in = |all: &[SocketAddr]| all.iter().any(|address| not_public(address.ip()));
+        let checked = found.and_then(|all| {
+            if guarded && leads_in(&all) {
+                return Err("the name leads into a private network".into());
+            }
+            Ok(Box::new(all.into_iter()) as Addrs)
+        });
+        Box::pin(std::future::ready(checked))
+    }
 }
 
 /// An answer whose body was not read yet.
@@ -86,7 +118,9 @@ impl Fetcher {
             .ok_or_else(|| FetchError::Address(crate::path::display(base)))?;
         // Whoever embeds the library may have chosen a provider already; then that one serves.
         _ = rustls::crypto::ring::default_provider().install_default();
+        let guarded = Guarded::default();
         let client = Client::builder()
+            .dns_resolver(Arc::new(Guard(Arc::clone(&guarded))))
             .redirect(reqwest::redirect::Policy::none())
             .tls_info(true)
             .timeout(TIMEOUT)
@@ -100,7 +134,8 @@ impl Fetcher {
             })?;
         Ok(Fetcher {
             client,
-            private: is_private(&url),
+            private: OnceLock::new(),
+            guarded,
             base: url,
         })
     }
@@ -226,8 +261,17 @@ impl Fetcher {
         if from.scheme() == "https" && to.scheme() != "https" {
             return refuse("where everybody can listen");
         }
-        if !self.private && !same_origin(to, &self.base) && is_private(to) {
-            return refuse("an address of a private network");
+        let private = *self.private.get_or_init(|| is_private(&self.base));
+        if !private && !same_origin(to, &self.base) {
+            if is_private(to) {
+                return refuse("an address of a private network");
+            }
+            let name = to.host_str().unwrap_or_default();
+            if let Ok(mut guarded) = self.guarded.lock()
+                && Some(name) != self.base.host_str()
+            {
+                guarded.insert(name.into());
+            }
         }
         Ok(())
     }
@@ -253,11 +297,22 @@ impl Answer {
     pub fn all(self, limit: u64) -> Result<Vec<u8>, FetchError> {
         let url = self.url;
         let mut bytes = Vec::new();
-        let read = self.response.take(limit + 1).read_to_end(&mut bytes);
-        read.map_err(|source| FetchError::Body {
-            url: url.clone(),
-            source,
-        })?;
+        let began = Instant::now();
+        let mut response = self.response.take(limit + 1);
+        loop {
+            let before = bytes.len();
+            let piece = (&mut response).take(1 << 20).read_to_end(&mut bytes);
+            piece.map_err(|source| FetchError::Body {
+                url: url.clone(),
+                source,
+            })?;
+            if bytes.len() == before {
+                break;
+            }
+            if began.elapsed() > WHOLE {
+                return Err(FetchError::Slow { url });
+            }
+        }
         if bytes.len() as u64 > limit {
             return Err(FetchError::TooLarge { url, limit });
         }
@@ -330,8 +385,12 @@ fn not_public(address: IpAddr) -> bool {
             if let Some(mapped) = embedded(address) {
                 return not_public(IpAddr::V4(mapped));
             }
-            let [first, second, ..] = address.segments();
+            let [first, second, third, ..] = address.segments();
             address.is_loopback()
+                // Old and local ways to write addresses of IPv4 into them: nobody's public server has one.
+                || first == 0
+                || (first == 0x2001 && second == 0)
+                || (first == 0x64 && second == 0xff9b && third == 1)
                 || address.is_unspecified()
                 || address.is_multicast()
                 || (first & 0xfe00) == 0xfc00
@@ -369,6 +428,9 @@ mod tests {
             "http://[64:ff9b::7f00:1]/",
             "http://[2002:7f00:1::]/",
             "http://[fd00::1]/",
+            "http://[::7f00:1]/",
+            "http://[2001:0:1::1]/",
+            "http://[64:ff9b:1::1]/",
             "http://localhost/",
             "http://0x7f.1/",
             "http://2130706433/",

@@ -16,8 +16,8 @@ use crate::path::ArtifactPath;
 
 pub use lock::Lock;
 pub use write::{
-    Growing, Partial, TEMPORARY_PREFIX, create_directory, deposit, remove_directory, remove_file,
-    remove_tree, rename_directory, sync_file, sync_parent, write,
+    Growing, Partial, TEMPORARY_PREFIX, create_directory, create_private_directory, deposit,
+    remove_directory, remove_file, remove_tree, rename_directory, sync_file, sync_parent, write,
 };
 
 /// A file operation that failed, with the path it failed on.

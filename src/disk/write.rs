@@ -188,7 +188,8 @@ impl Partial {
             see(buffer.get(..count).unwrap_or_default());
             left -= count as u64;
         }
-        Ok(())
+        let end = self.file.seek(io::SeekFrom::Start(self.have));
+        end.map(|_| ()).map_err(|source| self.error(source))
     }
 
     /// Begins anew.
@@ -396,6 +397,16 @@ pub fn create_directory(path: &Path) -> Result<(), DiskError> {
         }
     }
     rustix::fs::fsync(&parent).map_err(|errno| DiskError::Write {
+        path: path.into(),
+        source: errno.into(),
+    })
+}
+
+/// Creates a directory that is its owner's alone; it must not be there.
+pub fn create_private_directory(path: &Path) -> Result<(), DiskError> {
+    let (parent, name) = open_parent(path)?;
+    let mode = Mode::from_raw_mode(0o700);
+    rustix::fs::mkdirat(&parent, name, mode).map_err(|errno| DiskError::Write {
         path: path.into(),
         source: errno.into(),
     })

@@ -20,15 +20,16 @@ pub const FILES: [&str; 7] = [
 /// The largest of them that is read.
 pub const MAX_CONFIG: u64 = 16 * 1024 * 1024;
 
+/// The source of what is named in a file that cannot be read.
+pub const UNKNOWN: &str = "unknown";
+
 /// More than this are not recorded.
 pub const MAX_DEPENDENCIES: usize = 64;
 
 /// What the file `name` with this content refers to.
 pub fn named_in(name: &str, content: &[u8]) -> Vec<Dependency> {
-    let Ok(value) = serde_json::from_slice::<Value>(content) else {
-        return Vec::new();
-    };
     let mut found = Vec::new();
+    let value = serde_json::from_slice::<Value>(content);
     let mut add = |source: &str, field: &str, code: bool| {
         let source = Text::new(source.chars().take(512).collect::<String>());
         let named_in = Text::new(format!("{name}: {field}"));
@@ -39,6 +40,11 @@ pub fn named_in(name: &str, content: &[u8]) -> Vec<Dependency> {
                 code,
             });
         }
+    };
+    // Others read what is no JSON, as Python does NaN.
+    let Ok(value) = value else {
+        add(UNKNOWN, "cannot be read", true);
+        return found;
     };
     if let Some(map) = value.get("auto_map") {
         let mut pending = vec![map];
@@ -69,7 +75,6 @@ pub fn named_in(name: &str, content: &[u8]) -> Vec<Dependency> {
     }
     found.sort_by(|a, b| a.source.as_str().cmp(b.source.as_str()));
     found.dedup();
-    found.truncate(MAX_DEPENDENCIES);
     found
 }
 
@@ -89,8 +94,17 @@ mod tests {
         let found = named_in("adapter_config.json", adapter);
         assert_eq!(found[0].source.as_str(), "hf:acme/base@v1");
         assert!(named_in("config.json", adapter).is_empty());
-        for other in ["", "[]", "{\"auto_map\": 1}", "{"] {
+        for other in ["[]", "{\"auto_map\": 1}"] {
             assert!(named_in("config.json", other.as_bytes()).is_empty());
+        }
+        for unreadable in [
+            "",
+            "{",
+            "{\"x\": NaN, \"auto_map\": {\"A\": \"evil/repo--x.Y\"}}",
+        ] {
+            let found = named_in("config.json", unreadable.as_bytes());
+            assert_eq!(found[0].source.as_str(), UNKNOWN);
+            assert!(found[0].code);
         }
     }
 }

@@ -111,10 +111,20 @@ impl FromStr for HubSource {
         if revision.as_ref().is_some_and(odd) {
             return Err(wrong());
         }
+        // A commit is a commit in capitals too.
+        let is_commit =
+            |text: &str| text.len() == 40 && text.bytes().all(|it| it.is_ascii_hexdigit());
+        let revision = revision.map(|text| {
+            if is_commit(text) {
+                text.to_ascii_lowercase()
+            } else {
+                text.to_owned()
+            }
+        });
         Ok(HubSource {
             kind,
             name: name.into(),
-            revision: revision.map(str::to_owned),
+            revision,
         })
     }
 }
@@ -195,6 +205,7 @@ struct LfsItem {
 /// Limits of what the hub may say.
 const MAX_PAGE: u64 = 64 * 1024 * 1024;
 const MAX_PAGES: usize = 20_000;
+const MAX_ITEM: u64 = 8 * 1024;
 const MAX_PACK: u64 = 512 * 1024 * 1024;
 
 impl Hub {
@@ -268,7 +279,8 @@ impl Hub {
             ))
         })?;
         if ObjectId::parse(revision).is_some_and(|asked| asked != commit) {
-            return Err(wrong(format!("it names commit {commit} for {revision}")));
+            let why = format!("commit {revision} was asked for");
+            return Err(HubError::Listing { commit, why });
         }
         let licence = answer
             .tags
@@ -334,16 +346,22 @@ impl Hub {
             source.name
         ));
         let mut files = BTreeMap::new();
+        // What a list of these files takes, and room for what the hub adds.
+        let most = snapshot.files.len() + snapshot.directories + 1000;
+        let (mut items_left, mut bytes_left) = (most, most as u64 * MAX_ITEM);
         for _ in 0..MAX_PAGES {
             let Some(url) = next else { break };
-            let (bytes, headers) = self.fetcher.get(&url, &self.question(), MAX_PAGE)?;
+            let limit = bytes_left.min(MAX_PAGE);
+            let (bytes, headers) = self.fetcher.get(&url, &self.question(), limit)?;
+            bytes_left -= bytes.len() as u64;
             let items: Vec<TreeItem> = serde_json::from_slice(&bytes)
                 .map_err(|error| wrong(format!("a page cannot be read: {error}")))?;
+            items_left = items_left
+                .checked_sub(items.len())
+                .ok_or_else(|| wrong("it has more items than the commit has names".into()))?;
             for item in items.into_iter().filter(|item| item.kind == "file") {
                 let file = agrees(&item, snapshot).map_err(wrong)?;
-                if let Some(file) = file
-                    && files.insert(file.path.clone(), file).is_some()
-                {
+                if files.insert(file.path.clone(), file).is_some() {
                     let path = crate::path::display(&item.path);
                     return Err(wrong(format!("{path} is there twice")));
                 }
@@ -385,30 +403,24 @@ impl Hub {
     }
 }
 
-/// The file of a listed item, if the commit says the same; none for what is no file there.
-fn agrees(item: &TreeItem, snapshot: &Snapshot) -> Result<Option<ListedFile>, String> {
+/// The file of a listed item, if the commit says the same.
+fn agrees(item: &TreeItem, snapshot: &Snapshot) -> Result<ListedFile, String> {
     let shown = crate::path::display(&item.path);
-    let Ok(path) = ArtifactPath::new(&item.path) else {
-        return Ok(None);
-    };
-    let Some(blob) = snapshot.files.get(&path) else {
-        let known = snapshot.others.iter().any(|(other, _)| *other == shown);
-        return if known {
-            Ok(None)
-        } else {
-            Err(format!("it lists {shown}, which is not in the commit"))
-        };
+    let path = ArtifactPath::new(&item.path).ok();
+    let blob = path.as_ref().and_then(|path| snapshot.files.get(path));
+    let (Some(path), Some(blob)) = (path, blob) else {
+        return Err(format!("it lists {shown}, which is not in the commit"));
     };
     if ObjectId::parse(&item.oid) != Some(blob.id) {
         return Err(format!("{shown} has another object id"));
     }
     let Some(lfs) = &item.lfs else {
-        return Ok(Some(ListedFile {
+        return Ok(ListedFile {
             path,
             size: item.size,
             sha256: None,
             xet: item.xet.clone(),
-        }));
+        });
     };
     let sha256: Sha256 = lfs
         .oid
@@ -423,12 +435,12 @@ fn agrees(item: &TreeItem, snapshot: &Snapshot) -> Result<Option<ListedFile>, St
     if id != blob.id || lfs.pointer_size.is_some_and(|size| size != length) {
         return Err(format!("the SHA-256 of {shown} is not the committed one"));
     }
-    Ok(Some(ListedFile {
+    Ok(ListedFile {
         path,
         size: lfs.size,
         sha256: Some(sha256),
         xet: item.xet.clone(),
-    }))
+    })
 }
 
 /// `Link: <address>; rel="next"` (RFC 8288).

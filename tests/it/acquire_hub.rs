@@ -69,6 +69,25 @@ impl Hub {
         result
     }
 
+    /// A further repository, which `script` fills: it runs in a work tree.
+    fn repository(&self, name: &str, script: &str) {
+        let bare = self.root.join(format!("models/acme/{name}.git"));
+        let script = format!(
+            "export GIT_CONFIG_GLOBAL=/dev/null GIT_CONFIG_NOSYSTEM=1 GIT_AUTHOR_NAME=t GIT_AUTHOR_EMAIL=t@e \
+             GIT_COMMITTER_NAME=t GIT_COMMITTER_EMAIL=t@e; rm -rf {0}; w=$(mktemp -d); cd $w; git init -q -b main .; \
+             {script}\n git add -A -f; git commit -q -m x; git clone -q --bare . {0}; \
+             git --git-dir {0} config uploadpack.allowFilter true; \
+             git --git-dir {0} config uploadpack.allowAnySHA1InWant true; rm -rf $w",
+            bare.display()
+        );
+        let made = Command::new("sh").args(["-euc", &script]).output().unwrap();
+        assert!(
+            made.status.success(),
+            "{:?}",
+            String::from_utf8(made.stderr)
+        );
+    }
+
     fn log(&self) -> String {
         std::fs::read_to_string(self.root.join("access.log")).unwrap()
     }
@@ -302,7 +321,7 @@ fn what_comes_otherwise_is_kept_aside() {
         .says("is kept as")
         .says("is published");
     let kept = place.workspace.shell("ls tiny.partial").stdout;
-    assert!(kept.starts_with("rejected-"), "{kept}");
+    assert!(kept.contains("rejected-"), "{kept}");
     // What was good is there, and nothing is on record.
     assert!(place.workspace.path("tiny/config.json").exists());
     assert!(!place.workspace.path(&format!("tiny/{LARGE}")).exists());
@@ -355,6 +374,13 @@ fn an_interrupted_download_is_taken_up() {
     let name = weighbridge::digest::Sha256::of(LARGE.as_bytes());
     let half = format!("tiny.partial/{name}");
     place.workspace.shell(&format!("rm tiny/{LARGE}")).exits(0);
+    let kept = || {
+        place
+            .workspace
+            .shell("mkdir -m 700 -p tiny.partial; touch tiny.partial/weighbridge-partial")
+            .exits(0);
+    };
+    kept();
     place.workspace.write(&half, &good[..100_000]);
     let before = place.hub.log().len();
     assert_eq!(place.fetched(&["hf:acme/tiny"]), 1);
@@ -363,6 +389,7 @@ fn an_interrupted_download_is_taken_up() {
     // The half of something else, or more than there should be: from the beginning again.
     for wrong in [vec![7; 100_000], vec![7; 400_000]] {
         place.workspace.shell(&format!("rm tiny/{LARGE}")).exits(0);
+        kept();
         place.workspace.write(&half, &wrong);
         assert_eq!(place.fetched(&["hf:acme/tiny"]), 1);
         assert_eq!(place.workspace.read(&format!("tiny/{LARGE}")), good);
@@ -506,6 +533,130 @@ fn the_clients_directory() {
         .acquire(&["--adopt", "hf:acme/tiny", "local"])
         .exits(1)
         .says("tok/tokenizer.json has SHA-256");
+}
+
+/// What a repository may hold that an artifact may not, or not quite.
+#[test]
+fn odd_repositories() {
+    let Some(place) = place() else { return };
+    let _alone = STATE
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner);
+    let hub = place.hub;
+    // A signature that came along is verified, and is no part of the artifact: to no verb.
+    hub.repository("signed", "echo a > a.txt; echo s > model.sig");
+    let run = place.acquire(&["hf:acme/signed"]).exits(0);
+    run.says("model.sig is not part of the artifact");
+    place.run(&["record", "release", "signed"]).exits(0);
+    let subject = |index: &str| {
+        let record = place.workspace.run(["ledger", "show", index]).json();
+        record["subject"][0]["digest"].clone()
+    };
+    assert_eq!(subject("0"), subject("1"));
+    place
+        .run(&["verify", "--source", "--offline", "signed"])
+        .exits(0);
+    place.workspace.write("signed/model.sig", "t");
+    place
+        .run(&["verify", "--source=hf:acme/signed", "signed"])
+        .exits(1)
+        .says("model.sig");
+
+    hub.repository("linked", "echo a > a; ln -s /etc/passwd l");
+    place
+        .acquire(&["hf:acme/linked"])
+        .exits(1)
+        .says("l is a link");
+    hub.repository(
+        "hidden",
+        "mkdir -p .cache/huggingface; echo x > .cache/huggingface/x.py",
+    );
+    place
+        .acquire(&["hf:acme/hidden"])
+        .exits(1)
+        .says("in the directory of the hub's client");
+    // What only others can read is not known, and said so.
+    hub.repository(
+        "nan",
+        "echo '{\"x\": NaN, \"auto_map\": {\"A\": \"evil/r--m.C\"}}' > config.json",
+    );
+    let run = place.acquire(&["hf:acme/nan"]).exits(0);
+    assert_eq!(run.json()["dependencies"][0]["source"], "unknown");
+    hub.repository(
+        "mapped",
+        "echo '{\"auto_map\": {\"A\": \"evil/r--m.C\"}}' > config.json",
+    );
+    let run = place.acquire(&["hf:acme/mapped"]).exits(0);
+    run.says("runs code of hf:evil/r");
+}
+
+/// The directory beside the artifact is this program's, or is left alone.
+#[test]
+fn what_lies_beside_it() {
+    let Some(place) = place() else { return };
+    let _alone = STATE
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner);
+    place.workspace.write("a.partial/mine.txt", "mine");
+    place
+        .acquire(&["hf:acme/tiny", "a"])
+        .exits(2)
+        .says("not what an earlier run of yours left");
+    assert_eq!(place.workspace.read("a.partial/mine.txt"), b"mine");
+    place
+        .workspace
+        .shell("mkdir b.real; ln -s b.real b.partial")
+        .exits(0);
+    place.acquire(&["hf:acme/tiny", "b"]).exits(2);
+    for dest in ["c/", "./d/.", "e/../f"] {
+        place.workspace.shell("mkdir -p d e").exits(0);
+        assert_eq!(place.fetched(&["hf:acme/tiny", dest]), 6, "{dest}");
+    }
+    let left = place
+        .workspace
+        .shell("find . -name '*.partial*' -newer weighbridge.toml");
+    assert!(!left.stdout.contains("c/"), "{left:?}");
+    // Two at once: one of them waits for nobody, and what lies there in the end is whole.
+    let spawn = || place.command(&["acquire", "hf:acme/tiny", "two"]).output();
+    let codes = std::thread::scope(|scope| {
+        let both = [scope.spawn(spawn), scope.spawn(spawn)];
+        both.map(|one| one.join().unwrap().unwrap().status.code())
+    });
+    assert!(codes.contains(&Some(0)), "{codes:?}");
+    place
+        .run(&["verify", "--source=hf:acme/tiny", "two"])
+        .exits(0);
+}
+
+/// Whoever may write to a cache makes one snapshot a link to another: it is not taken for the one.
+#[test]
+fn a_snapshot_that_is_another() {
+    let Some(place) = place() else { return };
+    let _alone = STATE
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner);
+    let Some(snapshot) = place.hf(&[]) else {
+        return;
+    };
+    place
+        .acquire(&["--adopt", "hf:acme/tiny", &snapshot])
+        .exits(0);
+    place
+        .workspace
+        .shell(
+            "cd hf/hub; cp -r models--acme--tiny models--evil--tiny; cd models--acme--tiny/snapshots; c=$(ls); \
+             rm -r $c; ln -s ../../models--evil--tiny/snapshots/$c $c",
+        )
+        .exits(0);
+    // The files are the same, and the source is not said by whoever made the link.
+    let run = place.run(&["verify", "--source", &snapshot]);
+    assert!(!run.stdout.contains("evil"), "{run:?}");
+    // A commit in capitals is that commit.
+    let upper = place.hub.commit.to_uppercase();
+    assert_eq!(
+        place.fetched(&[&format!("hf:acme/tiny@{upper}"), "upper"]),
+        6
+    );
 }
 
 /// Sources that are none, and a place to record that is missing.

@@ -2,9 +2,10 @@
 //! what the source publishes, and taken up where an earlier run stopped.
 
 use std::num::NonZero;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
+use super::aside::Aside;
 use crate::artifact::Progress;
 use crate::cli::catalogue;
 use crate::client::fetch::FetchError;
@@ -23,6 +24,7 @@ pub(super) struct Download<'a> {
     pub(super) snapshot: &'a Snapshot,
     /// The tree that the files become.
     pub(super) target: &'a Path,
+    pub(super) aside: &'a Aside,
     pub(super) connections: NonZero<usize>,
     pub(super) progress: &'a dyn Progress,
 }
@@ -43,25 +45,11 @@ const PIECE: usize = 256 * 1024;
 const ATTEMPTS: u32 = 5;
 
 impl Download<'_> {
-    /// Where files are kept until they are whole: beside the tree.
-    pub(super) fn aside(&self) -> PathBuf {
-        let mut name = self.target.as_os_str().to_owned();
-        name.push(".partial");
-        name.into()
-    }
-
     /// Downloads `files`; what came of each.
-    pub(super) fn run(&self, files: &[ListedFile]) -> Result<Vec<Result<Came, Failed>>, DiskError> {
-        let aside = self.aside();
-        disk::create_directory(&aside)?;
+    pub(super) fn run(&self, files: &[ListedFile]) -> Vec<Result<Came, Failed>> {
         let bytes = files.iter().map(|file| file.size).sum();
         self.progress.start(files.len(), bytes);
-        let results = catalogue::each(files, Some(self.connections), |file| self.one(file));
-        if results.iter().all(Result::is_ok) {
-            disk::remove_tree(&aside)?;
-        }
-
-        Ok(results)
+        catalogue::each(files, Some(self.connections), |file| self.one(file))
     }
 
     fn one(&self, file: &ListedFile) -> Result<Came, Failed> {
@@ -75,9 +63,7 @@ impl Download<'_> {
                 file.size
             )));
         }
-        let place = self
-            .aside()
-            .join(Sha256::of(path.as_str().as_bytes()).to_string());
+        let place = self.aside.place(path);
         let target = self.target.join(path.as_str());
         let failed =
             |error: &dyn std::error::Error| Failed::Error(format!("{path}: {}", cause(error)));
@@ -108,8 +94,7 @@ impl Download<'_> {
 
     /// What is wrong stays for whoever wants to look at it, under a name that says so.
     fn reject(&self, partial: Partial, path: &ArtifactPath, why: &str) -> Failed {
-        let name = Sha256::of(path.as_str().as_bytes());
-        let place = self.aside().join(format!("rejected-{name}"));
+        let place = self.aside.rejected(path);
         let kept = match partial.set_aside(&place) {
             Ok(()) => format!("; what came is kept as {}", place.display()),
             Err(_) => String::new(),

@@ -1,6 +1,7 @@
 //! `acquire`: fetches an artifact, or adopts one that is on disk, proves that it is what the source publishes,
 //! and records that.
 
+mod aside;
 mod download;
 mod judge;
 mod record;
@@ -24,7 +25,7 @@ use crate::digest::{Algorithm, Sha256};
 use crate::disk;
 use crate::gate;
 use crate::git::Pointer;
-use crate::git::snapshot::{Snapshot, SnapshotProof};
+use crate::git::snapshot::{MAX_PROOF, Snapshot, SnapshotProof};
 use crate::ledger;
 use crate::path::ArtifactPath;
 use crate::report::text::count;
@@ -35,6 +36,7 @@ use crate::statement::acquire::{Asset, Dependency, Retrieved};
 use crate::time::Timestamp;
 use crate::verify::ArtifactEvidence;
 
+use aside::Aside;
 use download::{Download, Failed};
 pub(super) use judge::judge;
 use judge::wrong_lines;
@@ -102,10 +104,11 @@ pub(super) struct AcquireArgs {
 
 const DEFAULT_ENDPOINT: &str = "https://huggingface.co";
 
-/// The hub of the environment.
-pub(super) fn hub() -> Result<Hub, Failure> {
+/// The hub of the environment. Whom nobody asks needs no token.
+pub(super) fn hub(offline: bool) -> Result<Hub, Failure> {
     let endpoint = variable("HF_ENDPOINT").unwrap_or_else(|| DEFAULT_ENDPOINT.into());
-    Hub::new(&endpoint, token()?).map_err(|error| Failure::error(gate::cause(&error)))
+    let token = if offline { None } else { token()? };
+    Hub::new(&endpoint, token).map_err(|error| Failure::error(gate::cause(&error)))
 }
 
 /// Has the user said that there is no network?
@@ -170,6 +173,20 @@ pub(super) struct Published {
     pub(super) listing: Vec<ListedFile>,
 }
 
+/// Refuses what cannot be verified file by file.
+fn can_be_acquired(snapshot: &Snapshot, source: &HubSource) -> Result<(), Failure> {
+    if snapshot.files.is_empty() && snapshot.others.is_empty() {
+        return Err(Failure::refused(vec![format!("{source} holds no file")]));
+    }
+    if snapshot.others.is_empty() {
+        return Ok(());
+    }
+    let lines = snapshot.others.iter();
+    let lines = lines.map(|(path, why)| format!("{path} {why}")).collect();
+    Err(Failure::refused(lines)
+        .hint("such a repository cannot be verified file by file; it is not acquired"))
+}
+
 /// Asks the hub what `source` is, and proves it from the commit's objects.
 pub(super) fn published(hub: &Hub, source: &HubSource) -> Result<Published, Failure> {
     let fail = |error: HubError| hub_failure(&error, source);
@@ -178,6 +195,7 @@ pub(super) fn published(hub: &Hub, source: &HubSource) -> Result<Published, Fail
     let mut proof = hub.proof(source, commit).map_err(fail)?;
     let git = |source| HubError::Git { commit, source };
     let snapshot = proof.snapshot().map_err(git).map_err(fail)?;
+    can_be_acquired(&snapshot, source)?;
     let listing = hub.listing(source, &snapshot).map_err(fail)?;
     let large = listing.iter().filter_map(|file| {
         let (sha256, size) = (file.sha256?, file.size);
@@ -185,14 +203,12 @@ pub(super) fn published(hub: &Hub, source: &HubSource) -> Result<Published, Fail
     });
     proof.pointers = large.collect();
     let snapshot = proof.snapshot().map_err(git).map_err(fail)?;
-    if !snapshot.others.is_empty() {
-        let lines = snapshot.others.iter().take(20);
-        let lines = lines.map(|(path, why)| format!("{path} {why}")).collect();
-        return Err(Failure::refused(lines)
-            .hint("such a repository cannot be verified file by file; it is not acquired"));
-    }
-    if snapshot.files.is_empty() {
-        return Err(Failure::refused(vec![format!("{source} holds no file")]));
+    // Evidence that could not be read again would be none.
+    let size = proof.to_json()?.len();
+    if size > MAX_PROOF {
+        return Err(Failure::error(format!(
+            "the objects of {source} take {size} bytes as evidence, and are read up to {MAX_PROOF}"
+        )));
     }
     Ok(Published {
         resolved,
@@ -211,7 +227,7 @@ pub(super) fn run(args: &AcquireArgs, global: &Global, output: &Output) -> Outco
     }
     let source = &args.source;
     let short = source.name.rsplit('/').next().unwrap_or_default();
-    let dest = args.dest.clone().unwrap_or_else(|| PathBuf::from(short));
+    let dest = plain(args.dest.as_deref().unwrap_or(Path::new(short)))?;
     let config = if args.no_record {
         None
     } else {
@@ -248,7 +264,7 @@ pub(super) fn run(args: &AcquireArgs, global: &Global, output: &Output) -> Outco
         recorder.can_write_receipt()?;
     }
 
-    let hub = hub()?;
+    let hub = hub(false)?;
     let begun = context::now();
     let published = published(&hub, source)?;
     let commit = published.resolved.commit;
@@ -265,6 +281,43 @@ pub(super) fn run(args: &AcquireArgs, global: &Global, output: &Output) -> Outco
         begun,
     };
     conclude(args, &found, recorder.as_ref(), output)
+}
+
+/// The place without `.`, `..` and slashes at its end, so that what lies beside it does not lie in it.
+fn plain(dest: &Path) -> Result<PathBuf, Failure> {
+    let fail = |error: &std::io::Error| Failure::because(dest.display(), error);
+    if dest.symlink_metadata().is_ok() {
+        return std::fs::canonicalize(dest).map_err(|error| fail(&error));
+    }
+    let (Some(name), parent) = (dest.file_name(), dest.parent()) else {
+        return Err(Failure::error(format!(
+            "{} names no directory",
+            dest.display()
+        )));
+    };
+    match parent.filter(|parent| !parent.as_os_str().is_empty()) {
+        None => Ok(PathBuf::from(name)),
+        Some(parent) => {
+            disk::create_directory(parent)?;
+            let parent = std::fs::canonicalize(parent).map_err(|error| fail(&error))?;
+            Ok(parent.join(name))
+        }
+    }
+}
+
+/// The same without a signature that came along: a gate does not count it to the artifact, and says so.
+pub(super) fn as_recorded(artifact: &Artifact, evidence: &ArtifactEvidence) -> ArtifactEvidence {
+    let signature = artifact.locate(&gate::default_signature(artifact));
+    let signature = signature.filter(|path| evidence.manifest.file(path.as_str()).is_some());
+    let mut not_covered = evidence.not_covered.clone();
+    not_covered.extend(signature.clone());
+    not_covered.sort_unstable();
+    ArtifactEvidence {
+        manifest: evidence.manifest.without(signature.as_ref()),
+        obstacles: Vec::new(),
+        faults: Vec::new(),
+        not_covered,
+    }
 }
 
 /// What the source publishes, and what became of it here.
@@ -292,9 +345,15 @@ fn conclude(
     } = *found;
     let (source, commit) = (&args.source, published.resolved.commit);
     let artifact = Artifact::open(dest)?;
-    let digest = fetched.evidence.manifest.artifact_digest();
+    let evidence = as_recorded(&artifact, &fetched.evidence);
+    for path in &evidence.not_covered {
+        output.say(format!(
+            "{path} is not part of the artifact that is recorded"
+        ));
+    }
+    let digest = evidence.manifest.artifact_digest();
     let digest = digest.map_err(|error| Failure::because(dest.display(), &error))?;
-    let dependencies = dependencies_of(&artifact, &fetched.evidence.manifest, output);
+    let dependencies = dependencies_of(&artifact, &evidence.manifest, output);
     let mut document = json!({
         "source": hub.address(source),
         "revision": commit,
@@ -331,9 +390,9 @@ fn conclude(
         retrieved,
         dependencies,
     };
-    let record = about.record(recorder, &fetched.evidence)?;
+    let record = about.record(recorder, &evidence)?;
     ledger::put_blob(recorder.store(), &proof)?;
-    let recorded = recorder.append(&artifact, &fetched.evidence, record, None, output)?;
+    let recorded = recorder.append(&artifact, &evidence, record, None, output)?;
     if output.json {
         if let Some(document) = document.as_object_mut() {
             document.insert("index".into(), recorded.index.into());
@@ -390,6 +449,7 @@ fn fetch(
     };
     let wanted = published.listing.iter().filter(|file| !has(&file.path));
     let wanted: Vec<ListedFile> = wanted.cloned().collect();
+    let aside = Aside::open(dest)?;
     disk::create_directory(dest)?;
     let bar = Bar::of(output, "fetching");
     let download = Download {
@@ -397,12 +457,14 @@ fn fetch(
         source,
         snapshot: &published.snapshot,
         target: dest,
+        aside: &aside,
         connections: args.connections,
         progress: &bar,
     };
-    let results = download.run(&wanted)?;
+    let results = download.run(&wanted);
     bar.finish();
-    let came = came(results, &download)?;
+    let came = came(results, &aside)?;
+    aside.remove();
     let number = came.len();
     let kept = before.as_ref().map(|evidence| {
         let manifest = &evidence.manifest;
@@ -435,7 +497,7 @@ fn fetch(
 /// All that came, or why not all did.
 fn came(
     results: Vec<Result<download::Came, Failed>>,
-    download: &Download<'_>,
+    aside: &Aside,
 ) -> Result<Vec<download::Came>, Failure> {
     let mut came = Vec::new();
     let (mut refused, mut errors) = (Vec::new(), Vec::new());
@@ -457,7 +519,7 @@ fn came(
         let message = errors.join("; ");
         return Err(Failure::error(message).hint(format!(
             "run the same command again: what came is kept, in part in {}",
-            download.aside().display()
+            aside.path().display()
         )));
     }
     Ok(came)
@@ -487,12 +549,23 @@ fn dependencies_of(artifact: &Artifact, manifest: &Manifest, output: &Output) ->
         let Some(file) = manifest.file(name).filter(|file| file.size <= MAX_CONFIG) else {
             continue;
         };
-        if let Ok(content) = artifact.content(&file.path, MAX_CONFIG) {
-            all.extend(dependencies::named_in(name, &content));
-        }
+        let content = artifact.content(&file.path, MAX_CONFIG).unwrap_or_default();
+        all.extend(dependencies::named_in(name, &content));
+    }
+    all.sort_by_key(|one| !one.code);
+    if all.len() > MAX_DEPENDENCIES {
+        let more = all.len() - MAX_DEPENDENCIES;
+        output.warn(format!("it names {more} more sources than are recorded"));
     }
     all.truncate(MAX_DEPENDENCIES);
     for one in &all {
+        if one.source.as_str() == dependencies::UNKNOWN {
+            output.warn(format!(
+                "{}: what it loads from elsewhere is not known: it cannot be read",
+                one.named_in
+            ));
+            continue;
+        }
         let what = if one.code {
             "runs code of"
         } else {

@@ -41,10 +41,11 @@ impl About<'_> {
             RepositoryKind::Dataset => Asset::Dataset,
             _ => Asset::Model,
         });
-        let licence = args
-            .licence
-            .as_ref()
-            .or(published.resolved.licence.as_ref());
+        let licence = match (&args.licence, &published.resolved.licence) {
+            (Some(given), _) => Some(text("--licence", given)?),
+            // What the hub says is the hub's.
+            (None, said) => said.as_ref().and_then(|it| Text::new(it.as_str()).ok()),
+        };
         let asked = source
             .revision
             .as_ref()
@@ -65,13 +66,13 @@ impl About<'_> {
                 .transpose()?,
             method: Method::Download,
             retrieved: self.retrieved,
-            retriever: Some(text(
-                "the retriever",
-                concat!("weighbridge ", env!("CARGO_PKG_VERSION")),
-            )?),
+            retriever: self
+                .retrieved
+                .map(|_| text("the retriever", RETRIEVER))
+                .transpose()?,
             authentication: self.authentication(now)?,
             upstream_digests: Vec::new(),
-            licence: licence.map(|name| text("the licence", name)).transpose()?,
+            licence,
             terms: None,
             public: Some(!published.resolved.private && !published.resolved.gated),
             dependencies: self.dependencies.clone(),
@@ -117,6 +118,8 @@ impl About<'_> {
         })
     }
 }
+
+const RETRIEVER: &str = concat!("weighbridge ", env!("CARGO_PKG_VERSION"));
 
 /// What the proof is called among the attachments.
 pub(in crate::cli) const SNAPSHOT: &str = "git-snapshot";
