@@ -396,6 +396,41 @@ fn an_interrupted_download_is_taken_up() {
     }
 }
 
+/// A connection that ends in the middle, and a server that is busy: the rest is asked for, and asked again.
+#[test]
+fn a_bad_connection() {
+    let Some(place) = place() else { return };
+    let _alone = STATE
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner);
+    let sha256 = "efff47644a4494e0be421d1e8c384448b3cd70f9211515690fa46a73f5e0bfd1";
+    let before = place.hub.log().len();
+    let cut = serde_json::json!({ sha256: 123_456 });
+    let fetched = place
+        .hub
+        .with("cut", cut, || place.fetched(&["hf:acme/tiny"]));
+    assert_eq!(fetched, 6);
+    let log = place.hub.log()[before..].to_owned();
+    assert!(log.contains("-> cut"), "{log}");
+    assert!(log.contains("range=bytes=123456-"), "{log}");
+    let fetched = place.hub.with("busy", 2.into(), || {
+        place.fetched(&["hf:acme/tiny", "busy"])
+    });
+    assert_eq!(fetched, 6);
+    assert!(place.hub.log()[before..].contains("-> 503"));
+    // For ever busy is an error, which says what to do, and what came is kept.
+    let run = place.hub.with("busy", 1000.into(), || {
+        place.acquire(&["hf:acme/tiny", "never"])
+    });
+    run.exits(2).says("503").says("run the same command again");
+    place
+        .workspace
+        .run(["ledger", "log"])
+        .exits(0)
+        .says("2 entries");
+    assert_eq!(place.fetched(&["hf:acme/tiny", "never"]), 6);
+}
+
 /// What the hub's own client downloaded, as it lies in its cache.
 #[test]
 fn the_clients_cache() {

@@ -18,6 +18,8 @@ state.json:
    "repos": {"models/org/name": {"gated": false|"auto"|"manual", "private": false,
                                  "security": {path: status}}},
    "tamper": {"<sha256 or git blob id>": "flip"}}   flips one bit of the last byte served
+  "cut": {"<sha256 or git blob id>": 1000}}        ends the connection after so many bytes, unless asked for a part
+  "busy": 2                                        answers the first requests for each file with 503
 """
 
 import hashlib, json, os, re, subprocess, sys, time
@@ -32,6 +34,9 @@ LOG = open(os.path.join(ROOT, "access.log"), "a", buffering=1)
 PTR = re.compile(
     rb"\Aversion https://git-lfs\.github\.com/spec/v1\noid sha256:([0-9a-f]{64})\nsize (\d+)\n\Z"
 )
+
+
+BUSY = {}
 
 
 def st():
@@ -435,6 +440,19 @@ class H(BaseHTTPRequestHandler):
         if S.get("tamper", {}).get(key) == "flip":
             data = data[:-1] + bytes([data[-1] ^ 1])
         rg = self.headers.get("Range")
+        if BUSY.get(self.path, 0) < S.get("busy", 0):
+            BUSY[self.path] = BUSY.get(self.path, 0) + 1
+            return self.send(503, b"busy", "text/plain", Retry_After="0")
+        cut = S.get("cut", {}).get(key)
+        if cut and not rg:
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(data)))
+            self.end_headers()
+            self.wfile.write(data[:cut])
+            self.wfile.flush()
+            LOG.write(f"{self.command} {self.path} -> cut\n")
+            self.close_connection = True
+            return None
         if rg:
             a, b = rg.split("=")[1].split("-")
             a = int(a)
