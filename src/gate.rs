@@ -200,6 +200,7 @@ fn scan(
                 about_keys.push(index);
             }
         }
+        let payload = payload.to_ascii_lowercase();
         if artifact.is_some_and(|artifact| mentions(&payload, &artifact.value())) {
             matching.push(index);
         } else if let Some(signature) = signature
@@ -253,12 +254,9 @@ pub fn payload(entry: &[u8]) -> Vec<u8> {
     payload.unwrap_or_else(|| entry.to_vec())
 }
 
-/// Does `payload` hold `digest`, in whatever field and case?
+/// Does `payload`, in lower case, hold `digest`, in whatever field?
 fn mentions(payload: &[u8], digest: &Sha256) -> bool {
-    let hex = digest.to_string();
-    payload
-        .windows(hex.len())
-        .any(|window| window.eq_ignore_ascii_case(hex.as_bytes()))
+    memchr::memmem::find(payload, digest.to_string().as_bytes()).is_some()
 }
 
 /// The manifest of the release that `entry` records with `signature`.

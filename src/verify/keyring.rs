@@ -55,7 +55,8 @@ pub enum Taken {
 
 /// May `payload` be a statement about a key?
 pub fn is_about_a_key(payload: &[u8]) -> bool {
-    let holds = |what: &[u8]| payload.windows(what.len()).any(|window| window == what);
+    let holds = |what: &[u8]| memchr::memmem::find(payload, what).is_some();
+
     // Escapes spell a type in many ways.
     if !holds(KIND.as_bytes()) && !payload.contains(&b'\\') {
         return false;
