@@ -442,6 +442,24 @@ mod tests {
         }
     }
 
+    /// A name to which a server has sent is looked at when it is connected to; a proxy's is not.
+    #[test]
+    fn a_name_that_leads_in_on_the_second_look() {
+        let guarded = Guarded::default();
+        let guard = Guard(Arc::clone(&guarded));
+        let resolved = || {
+            let mut resolving = guard.resolve("localhost".parse().unwrap());
+            let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+            match resolving.as_mut().poll(&mut context) {
+                std::task::Poll::Ready(answer) => answer.is_ok(),
+                std::task::Poll::Pending => panic!("it is resolved at once"),
+            }
+        };
+        assert!(resolved());
+        guarded.lock().unwrap().insert("localhost".into());
+        assert!(!resolved());
+    }
+
     #[test]
     fn where_a_server_may_send() {
         let public = Fetcher::new("https://8.8.8.8").unwrap();

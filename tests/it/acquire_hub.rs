@@ -418,6 +418,14 @@ fn a_bad_connection() {
     });
     assert_eq!(fetched, 6);
     assert!(place.hub.log()[before..].contains("-> 503"));
+    // A list that holds more than the commit has names for.
+    place
+        .hub
+        .with("extra", 5000.into(), || {
+            place.acquire(&["hf:acme/tiny", "long"])
+        })
+        .exits(1)
+        .says("more items");
     // For ever busy is an error, which says what to do, and what came is kept.
     let run = place.hub.with("busy", 1000.into(), || {
         place.acquire(&["hf:acme/tiny", "never"])

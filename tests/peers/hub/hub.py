@@ -19,6 +19,7 @@ state.json:
                                  "security": {path: status}}},
    "tamper": {"<sha256 or git blob id>": "flip"}}   flips one bit of the last byte served
   "cut": {"<sha256 or git blob id>": 1000}}        ends the connection after so many bytes, unless asked for a part
+  "extra": 5000                                    items in each page of a tree that are no files
   "busy": 2                                        answers the first requests for each file with 503
 """
 
@@ -365,6 +366,7 @@ class H(BaseHTTPRequestHandler):
                 lim = int(S.get("page", 1000))
                 off = int(q.get("cursor", "0"))
                 page = all_[off : off + lim]
+                page += [{"type": "unknown", "path": f"x{n}"} for n in range(S.get("extra", 0))]
                 h = {}
                 if off + lim < len(all_):
                     qq = dict(q, cursor=str(off + lim))
