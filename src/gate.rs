@@ -185,18 +185,19 @@ fn scan(
     let mut about_keys = Vec::new();
     // What strangers say of keys is not kept, and little of what does not count: there may be any amount.
     let (mut idle, mut unknown) = (0, 0);
-
     let mut ring = Keyring::new(policy, now);
     log.scan(|index, bytes| {
         let payload = payload(bytes);
         if is_about_a_key(&payload) {
+            let named = ring.named();
             let shown = match ring.take(index, bytes) {
                 Taken::Foreign => false,
                 Taken::Counts | Taken::Retires(_) => true,
                 Taken::Ignored(_) => another(&mut idle),
                 Taken::Unknown(_) => another(&mut unknown),
             };
-            if shown {
+            // A key that is named for the first time may give itself up later.
+            if shown || ring.named() > named {
                 about_keys.push(index);
             }
         }

@@ -29,7 +29,7 @@ use crate::report::text::count;
 use crate::sigstore::trust::Instance;
 use crate::statement::release::SignatureReference;
 use crate::verify::ArtifactEvidence;
-use crate::x509::{Certificate, Withdrawn};
+use crate::x509::Certificate;
 
 /// Sign an artifact with an OMS bundle that model_signing verifies too
 ///
@@ -160,16 +160,7 @@ pub(super) fn run(args: &SignArgs, global: &Global, output: &Output) -> Outcome 
     let key_path = key_path(args, config.as_ref())?;
     let key = signers::open(&key_path, Some(artifact), &mut reader, output)?;
     let key = &*key;
-    let how = How {
-        signer: key,
-        chain: chain(args, key)?,
-        timestamp: match &args.timestamp_url {
-            Some(url) => Some((url, args.authorities.read(config.as_ref())?)),
-            None => None,
-        },
-        withdrawn: withdrawn(config.as_ref()),
-        algorithm: algorithm(args)?,
-    };
+    let how = how(args, config.as_ref(), key)?;
     let earlier = if args.add {
         Some(Earlier::read(signature)?)
     } else {
@@ -242,7 +233,7 @@ fn finish(
     recorder: Option<Recorder<'_>>,
     artifact: &Artifact,
     (evidence, signed): (&ArtifactEvidence, &Signed),
-    mut document: serde_json::Value,
+    document: serde_json::Value,
     output: &Output,
 ) -> Outcome {
     let Some(recorder) = recorder else {
@@ -257,18 +248,7 @@ fn finish(
     };
     let release = recorder.release(evidence, Some(reference));
     let recorded = recorder.append(artifact, evidence, release, Some(signed.root), output)?;
-    if output.json {
-        if let Some(document) = document.as_object_mut() {
-            document.insert("index".into(), recorded.index.into());
-        }
-        output.document(&document)?;
-    } else {
-        output.data(&format!("{}\n", recorded.index))?;
-    }
-    if let Some(receipt) = &args.receipt {
-        recorder.write_receipt(recorded.index, receipt, output)?;
-    }
-    Ok(0)
+    recorder.conclude(&recorded, document, args.receipt.as_deref(), output)
 }
 
 /// Signs each directory in a directory with one key.
@@ -280,7 +260,6 @@ fn catalogue_of(args: &SignArgs, config: Option<&Config>, output: &Output) -> Ou
         output.warn(format!("{} is a link: it is not followed", link.display()));
     }
     let mut places: Vec<PathBuf> = found.signed;
-
     places.extend(found.unsigned);
     places.sort_unstable();
     if places.is_empty() {
@@ -293,16 +272,7 @@ fn catalogue_of(args: &SignArgs, config: Option<&Config>, output: &Output) -> Ou
     let key_path = key_path(args, config)?;
     let whole = Artifact::open(root)?;
     let key = signers::open(&key_path, Some(&whole), &mut reader, output)?;
-    let how = How {
-        signer: &*key,
-        chain: chain(args, &*key)?,
-        timestamp: match &args.timestamp_url {
-            Some(url) => Some((url, args.authorities.read(config)?)),
-            None => None,
-        },
-        withdrawn: withdrawn(config),
-        algorithm: algorithm(args)?,
-    };
+    let how = how(args, config, &*key)?;
     for place in &places {
         replaceable(&place.join(&name))?;
     }
@@ -331,8 +301,22 @@ fn catalogue_of(args: &SignArgs, config: Option<&Config>, output: &Output) -> Ou
     Ok(0)
 }
 
-fn withdrawn(config: Option<&Config>) -> &[Withdrawn] {
-    config.map_or(&[], |config| &config.policy.revoked)
+/// How `key` signs.
+fn how<'a>(
+    args: &'a SignArgs,
+    config: Option<&'a Config>,
+    key: &'a dyn Signer,
+) -> Result<How<'a>, Failure> {
+    Ok(How {
+        signer: key,
+        chain: chain(args, key)?,
+        timestamp: match &args.timestamp_url {
+            Some(url) => Some((url, args.authorities.read(config)?)),
+            None => None,
+        },
+        withdrawn: config.map_or(&[], |config| &config.policy.revoked),
+        algorithm: algorithm(args)?,
+    })
 }
 
 /// The key to sign with: the one given, else that of the policy.
@@ -395,9 +379,10 @@ fn read(
         }
     }
     let cache = receipts.as_ref().map(|receipts| &receipts.cache).ok();
-
     let evidence = target.read_to_sign(algorithms, cache, output)?;
+    // Whole files alone are taken over.
     if let Ok(receipts) = &receipts
+        && args.shard_size.is_none()
         && let Err(why) = receipts.write()
         && args.update.is_some()
     {

@@ -64,7 +64,7 @@ pub(super) fn run(
     let evidence = acquire::read(artifact, args.jobs, output)?;
     let recorded_as = acquire::as_recorded(artifact, &evidence);
     let mut report = Report {
-        artifact: recorded_as.digest(),
+        artifact: evidence.digest().and(recorded_as.digest()),
         files: evidence.manifest.files().len(),
         bytes: evidence.manifest.bytes(),
         ..Report::default()

@@ -15,7 +15,7 @@ const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A lock between processes, held until dropped.
 #[derive(Debug)]
-pub struct Lock(#[expect(dead_code, reason = "the open file holds the lock")] File);
+pub struct Lock(File);
 
 impl Lock {
     /// Holds the lock file at `path`, unless another process does.
@@ -33,6 +33,16 @@ impl Lock {
             Err(TryLockError::WouldBlock) => Ok(None),
             Err(TryLockError::Error(source)) => Err(failed(path, source)),
         }
+    }
+
+    /// Is what is held still what lies at `path`? Whoever removes a lock file with what it guards leaves a lock
+    /// on nothing to those who had it open.
+    pub fn is_at(&self, path: &Path) -> bool {
+        let held = rustix::fs::fstat(&self.0);
+        let there = rustix::fs::lstat(path);
+        let same =
+            |a: rustix::fs::Stat, b: rustix::fs::Stat| (a.st_dev, a.st_ino) == (b.st_dev, b.st_ino);
+        matches!((held, there), (Ok(held), Ok(there)) if same(held, there))
     }
 
     /// Waits until no other process holds the lock file at `path`, then holds it.

@@ -56,7 +56,6 @@ pub enum Taken {
 /// May `payload` be a statement about a key?
 pub fn is_about_a_key(payload: &[u8]) -> bool {
     let holds = |what: &[u8]| memchr::memmem::find(payload, what).is_some();
-
     // Escapes spell a type in many ways.
     if !holds(KIND.as_bytes()) && !payload.contains(&b'\\') {
         return false;
@@ -77,7 +76,6 @@ impl<'a> Keyring<'a> {
             taken: HashSet::new(),
             named: BTreeMap::new(),
             retired: HashSet::new(),
-
             expelled: Vec::new(),
         }
     }
@@ -85,6 +83,11 @@ impl<'a> Keyring<'a> {
     /// The policy as the records that were taken have changed it.
     pub fn policy(&self) -> &Policy {
         &self.policy
+    }
+
+    /// How many keys were named so far. A record that does not count may name one all the same.
+    pub fn named(&self) -> usize {
+        self.named.len()
     }
 
     /// Takes the entry at `index`; entries come in the log's order.

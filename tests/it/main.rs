@@ -20,6 +20,8 @@ mod commands;
 mod cosigners;
 mod hash_list;
 mod help;
+mod hub;
+mod hub_caches;
 mod invariants;
 mod key_record_attacks;
 mod key_records;

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use crate::cli::failure::Failure;
 use crate::digest::Sha256;
-use crate::disk::{self, Access, Existing, Lock};
+use crate::disk::{self, Lock};
 use crate::path::ArtifactPath;
 
 /// Held by one run; files in it are what an earlier one left.
@@ -30,7 +30,6 @@ impl Aside {
         let marker = path.join(MARKER);
         if path.symlink_metadata().is_err() {
             disk::create_private_directory(&path)?;
-            disk::write(&marker, b"", Existing::Replace, Access::Private)?;
         }
         let metadata = path
             .symlink_metadata()
@@ -38,7 +37,9 @@ impl Aside {
         let me = rustix::process::geteuid().as_raw();
         let alone = metadata.mode() & OTHERS == 0;
         let mine = metadata.is_dir() && metadata.uid() == me && alone;
-        if !mine || !marker.is_file() {
+        // One that is empty was made by a run that came no further.
+        let empty = || std::fs::read_dir(&path).is_ok_and(|mut inside| inside.next().is_none());
+        if !mine || !(marker.is_file() || empty()) {
             return Err(Failure::error(format!(
                 "{} is there, and is not what an earlier run of yours left",
                 path.display()
@@ -46,8 +47,8 @@ impl Aside {
             .hint("move it away, or name another place"));
         }
         match Lock::try_acquire(&marker)? {
-            Some(lock) => Ok(Aside { path, _lock: lock }),
-            None => Err(
+            Some(lock) if lock.is_at(&marker) => Ok(Aside { path, _lock: lock }),
+            _ => Err(
                 Failure::error(format!("another run is at work on {}", target.display()))
                     .hint("wait until it ends"),
             ),

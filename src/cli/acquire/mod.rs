@@ -7,18 +7,17 @@ mod judge;
 mod record;
 
 use std::num::NonZero;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use serde_json::json;
 use zeroize::Zeroizing;
 
 use super::context::{self, Config, ReadRequest, variable};
 use super::failure::Failure;
-use super::keys::{self, PassphraseArgs};
-use super::log_access::Acknowledgement;
+use super::keys;
 use super::output::Output;
 use super::progress::Bar;
-use super::record::{Recorder, signing_key};
+use super::record::{Recorder, SigningArgs, signing_key};
 use super::{Global, Outcome, receipt, signers, values};
 use crate::artifact::{Artifact, Manifest, Names, Symlinks};
 use crate::digest::{Algorithm, Sha256};
@@ -31,7 +30,7 @@ use crate::path::ArtifactPath;
 use crate::report::text::count;
 use crate::source::dependencies::{self, MAX_CONFIG, MAX_DEPENDENCIES};
 use crate::source::hub::{Hub, HubError, HubSource, ListedFile, Resolved};
-use crate::statement::Role;
+use crate::statement::Kind;
 use crate::statement::acquire::{Asset, Dependency, Retrieved};
 use crate::time::Timestamp;
 use crate::verify::ArtifactEvidence;
@@ -87,19 +86,8 @@ pub(super) struct AcquireArgs {
     /// Threads to hash with
     #[arg(long, short, value_name = "N")]
     jobs: Option<NonZero<usize>>,
-    /// The private key to sign the record with, in PEM; unless given, the one that the policy names
-    #[arg(long, value_name = "FILE")]
-    key: Option<PathBuf>,
-    /// The role to sign in; unless given, the one that the policy names
-    #[arg(long, value_parser = values::word::<Role>(values::ROLES), value_name = "ROLE")]
-    role: Option<Role>,
-    /// Write the receipt to this file, and the record beside it
-    #[arg(long, value_name = "FILE")]
-    receipt: Option<PathBuf>,
     #[command(flatten)]
-    acknowledgement: Acknowledgement,
-    #[command(flatten)]
-    passphrase: PassphraseArgs,
+    signing: SigningArgs,
 }
 
 const DEFAULT_ENDPOINT: &str = "https://huggingface.co";
@@ -235,33 +223,36 @@ pub(super) fn run(args: &AcquireArgs, global: &Global, output: &Output) -> Outco
     };
 
     // Keys first: a wrong passphrase should not cost the time to download.
-    let mut reader = args.passphrase.reader();
-    let mut signer = None;
-    if let Some(config) = &config {
-        let path = signing_key(args.key.clone(), config)?;
-        signer = Some(signers::open(&path, None, &mut reader, output)?);
-        if dest.exists() {
-            let artifact = Artifact::open(&dest)?;
-            config.keep_out_of(&artifact)?;
-            keys::keep_out_of(&artifact, &path)?;
-            if let Some(receipt) = &args.receipt {
-                receipt::writable(receipt, &artifact)?;
-            }
-        }
+    let signing = &args.signing;
+    let mut reader = signing.passphrase.reader();
+    let key_path = config
+        .as_ref()
+        .map(|config| signing_key(signing.key.clone(), config));
+    let key_path = key_path.transpose()?;
+    let signer = match &key_path {
+        Some(path) => Some(signers::open(path, None, &mut reader, output)?),
+        None => None,
+    };
+    let set_up = config.as_ref().zip(key_path.as_deref());
+    if dest.symlink_metadata().is_ok() {
+        keep_apart(&dest, set_up, signing.receipt.as_deref())?;
     }
     let recorder = match (&config, &signer) {
         (Some(config), Some(signer)) => Some(Recorder::open(
             (global, config),
             &**signer,
-            args.role,
-            args.acknowledgement,
+            signing.role,
+            signing.acknowledgement,
             &mut reader,
             output,
         )?),
         _ => None,
     };
-    if let (Some(recorder), Some(_)) = (&recorder, &args.receipt) {
-        recorder.can_write_receipt()?;
+    if let Some(recorder) = &recorder {
+        recorder.must_permit(Kind::Acquire)?;
+        if signing.receipt.is_some() {
+            recorder.can_write_receipt()?;
+        }
     }
 
     let hub = hub(false)?;
@@ -272,6 +263,14 @@ pub(super) fn run(args: &AcquireArgs, global: &Global, output: &Output) -> Outco
         "{source} is commit {commit}, {}",
         count(published.snapshot.files.len(), "file")
     ));
+    if dest.symlink_metadata().is_err() && !args.adopt {
+        disk::create_directory(&dest)?;
+        // It is empty yet, and goes again if it may not be there.
+        if let Err(failure) = keep_apart(&dest, set_up, signing.receipt.as_deref()) {
+            disk::remove_directory(&dest)?;
+            return Err(failure);
+        }
+    }
     let fetched = fetch(args, &hub, &published, &dest, output)?;
     let found = Found {
         hub: &hub,
@@ -283,25 +282,48 @@ pub(super) fn run(args: &AcquireArgs, global: &Global, output: &Output) -> Outco
     conclude(args, &found, recorder.as_ref(), output)
 }
 
-/// The place without `.`, `..` and slashes at its end, so that what lies beside it does not lie in it.
+/// The artifact at `dest` holds no key, ledger, policy or receipt, and is part of none.
+fn keep_apart(
+    dest: &Path,
+    set_up: Option<(&Config, &Path)>,
+    receipt: Option<&Path>,
+) -> Result<(), Failure> {
+    let artifact = Artifact::open(dest)?;
+    if let Some((config, key)) = set_up {
+        config.keep_out_of(&artifact)?;
+        keys::keep_out_of(&artifact, key)?;
+    }
+    match receipt {
+        Some(receipt) => receipt::writable(receipt, &artifact),
+        None => Ok(()),
+    }
+}
+
+/// The place without `.`, `..` and slashes at its end, so that what lies beside it does not lie in it. Nothing
+/// is made yet.
 fn plain(dest: &Path) -> Result<PathBuf, Failure> {
     let fail = |error: &std::io::Error| Failure::because(dest.display(), error);
     if dest.symlink_metadata().is_ok() {
         return std::fs::canonicalize(dest).map_err(|error| fail(&error));
     }
-    let (Some(name), parent) = (dest.file_name(), dest.parent()) else {
+    let absolute = std::path::absolute(dest).map_err(|error| fail(&error))?;
+    let (Some(name), Some(parent)) = (absolute.file_name(), absolute.parent()) else {
         return Err(Failure::error(format!(
             "{} names no directory",
             dest.display()
         )));
     };
-    match parent.filter(|parent| !parent.as_os_str().is_empty()) {
-        None => Ok(PathBuf::from(name)),
-        Some(parent) => {
-            disk::create_directory(parent)?;
-            let parent = std::fs::canonicalize(parent).map_err(|error| fail(&error))?;
-            Ok(parent.join(name))
+    match std::fs::canonicalize(parent) {
+        Ok(parent) => Ok(parent.join(name)),
+        // Without `..`, a path that is not there has one reading.
+        Err(_)
+            if !absolute
+                .components()
+                .any(|part| part == Component::ParentDir) =>
+        {
+            Ok(absolute.components().collect())
         }
+        Err(error) => Err(fail(&error)),
     }
 }
 
@@ -354,7 +376,7 @@ fn conclude(
     let digest = evidence.manifest.artifact_digest();
     let digest = digest.map_err(|error| Failure::because(dest.display(), &error))?;
     let dependencies = dependencies_of(&artifact, &evidence.manifest, output);
-    let mut document = json!({
+    let document = json!({
         "source": hub.address(source),
         "revision": commit,
         "path": dest.display().to_string(),
@@ -393,18 +415,8 @@ fn conclude(
     let record = about.record(recorder, &evidence)?;
     ledger::put_blob(recorder.store(), &proof)?;
     let recorded = recorder.append(&artifact, &evidence, record, None, output)?;
-    if output.json {
-        if let Some(document) = document.as_object_mut() {
-            document.insert("index".into(), recorded.index.into());
-        }
-        output.document(&document)?;
-    } else {
-        output.data(&format!("{}\n", recorded.index))?;
-    }
-    if let Some(receipt) = &args.receipt {
-        recorder.write_receipt(recorded.index, receipt, output)?;
-    }
-    Ok(0)
+    let receipt = args.signing.receipt.as_deref();
+    recorder.conclude(&recorded, document, receipt, output)
 }
 
 /// What lies at the destination in the end.
@@ -422,8 +434,7 @@ fn fetch(
     output: &Output,
 ) -> Result<Fetched, Failure> {
     let source = &args.source;
-    let there = dest.symlink_metadata().is_ok();
-    let before = if there {
+    let before = if dest.symlink_metadata().is_ok() {
         let artifact = Artifact::open(dest)?;
         let evidence = read(&artifact, args.jobs, output)?;
         context::complete_or_empty(dest, &evidence)?;
@@ -437,20 +448,14 @@ fn fetch(
         if verification.missing.is_empty() {
             return Ok(Fetched { evidence, came: 0 });
         }
-        Some(evidence)
-    } else if args.adopt {
-        return Err(Failure::error(format!("{} is not there", dest.display())));
+        evidence
     } else {
-        None
+        return Err(Failure::error(format!("{} is not there", dest.display())));
     };
-    let has = |path: &ArtifactPath| {
-        let manifest = before.as_ref().map(|evidence| &evidence.manifest);
-        manifest.is_some_and(|manifest| manifest.file(path.as_str()).is_some())
-    };
+    let has = |path: &ArtifactPath| before.manifest.file(path.as_str()).is_some();
     let wanted = published.listing.iter().filter(|file| !has(&file.path));
     let wanted: Vec<ListedFile> = wanted.cloned().collect();
     let aside = Aside::open(dest)?;
-    disk::create_directory(dest)?;
     let bar = Bar::of(output, "fetching");
     let download = Download {
         hub,
@@ -466,24 +471,17 @@ fn fetch(
     let came = came(results, &aside)?;
     aside.remove();
     let number = came.len();
-    let kept = before.as_ref().map(|evidence| {
-        let manifest = &evidence.manifest;
-        let file = |file: &crate::artifact::ManifestFile| {
-            let digest = manifest.digest(file, Algorithm::Sha256)?;
-            Some((
-                file.path.clone(),
-                file.size,
-                Sha256(digest.try_into().ok()?),
-            ))
-        };
-        manifest.files().iter().filter_map(file).collect::<Vec<_>>()
+    let kept = before.manifest.files().iter().filter_map(|file| {
+        let digest = before.manifest.digest(file, Algorithm::Sha256)?;
+        let sha256 = Sha256(digest.try_into().ok()?);
+        Some((file.path.clone(), file.size, sha256))
     });
-    let manifest = Manifest::of_digests(came.into_iter().chain(kept.into_iter().flatten()));
+    let manifest = Manifest::of_digests(came.into_iter().chain(kept));
     let evidence = ArtifactEvidence {
         manifest,
         obstacles: Vec::new(),
         faults: Vec::new(),
-        not_covered: before.map_or(Vec::new(), |evidence| evidence.not_covered),
+        not_covered: before.not_covered,
     };
     if evidence.manifest.files().len() != published.snapshot.files.len() {
         return Err(Failure::error("not every file came"));

@@ -20,7 +20,7 @@ use super::target::TargetArgs;
 use super::{Global, Outcome, signers, values};
 use crate::digest::Sha256;
 use crate::statement::acquire::ManifestReference;
-use crate::statement::{Role, Text, TextError};
+use crate::statement::{Kind, Role, Text, TextError};
 
 use acquire::AcquireArgs;
 use checksums::PublishedList;
@@ -50,19 +50,26 @@ enum RecordKind {
 struct CommonArgs {
     #[command(flatten)]
     target: TargetArgs,
-    /// The private key, in PEM; unless given, the one that the policy names
+    #[command(flatten)]
+    signing: SigningArgs,
+}
+
+/// Who signs a record, and how it is appended.
+#[derive(clap::Args)]
+pub(super) struct SigningArgs {
+    /// The private key to sign the record with, in PEM; unless given, the one that the policy names
     #[arg(long, value_name = "FILE")]
-    key: Option<PathBuf>,
+    pub(super) key: Option<PathBuf>,
     /// The role to sign in; unless given, the one that the policy names
     #[arg(long, value_parser = values::word::<Role>(values::ROLES), value_name = "ROLE")]
-    role: Option<Role>,
+    pub(super) role: Option<Role>,
     /// Write the receipt to this file, and the record beside it
     #[arg(long, value_name = "FILE")]
-    receipt: Option<PathBuf>,
+    pub(super) receipt: Option<PathBuf>,
     #[command(flatten)]
-    acknowledgement: Acknowledgement,
+    pub(super) acknowledgement: Acknowledgement,
     #[command(flatten)]
-    passphrase: PassphraseArgs,
+    pub(super) passphrase: PassphraseArgs,
 }
 
 pub(super) fn run(args: &RecordArgs, global: &Global, output: &Output) -> Outcome {
@@ -70,28 +77,34 @@ pub(super) fn run(args: &RecordArgs, global: &Global, output: &Output) -> Outcom
         RecordKind::Acquire(args) => &args.common,
         RecordKind::Release(args) => &args.common,
     };
+    let kind = match &args.kind {
+        RecordKind::Acquire(_) => Kind::Acquire,
+        RecordKind::Release(_) => Kind::Release,
+    };
+    let signing = &common.signing;
     let config = Config::load(global)?;
     let target = common.target.open()?;
     let artifact = &target.artifact;
     config.keep_out_of(artifact)?;
-    let mut reader = common.passphrase.reader();
-    let path = signing_key(common.key.clone(), &config)?;
+    let mut reader = signing.passphrase.reader();
+    let path = signing_key(signing.key.clone(), &config)?;
 
     keys::keep_out_of(artifact, &path)?;
-    if let Some(receipt) = &common.receipt {
+    if let Some(receipt) = &signing.receipt {
         receipt::writable(receipt, artifact)?;
     }
     let key = signers::open(&path, Some(artifact), &mut reader, output)?;
     let recorder = Recorder::open(
         (global, &config),
         &*key,
-        common.role,
-        common.acknowledgement,
+        signing.role,
+        signing.acknowledgement,
         &mut reader,
         output,
     )?;
 
-    if common.receipt.is_some() {
+    recorder.must_permit(kind)?;
+    if signing.receipt.is_some() {
         recorder.can_write_receipt()?;
     }
 
@@ -128,15 +141,8 @@ pub(super) fn run(args: &RecordArgs, global: &Global, output: &Output) -> Outcom
         RecordKind::Release(args) => release::record(args, &recorder, manifest)?,
     };
     let recorded = recorder.append(artifact, &evidence, record, None, output)?;
-    if output.json {
-        output.document(&json!({ "index": recorded.index, "artifact": recorded.artifact }))?;
-    } else {
-        output.data(&format!("{}\n", recorded.index))?;
-    }
-    if let Some(receipt) = &common.receipt {
-        recorder.write_receipt(recorded.index, receipt, output)?;
-    }
-    Ok(0)
+    let document = json!({ "artifact": recorded.artifact });
+    recorder.conclude(&recorded, document, signing.receipt.as_deref(), output)
 }
 
 /// The key to sign a record with: the one given, else that of the policy.

@@ -3,7 +3,6 @@
 use std::path::Path;
 
 use crate::artifact::Artifact;
-use crate::cli::Global;
 use crate::cli::context::{self, Config};
 use crate::cli::failure::Failure;
 use crate::cli::keyring;
@@ -11,6 +10,7 @@ use crate::cli::keys::KeyReader;
 use crate::cli::log_access::{Acknowledgement, LogAccess, say_recovery};
 use crate::cli::output::Output;
 use crate::cli::receipt;
+use crate::cli::{Global, Outcome};
 use crate::digest::Sha256;
 use crate::envelope::{Envelope, IN_TOTO};
 use crate::key::Signer;
@@ -19,7 +19,7 @@ use crate::ledger::Store;
 use crate::ledger::{self, Level, Log};
 use crate::statement::acquire::ManifestReference;
 use crate::statement::release::{Release, SignatureReference};
-use crate::statement::{Actor, Record, Role, Statement, SubjectDigest, Text, TimeSource};
+use crate::statement::{Actor, Kind, Record, Role, Statement, SubjectDigest, Text, TimeSource};
 use crate::time::Timestamp;
 use crate::verify::ArtifactEvidence;
 
@@ -92,14 +92,44 @@ impl<'a> Recorder<'a> {
     }
 
     /// Writes the receipt of what was appended.
-    pub(in crate::cli) fn write_receipt(
-        &self,
-        index: u64,
-        path: &Path,
-        output: &Output,
-    ) -> Result<(), Failure> {
+    fn write_receipt(&self, index: u64, path: &Path, output: &Output) -> Result<(), Failure> {
         let log = Log::open(self.access.store(), &self.config.policy.log.trust)?;
         receipt::write(&log, index, path, output)
+    }
+
+    /// Refuses a kind of record that the role may not sign: before the work is done.
+    pub(in crate::cli) fn must_permit(&self, kind: Kind) -> Result<(), Failure> {
+        if kind.permitted().contains(&self.role) {
+            return Ok(());
+        }
+        Err(Failure::error(format!(
+            "role {} may not sign {}",
+            self.role.name(),
+            kind.name()
+        )))
+    }
+
+    /// Says what was recorded, `document` and the index, and writes the receipt if one is wanted.
+    pub(in crate::cli) fn conclude(
+        &self,
+        recorded: &Recorded,
+        mut document: serde_json::Value,
+        receipt: Option<&Path>,
+        output: &Output,
+    ) -> Outcome {
+        if let Some(document) = document.as_object_mut() {
+            document.insert("index".into(), recorded.index.into());
+        }
+
+        if output.json {
+            output.document(&document)?;
+        } else {
+            output.data(&format!("{}\n", recorded.index))?;
+        }
+        if let Some(receipt) = receipt {
+            self.write_receipt(recorded.index, receipt, output)?;
+        }
+        Ok(0)
     }
 
     /// When the record is written.
@@ -157,13 +187,7 @@ impl<'a> Recorder<'a> {
         output: &Output,
     ) -> Result<Recorded, Failure> {
         let kind = record.kind();
-        if !kind.permitted().contains(&self.role) {
-            return Err(Failure::error(format!(
-                "role {} may not sign {}",
-                self.role.name(),
-                kind.name()
-            )));
-        }
+        self.must_permit(kind)?;
         let digest = evidence
             .manifest
             .artifact_digest()
