@@ -61,6 +61,11 @@ fn the_clients_cache() {
     .unwrap();
     std::fs::remove_file(place.workspace.path(&link)).unwrap();
     refused("artifact.missing");
+    let repository = place
+        .workspace
+        .path("hf/hub/models--acme--tiny/blobs/deeper");
+    std::fs::create_dir(&repository).unwrap();
+    std::fs::write(repository.join("blob"), &good).unwrap();
     // Links to anywhere else, even to the very content.
     place.workspace.write("elsewhere", &good);
     let name = blob.file_name().unwrap().to_str().unwrap().to_owned();
@@ -69,6 +74,7 @@ fn the_clients_cache() {
         "../../../../../elsewhere".into(),
         format!("../../blobs/../blobs/{name}"),
         "../../refs/main".into(),
+        "../../blobs/deeper/blob".into(),
         format!("../../snapshots/{}/config.json", place.hub.commit),
     ] {
         let at = place.workspace.path(&link);
