@@ -407,4 +407,30 @@ mod tests {
                 .is_err()
         );
     }
+
+    /// A file that was received goes where it is to go, and nowhere that a link leads.
+    #[test]
+    fn a_received_file_follows_no_link() {
+        let scratch = tempfile::tempdir().unwrap();
+        let (root, outside) = (scratch.path().join("root"), scratch.path().join("outside"));
+        create_directory(&root).unwrap();
+        create_directory(&outside).unwrap();
+        std::os::unix::fs::symlink(&outside, root.join("link")).unwrap();
+        let root = Directory::open(&root).unwrap();
+        let receive = |to: &str| {
+            let mut partial = Partial::open(&scratch.path().join("partial")).unwrap();
+            partial.restart().unwrap();
+            partial.write(b"x").unwrap();
+            partial.finish(&root, &ArtifactPath::new(to).unwrap())
+        };
+        receive("a/b/c").unwrap();
+        assert!(matches!(receive("a/b/c"), Err(DiskError::Exists { .. })));
+        assert!(receive("link/c").is_err());
+        assert!(receive("a/b/c/d").is_err());
+        assert_eq!(std::fs::read_dir(&outside).unwrap().count(), 0);
+        assert_eq!(
+            std::fs::read(scratch.path().join("root/a/b/c")).unwrap(),
+            b"x"
+        );
+    }
 }

@@ -12,7 +12,8 @@ use std::path::Path;
 use rustix::fs::{AtFlags, CWD, Mode, OFlags};
 use rustix::io::Errno;
 
-use super::{Access, DiskError, Existing};
+use super::{Access, Directory, DiskError, Existing};
+use crate::path::ArtifactPath;
 
 /// Writes `bytes` to `path` durably; see the head of this module.
 pub fn write(
@@ -220,19 +221,33 @@ impl Partial {
         })
     }
 
-    /// Gives the file the name `to`, which must be free. As with every download, it is the
-    /// system's when that is durable: what is lost is verified and fetched again.
-    pub fn finish(self, to: &Path) -> Result<(), DiskError> {
+    /// Gives the file the name `to` beneath `root`, which must be free, and makes the directories between. No
+    /// link is followed there, whoever puts one. As with every download, it is the system's when that is
+    /// durable: what is lost is verified and fetched again.
+    pub fn finish(self, root: &Directory, to: &ArtifactPath) -> Result<(), DiskError> {
+        let path = root.path.join(to.as_str());
         let error = |errno: Errno| DiskError::Write {
-            path: to.into(),
+            path: path.clone(),
             source: errno.into(),
         };
+        let (parents, name) = to.as_str().rsplit_once('/').unwrap_or(("", to.as_str()));
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let mut directory: Option<OwnedFd> = None;
+        for part in parents.split('/').filter(|part| !part.is_empty()) {
+            let above = directory.as_ref().unwrap_or(&root.fd);
+            match rustix::fs::mkdirat(above, part, Mode::from_raw_mode(0o777)) {
+                Ok(()) | Err(Errno::EXIST) => {}
+                Err(errno) => return Err(error(errno)),
+            }
+            let below = rustix::fs::openat(above, part, flags, Mode::empty()).map_err(error)?;
+            directory = Some(below);
+        }
+        let directory = directory.as_ref().unwrap_or(&root.fd);
         let (from_directory, from) = open_parent(&self.path)?;
-        let (to_directory, name) = open_parent(to)?;
         let flags = rustix::fs::RenameFlags::NOREPLACE;
-        match rustix::fs::renameat_with(&from_directory, from, &to_directory, name, flags) {
+        match rustix::fs::renameat_with(&from_directory, from, directory, name, flags) {
             Ok(()) => Ok(()),
-            Err(Errno::EXIST) => Err(DiskError::Exists { path: to.into() }),
+            Err(Errno::EXIST) => Err(DiskError::Exists { path }),
             Err(errno) => Err(error(errno)),
         }
     }

@@ -345,6 +345,12 @@ fn what_lies_beside_it() {
         .shell("mkdir -m 700 killed.partial")
         .exits(0);
     assert_eq!(place.fetched(&["hf:acme/tiny", "killed"]), 6);
+    // A file is no place, even if the commit has one of that name.
+    place.workspace.write("config.json", "x");
+    place
+        .acquire(&["hf:acme/tiny", "config.json"])
+        .exits(2)
+        .says("is a file");
     // Where it may not be, it is not; and what fails makes nothing.
     for dest in ["ledger/model", "keys/model"] {
         let run = place.acquire(&["hf:acme/tiny", dest]);

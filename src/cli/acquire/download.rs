@@ -2,7 +2,6 @@
 //! what the source publishes, and taken up where an earlier run stopped.
 
 use std::num::NonZero;
-use std::path::Path;
 use std::time::Duration;
 
 use super::aside::Aside;
@@ -10,7 +9,7 @@ use crate::artifact::Progress;
 use crate::cli::catalogue;
 use crate::client::fetch::FetchError;
 use crate::digest::{Algorithm, Hasher, Sha256};
-use crate::disk::{self, DiskError, Partial};
+use crate::disk::{Directory, DiskError, Partial};
 use crate::gate::cause;
 use crate::git::snapshot::{MAX_SMALL, Snapshot};
 use crate::git::{Kind, ObjectId, Pointer};
@@ -23,7 +22,7 @@ pub(super) struct Download<'a> {
     pub(super) source: &'a HubSource,
     pub(super) snapshot: &'a Snapshot,
     /// The tree that the files become.
-    pub(super) target: &'a Path,
+    pub(super) target: &'a Directory,
     pub(super) aside: &'a Aside,
     pub(super) connections: NonZero<usize>,
     pub(super) progress: &'a dyn Progress,
@@ -64,7 +63,6 @@ impl Download<'_> {
             )));
         }
         let place = self.aside.place(path);
-        let target = self.target.join(path.as_str());
         let failed =
             |error: &dyn std::error::Error| Failed::Error(format!("{path}: {}", cause(error)));
         let mut partial = Partial::open(&place).map_err(|error| failed(&error))?;
@@ -85,10 +83,9 @@ impl Download<'_> {
             let why = "came as its pointer, not as the file that it points to";
             return Err(self.reject(partial, path, why));
         }
-        if let Some(parent) = target.parent() {
-            disk::create_directory(parent).map_err(|error| failed(&error))?;
-        }
-        partial.finish(&target).map_err(|error| failed(&error))?;
+        partial
+            .finish(self.target, path)
+            .map_err(|error| failed(&error))?;
         Ok((path.clone(), file.size, sha256))
     }
 

@@ -434,8 +434,16 @@ fn fetch(
     output: &Output,
 ) -> Result<Fetched, Failure> {
     let source = &args.source;
-    let before = if dest.symlink_metadata().is_ok() {
+    let (artifact, before) = if dest.symlink_metadata().is_ok() {
         let artifact = Artifact::open(dest)?;
+        if artifact.single_file().is_some() {
+            return Err(
+                Failure::error(format!("{} is a file", dest.display())).hint(
+                    "a repository becomes a directory: name one, or a place where there is nothing",
+                ),
+            );
+        }
+
         let evidence = read(&artifact, args.jobs, output)?;
         context::complete_or_empty(dest, &evidence)?;
         let verification = judge(&artifact, &evidence, &published.snapshot);
@@ -448,7 +456,7 @@ fn fetch(
         if verification.missing.is_empty() {
             return Ok(Fetched { evidence, came: 0 });
         }
-        evidence
+        (artifact, evidence)
     } else {
         return Err(Failure::error(format!("{} is not there", dest.display())));
     };
@@ -461,7 +469,7 @@ fn fetch(
         hub,
         source,
         snapshot: &published.snapshot,
-        target: dest,
+        target: artifact.directory(),
         aside: &aside,
         connections: args.connections,
         progress: &bar,
