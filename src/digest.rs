@@ -151,6 +151,26 @@ impl Algorithm {
         }
     }
 
+    /// The digest of `bytes`.
+    pub fn of(self, bytes: &[u8]) -> Vec<u8> {
+        let mut hasher = Hasher::new(&[self], bytes.len() as u64);
+        hasher.update(bytes);
+        hasher.finish()
+    }
+
+    /// The name for people.
+    pub const fn title(self) -> &'static str {
+        match self {
+            Algorithm::Sha256 => "SHA-256",
+            Algorithm::Blake3 => "BLAKE3",
+            Algorithm::Sha512 => "SHA-512",
+            Algorithm::GitSha1 => "git blob",
+            Algorithm::Md5 => "MD5",
+            Algorithm::Blake2b => "BLAKE2b",
+            Algorithm::Sharded(_) => "sharded digest",
+        }
+    }
+
     /// Length of the digest in bytes.
     pub const fn length(self) -> usize {
         match self {

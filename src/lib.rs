@@ -22,6 +22,7 @@ pub mod json;
 pub mod key;
 pub mod ledger;
 pub mod merkle;
+pub mod minisign;
 pub mod note;
 pub mod oms;
 pub mod path;

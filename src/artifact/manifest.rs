@@ -106,6 +106,16 @@ impl Manifest {
         Manifest::new(&[Algorithm::Sha256], false, files)
     }
 
+    /// One file that has this size and SHA-256, by whoever read it.
+    pub fn of_file((path, size, sha256): (ArtifactPath, u64, Sha256)) -> Manifest {
+        let file = ManifestFile {
+            path,
+            size,
+            digests: sha256.0.into(),
+        };
+        Manifest::new(&[Algorithm::Sha256], true, vec![file])
+    }
+
     /// The same without the file at `path`.
     #[must_use]
     pub fn without(&self, path: Option<&ArtifactPath>) -> Manifest {

@@ -1,6 +1,7 @@
 //! Artifacts: a file or a directory tree, what lies in it, and its digests.
 //! Reads files, writes none. Knows nothing of signatures or ledgers.
 
+pub mod checksum_list;
 pub mod hash;
 mod hub_cache;
 pub mod manifest;

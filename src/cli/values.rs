@@ -43,6 +43,7 @@ pub(super) const AUTHENTICATION_METHODS: &[&str] = &[
     "oms",
     "sigstore",
     "gpg",
+    "minisign",
     "ssh",
     "checksum-from-publisher",
     "api-credential",

@@ -49,6 +49,10 @@ pub(super) struct VerifyArgs {
     #[cfg(feature = "http")]
     #[arg(long, requires = "source")]
     offline: bool,
+    #[cfg(feature = "http")]
+    #[command(flatten)]
+    checks: super::acquire::CheckArgs,
+
     #[command(flatten)]
     trust: TrustArgs,
 }
@@ -67,7 +71,18 @@ pub(super) fn run(args: &VerifyArgs, global: &Global, output: &Output) -> Outcom
                 "--source is about no signature: leave out whose counts",
             ));
         }
-        return verify_source::run(&args.target, source, args.offline, global, output);
+        return verify_source::run(
+            (&args.target, args.offline),
+            (source, &args.checks),
+            global,
+            output,
+        );
+    }
+    #[cfg(feature = "http")]
+    if args.checks.is_given() {
+        return Err(Failure::error(
+            "--checksums, --minisign-key and --openpgp-key are about what a source publishes: add --source",
+        ));
     }
 
     let by_flags = !args.trust.is_empty();

@@ -1,21 +1,27 @@
 //! `verify --source`: are the files still those that their source publishes? By asking it, or by the evidence
 //! that was recorded when they were acquired.
 
-use super::acquire::{self, SNAPSHOT};
+use std::collections::BTreeMap;
+
+use super::acquire::{self, CheckArgs, Source};
 use super::context::{self, Config};
 use super::failure::Failure;
 use super::history::History;
 use super::output::Output;
 use super::target::TargetArgs;
 use super::{Global, Outcome, keyring};
-use crate::artifact::ArtifactDigest;
+use crate::artifact::{Artifact, ArtifactDigest, checksum_list, manifest};
+use crate::digest::{Algorithm, Digest, Sha256};
 use crate::envelope::Envelope;
 use crate::finding::{Finding, Rule, Severity};
 use crate::gate::cause;
-use crate::git::snapshot::{Snapshot, SnapshotProof};
+use crate::git::snapshot::SnapshotProof;
 use crate::ledger::tile::MAX_ENTRY;
-use crate::ledger::{self, Log};
-use crate::source::hub::{Hub, HubSource};
+use crate::ledger::{self, Log, Store};
+use crate::path::ArtifactPath;
+use crate::source::https::LIST;
+use crate::source::hub::SNAPSHOT;
+use crate::source::published::{Expected, PublishedFile, algorithms, of_manifest, of_snapshot};
 use crate::statement::acquire::Acquire;
 use crate::statement::{Record, Statement, Text};
 use crate::verify::{Report, authorised};
@@ -27,16 +33,24 @@ const NOT_CHECKED: &[&str] = &[
 ];
 
 /// What the source is, as far as the user said.
-struct Wanted<'a> {
-    source: Option<HubSource>,
-    hub: &'a Hub,
+struct Wanted {
+    uri: Option<String>,
+    revision: Option<String>,
     artifact: Option<ArtifactDigest>,
 }
 
+/// What the files are compared with.
+struct Basis {
+    files: BTreeMap<ArtifactPath, PublishedFile>,
+    name: String,
+    /// Where it is from, for people.
+    how: String,
+}
+
 pub(super) fn run(
-    args: &TargetArgs,
-    source: &str,
-    offline: bool,
+    (args, offline): (&TargetArgs, bool),
+    (source, checks): (&str, &CheckArgs),
+
     global: &Global,
     output: &Output,
 ) -> Outcome {
@@ -52,16 +66,15 @@ pub(super) fn run(
         }),
         source => Some(source.to_owned()),
     };
-    let given: Option<HubSource> = match given {
+    let given: Option<Source> = match given {
         Some(text) => Some(
             text.parse()
-                .map_err(|error| Failure::because("--source", &error))?,
+                .map_err(|why: String| Failure::error(format!("--source: {why}")))?,
         ),
         None => None,
     };
     let offline = acquire::is_offline(offline);
-    let hub = acquire::hub(offline)?;
-    let evidence = acquire::read(artifact, args.jobs, output)?;
+    let evidence = acquire::read(artifact, &[Algorithm::Sha256], args.jobs, output)?;
     let recorded_as = acquire::as_recorded(artifact, &evidence);
     let mut report = Report {
         artifact: evidence.digest().and(recorded_as.digest()),
@@ -70,40 +83,27 @@ pub(super) fn run(
         ..Report::default()
     };
     let wanted = Wanted {
-        source: given,
-        hub: &hub,
+        uri: given.as_ref().map(Source::uri).transpose()?,
+        revision: given.as_ref().and_then(Source::revision).map(str::to_owned),
         artifact: report.artifact,
     };
     let config = Config::find(global)?;
-    let known = if offline || wanted.source.is_none() {
-        recorded(&wanted, config.as_ref(), global, output)?
+    let known = if offline || given.is_none() {
+        recorded(&wanted, artifact, config.as_ref(), global, output)?
     } else {
         None
     };
-    let snapshot = match (offline, &wanted.source, known) {
-        (true, _, known) => known.map(|known| known.snapshot),
-        (false, Some(source), _) => {
-            let published = acquire::published(&hub, source)?;
-            let message = format!(
-                "{source} is commit {}, asked just now",
-                published.snapshot.commit
-            );
-            report
-                .findings
-                .push(Finding::new(Rule::SourceEvidence, Severity::Pass, message));
-            Some(published.snapshot)
-        }
+    let basis = match (offline, given, known) {
+        (true, _, known) => known.map(|known| known.basis),
+        (false, Some(source), _) => Some(asked(&source, artifact, (checks, ""), output)?),
         (false, None, Some(known)) => {
-            let source = known.source(&hub)?;
-            let published = acquire::published(&hub, &source)?;
-            let message = format!(
-                "{source}, which record {} names, asked just now",
-                known.index
-            );
-            report
-                .findings
-                .push(Finding::new(Rule::SourceEvidence, Severity::Pass, message));
-            Some(published.snapshot)
+            let revision = known.record.revision.as_ref().map(Text::as_str);
+            let source = Source::of_record(known.record.source_uri.as_str(), revision);
+            let source = source.map_err(|failure| {
+                failure.hint("verify with --offline, or name the source: --source=SOURCE")
+            })?;
+            let named = format!(", which record {} names", known.index);
+            Some(asked(&source, artifact, (checks, &named), output)?)
         }
         (false, None, None) => None,
     };
@@ -119,18 +119,20 @@ pub(super) fn run(
     {
         report.findings.push(finding);
     }
-    if let Some(snapshot) = snapshot {
-        if offline {
-            let commit = snapshot.commit;
-            let message = format!("the objects of commit {commit}, as they were recorded");
-            let finding = Finding::new(Rule::SourceEvidence, Severity::Pass, message);
-            report.findings.push(finding);
+    if let Some(basis) = basis {
+        let finding = Finding::new(Rule::SourceEvidence, Severity::Pass, basis.how);
+        report.findings.push(finding);
+        let mut evidence = evidence;
+        let needed = algorithms(&basis.files);
+        if needed.len() > 1 {
+            // Only now it is known by which digests the source tells its files.
+            evidence = acquire::read(artifact, &needed, args.jobs, output)?;
         }
-        let judged = acquire::judge(artifact, &evidence, &snapshot);
-        report.findings.extend(judged.findings);
+        let judged = acquire::judge(artifact, &evidence, (&basis.files, &basis.name));
+        report.findings.extend(judged);
+        report.findings.extend(unknown(&basis.files));
     } else {
-        let message =
-            "no acquire record by a trusted key is about these very files and holds evidence";
+        let message = "no acquire record by a trusted key is about these very files";
         let finding = Finding::new(Rule::SourceEvidence, Severity::Inconclusive, message);
         report
             .findings
@@ -141,31 +143,44 @@ pub(super) fn run(
     target.report("verify", report, config.as_ref(), NOT_CHECKED, output)
 }
 
-/// An acquire record with its evidence, proved.
+/// What the source publishes now. Of what it publishes no digest, the content is read again.
+fn asked(
+    source: &Source,
+    artifact: &Artifact,
+    (checks, named): (&CheckArgs, &str),
+    output: &Output,
+) -> Result<Basis, Failure> {
+    let channel = source.channel(artifact.path(), checks, false)?;
+    let mut published = acquire::ask(&*channel, source)?;
+    acquire::learn(&*channel, &mut published.files, acquire::DEFAULTS, output)?;
+    Ok(Basis {
+        how: format!("{source}{named} is {}, asked just now", published.name),
+        name: published.name,
+        files: published.files,
+    })
+}
+
+/// Files that could not be compared, because nothing tells what they should be.
+fn unknown(files: &BTreeMap<ArtifactPath, PublishedFile>) -> Vec<Finding> {
+    let unknown = files.iter().filter(|(_, file)| !file.is_known());
+    let finding = |(path, _): (&ArtifactPath, _)| {
+        let message = "its source publishes nothing by which its content is known";
+        Finding::new(Rule::SourceEvidence, Severity::Inconclusive, message).at(path.to_string())
+    };
+    unknown.map(finding).collect()
+}
+
+/// An acquire record, and what it says the files are.
 struct Known {
     index: u64,
     record: Box<Acquire>,
-    snapshot: Snapshot,
+    basis: Basis,
 }
 
-impl Known {
-    /// The source that the record names, if it is of this hub.
-    fn source(&self, hub: &Hub) -> Result<HubSource, Failure> {
-        let uri = self.record.source_uri.as_str();
-        let revision = self.snapshot.commit;
-        let place = hub.place(uri).ok_or_else(|| {
-            Failure::error(format!("record {} names another hub: {uri}", self.index))
-                .hint("name it with HF_ENDPOINT, or verify with --offline")
-        })?;
-        format!("hf:{place}@{revision}")
-            .parse()
-            .map_err(|error| Failure::because(uri, &error))
-    }
-}
-
-/// The newest acquire record of what is wanted, by somebody trusted, whose evidence holds.
+/// The newest acquire record of what is wanted, by somebody trusted, rather one with evidence.
 fn recorded(
-    wanted: &Wanted<'_>,
+    wanted: &Wanted,
+    artifact: &Artifact,
     config: Option<&Config>,
     global: &Global,
     output: &Output,
@@ -179,7 +194,7 @@ fn recorded(
     let log = Log::open(&*store, &config.policy.log.trust)?;
     History::new(global, Some(config), config.policy.log.trust.log(), output).demand(&log)?;
     let ring = keyring::read(&*store, config, now)?;
-    let mut found: Option<(u64, Box<Acquire>)> = None;
+    let mut found: Option<(u64, Box<Acquire>, Option<ArtifactDigest>)> = None;
     log.scan(|index, bytes| {
         let Ok(envelope) = Envelope::parse(bytes, MAX_ENTRY) else {
             return;
@@ -192,66 +207,115 @@ fn recorded(
         {
             return;
         }
+        let subject = statement.artifact();
         if let Record::Acquire(record) = statement.record {
-            found = Some((index, record));
+            let has = |one: &Acquire| !one.attachments.is_empty();
+            let better = found
+                .as_ref()
+                .is_none_or(|(_, old, _)| has(&record) || !has(old));
+            if better {
+                found = Some((index, record, subject));
+            }
         }
     })?;
-    let Some((index, record)) = found else {
+    let Some((index, record, subject)) = found else {
         return Ok(None);
     };
-    let place = format!("record {index}");
-    let attached = record
-        .attachments
-        .iter()
-        .find(|one| one.name.as_str() == SNAPSHOT);
-    let Some(attached) = attached else {
-        return Ok(None);
-    };
-    let bytes = ledger::blob(&*store, &attached.sha256)?;
-    let proof = SnapshotProof::parse(&bytes).map_err(|error| Failure::because(&place, &error))?;
-    let snapshot = proof.snapshot().map_err(|error| {
-        Failure::refused(vec![format!(
-            "{place}: its evidence proves nothing: {}",
-            cause(&error)
-        )])
-    })?;
-    if record.revision.as_ref().map(Text::as_str) != Some(snapshot.commit.to_string().as_str()) {
-        let message = format!(
-            "{place}: its evidence is of commit {}, not of its revision",
-            snapshot.commit
-        );
-        return Err(Failure::refused(vec![message]));
-    }
+    let (files, name) = evidence(&*store, (index, &record, subject), artifact)?;
     output.say(format!(
-        "by {place}: {} at {}",
-        record.source_uri, snapshot.commit
+        "by record {index}: {} is {name}",
+        record.source_uri
     ));
+    let basis = Basis {
+        how: format!("{name}, as record {index} has it"),
+        name,
+        files,
+    };
     Ok(Some(Known {
         index,
         record,
-        snapshot,
+        basis,
     }))
 }
 
-/// Is this an acquire record with evidence, of the source that is asked for, or of these very files?
-fn is_wanted(statement: &Statement, wanted: &Wanted<'_>) -> bool {
+type Files = BTreeMap<ArtifactPath, PublishedFile>;
+
+/// What the files are by the evidence of a record; by its manifest, if it has none that names them.
+fn evidence(
+    store: &dyn Store,
+    (index, record, subject): (u64, &Acquire, Option<ArtifactDigest>),
+    artifact: &Artifact,
+) -> Result<(Files, String), Failure> {
+    let place = format!("record {index}");
+    let refuse = |why: String| Failure::refused(vec![format!("{place}: {why}")]);
+    let attached = |name: &str| {
+        let one = record
+            .attachments
+            .iter()
+            .find(|one| one.name.as_str() == name);
+        one.map(|one| ledger::blob(store, &one.sha256)).transpose()
+    };
+    if let Some(bytes) = attached(SNAPSHOT)? {
+        let proof = SnapshotProof::parse(&bytes);
+        let proof = proof.map_err(|error| Failure::because(&place, &error))?;
+        let snapshot = proof
+            .snapshot()
+            .map_err(|error| refuse(format!("its evidence proves nothing: {}", cause(&error))))?;
+        let commit = snapshot.commit.to_string();
+        if record.revision.as_ref().map(Text::as_str) != Some(commit.as_str()) {
+            return Err(refuse(format!(
+                "its evidence is of commit {commit}, not of its revision"
+            )));
+        }
+        return Ok((of_snapshot(&snapshot), format!("commit {commit}")));
+    }
+    if let Some(ArtifactDigest::Sha256(sha256)) = subject {
+        let name = artifact.name();
+        if let Some(list) = attached(LIST)? {
+            on_list(&list, record, sha256).map_err(refuse)?;
+        }
+        let digest = Digest {
+            algorithm: Algorithm::Sha256,
+            bytes: sha256.0.into(),
+        };
+        let file = PublishedFile::new(Expected::Digest(digest), name.clone());
+        let files = BTreeMap::from([(ArtifactPath::new(&name)?, file)]);
+        return Ok((files, format!("SHA-256 {sha256}")));
+    }
+    let text = ledger::blob(store, &record.manifest.sha256)?;
+    let lines = manifest::parse(&text, Algorithm::Sha256);
+    let lines = lines.map_err(|error| Failure::because(&place, &error))?;
+    let name = format!("what was acquired then, {} files", lines.len());
+    Ok((of_manifest(lines), name))
+}
+
+/// The publisher's list that a record keeps must say what the record says.
+fn on_list(list: &[u8], record: &Acquire, sha256: Sha256) -> Result<(), String> {
+    let named = record.source_uri.as_str().rsplit('/').next();
+    let named = named.unwrap_or_default();
+    let found = checksum_list::find(list, named);
+    match found.or_else(|| checksum_list::only(list, named)) {
+        Some(digest) if digest.algorithm == Algorithm::Sha256 && *digest.bytes != sha256.0 => {
+            Err(format!(
+                "the publisher's list has {}, and it has {sha256}",
+                digest.hex()
+            ))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Is this an acquire record of the source that is asked for, or of these very files?
+fn is_wanted(statement: &Statement, wanted: &Wanted) -> bool {
     let Record::Acquire(record) = &statement.record else {
         return false;
     };
-    if !record
-        .attachments
-        .iter()
-        .any(|one| one.name.as_str() == SNAPSHOT)
-    {
-        return false;
-    }
-    let Some(source) = &wanted.source else {
+    let Some(uri) = &wanted.uri else {
         return wanted.artifact.is_some() && statement.artifact() == wanted.artifact;
     };
     let revision = |text: &str| {
         let is = |it: &Option<Text>| it.as_ref().is_some_and(|it| it.as_str() == text);
         is(&record.revision) || is(&record.requested_revision)
     };
-    record.source_uri.as_str() == wanted.hub.address(source)
-        && source.revision.as_deref().is_none_or(revision)
+    record.source_uri.as_str() == uri && wanted.revision.as_deref().is_none_or(revision)
 }

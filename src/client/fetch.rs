@@ -13,7 +13,6 @@ use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::{StatusCode, Url, header};
 
 use super::http::shown;
-use crate::digest::Sha256;
 
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
@@ -21,6 +20,8 @@ use crate::digest::Sha256;
 pub enum FetchError {
     #[error("{0:?} is no address of http or https")]
     Address(String),
+    #[error("{url} is not an https URL")]
+    NotHttps { url: String },
     #[error("cannot reach {url}")]
     Request { url: String, source: reqwest::Error },
     #[error("the answer of {url} ends too early")]
@@ -73,6 +74,20 @@ pub struct Ask<'a> {
     pub body: Option<Vec<u8>>,
     /// From this byte on.
     pub from: u64,
+    /// And only of this version: of another, the whole comes.
+    pub validator: Option<&'a str>,
+    /// The head of the answer alone.
+    pub head: bool,
+}
+
+/// A server that answered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Peer {
+    pub host: String,
+    /// What was asked of it, without its query.
+    pub url: String,
+    /// Its certificate in DER, where it proved who it is.
+    pub certificate: Option<Vec<u8>>,
 }
 
 /// Names to which a server has sent, and that must not lead into a private network.
@@ -101,8 +116,8 @@ impl Resolve for Guard {
 /// An answer whose body was not read yet.
 pub struct Answer {
     response: Response,
-    /// The server's own certificate, SHA-256 over its DER.
-    pub certificate: Option<Sha256>,
+    /// Who answered: first who was asked, last who sent this.
+    pub peers: Vec<Peer>,
     /// The body begins where it was asked to.
     pub partial: bool,
     url: String,
@@ -187,14 +202,17 @@ impl Fetcher {
     fn follow(&self, url: &str, ask: &Ask<'_>) -> Result<Answer, (FetchError, Option<Duration>)> {
         let wrong = || (FetchError::Address(crate::path::display(url)), None);
         let mut at = Url::parse(url).map_err(|_| wrong())?;
-        let mut certificate = None;
-        for hop in 0..=REDIRECTS {
+        let mut peers = Vec::new();
+        for _ in 0..=REDIRECTS {
             let response = self.send(&at, ask)?;
-            if hop == 0 {
-                let info = response.extensions().get::<reqwest::tls::TlsInfo>();
-                let der = info.and_then(reqwest::tls::TlsInfo::peer_certificate);
-                certificate = der.map(Sha256::of);
-            }
+            let info = response.extensions().get::<reqwest::tls::TlsInfo>();
+            let der = info.and_then(reqwest::tls::TlsInfo::peer_certificate);
+            peers.push(Peer {
+                host: at.host_str().unwrap_or_default().to_owned(),
+                url: shown(at.as_str()),
+                certificate: der.map(<[u8]>::to_vec),
+            });
+
             let status = response.status();
             if status.is_redirection() {
                 let location = response.headers().get(header::LOCATION);
@@ -208,7 +226,7 @@ impl Fetcher {
                 return Ok(Answer {
                     partial: status == StatusCode::PARTIAL_CONTENT,
                     response,
-                    certificate,
+                    peers,
                     url: shown(at.as_str()),
                 });
             }
@@ -226,6 +244,7 @@ impl Fetcher {
         let mut builder = match &ask.body {
             // What is posted is for the server that was asked.
             Some(body) if own => self.client.post(url.clone()).body(body.clone()),
+            _ if ask.head => self.client.head(url.clone()),
             _ => self.client.get(url.clone()),
         };
         if own {
@@ -238,6 +257,9 @@ impl Fetcher {
         }
         if ask.from > 0 {
             builder = builder.header(header::RANGE, format!("bytes={}-", ask.from));
+            if let Some(validator) = ask.validator {
+                builder = builder.header(header::IF_RANGE, validator);
+            }
         }
         builder.send().map_err(|source| {
             let source = source.without_url();
@@ -278,6 +300,36 @@ impl Fetcher {
 }
 
 impl Answer {
+    /// A header of it, if it is text.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.response.headers().get(name)?.to_str().ok()
+    }
+
+    /// The status by which it succeeded.
+    pub fn status(&self) -> u16 {
+        self.response.status().as_u16()
+    }
+
+    /// The size of the whole, of which this may be the rest.
+    pub fn whole_size(&self) -> Option<u64> {
+        if self.partial {
+            let range = self.header("content-range")?;
+            return range.rsplit_once('/')?.1.parse().ok();
+        }
+        self.header("content-length")?.parse().ok()
+    }
+
+    /// What tells this version from any other byte by byte (RFC 9110 §8.8.1): a strong entity tag. A date is none.
+    pub fn validator(&self) -> Option<String> {
+        let tag = self.header("etag")?;
+        (tag.starts_with('"') && tag.len() <= 512).then(|| tag.to_owned())
+    }
+
+    /// Who was asked.
+    pub fn asked(&self) -> Option<&Peer> {
+        self.peers.first()
+    }
+
     /// A piece of the body; nothing at its end.
     pub fn read(&mut self, buffer: &mut [u8]) -> Result<usize, FetchError> {
         loop {

@@ -6,9 +6,6 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::{GitError, Kind, MAX_OBJECT, Mode, ObjectId, Pointer, commit, tree};
-use crate::artifact::manifest::ManifestFile;
-use crate::artifact::{FileFault, Manifest};
-use crate::digest::{Algorithm, Sha256};
 use crate::json::{self, JsonError};
 use crate::path::ArtifactPath;
 
@@ -68,43 +65,6 @@ pub struct Snapshot {
 pub struct Blob {
     pub id: ObjectId,
     pub mode: Mode,
-}
-
-/// How a file was bound to the commit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Bound {
-    /// By its pointer, which has its SHA-256.
-    Pointer,
-    /// By its content.
-    Content,
-}
-
-/// Why a snapshot on disk is not that of the commit.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Mismatch {
-    /// The content is another. What is there, and what the commit says.
-    Changed {
-        path: ArtifactPath,
-        found: Sha256,
-        /// None of a small file, of which the commit has no SHA-256.
-        expected: Option<Sha256>,
-        blob: ObjectId,
-    },
-    /// The commit's pointer lies there, not the file that it points to.
-    PointerOnly {
-        path: ArtifactPath,
-    },
-    Missing {
-        path: ArtifactPath,
-    },
-    Added {
-        path: ArtifactPath,
-    },
-    /// It cannot be read as a file, or shows the marks of a made collision.
-    Unreadable {
-        path: ArtifactPath,
-        why: String,
-    },
 }
 
 impl SnapshotProof {
@@ -245,39 +205,6 @@ impl Snapshot {
             self.others.push((path, why));
         }
     }
-
-    /// Compares what is on disk: every file by its pointer, or a small one by its content, which `read` reads.
-    ///
-    /// Closed: a file that is missing or was added is a mismatch. The content that `read` returns must have
-    /// the SHA-256 that the manifest has, or somebody changes files while they are verified.
-    pub fn compare(
-        &self,
-        manifest: &Manifest,
-        faults: &[FileFault],
-        read: &mut dyn FnMut(&ArtifactPath) -> Result<Vec<u8>, String>,
-    ) -> (BTreeMap<ArtifactPath, Bound>, Vec<Mismatch>) {
-        let mut bound = BTreeMap::new();
-        let mut wrong = Vec::new();
-        for file in manifest.files() {
-            let Some(blob) = self.files.get(&file.path) else {
-                let path = file.path.clone();
-                wrong.push(Mismatch::Added { path });
-                continue;
-            };
-            let expected = self.pointers.get(&blob.id).map(|pointer| pointer.sha256);
-            match bind(manifest, file, (blob.id, expected), read) {
-                Ok(how) => _ = bound.insert(file.path.clone(), how),
-                Err(mismatch) => wrong.push(mismatch),
-            }
-        }
-        for path in self.files.keys() {
-            let there = manifest.file(path.as_str()).is_some();
-            if !there && !faults.iter().any(|fault| fault.path == *path) {
-                wrong.push(Mismatch::Missing { path: path.clone() });
-            }
-        }
-        (bound, wrong)
-    }
 }
 
 fn within(count: usize, limit: usize, what: &'static str) -> Result<(), GitError> {
@@ -317,50 +244,6 @@ fn is_gits(name: &str) -> bool {
     let plain = plain.split(':').next().unwrap_or_default();
     let plain = plain.trim_end_matches([' ', '.']);
     plain == ".git" || plain == "git~1"
-}
-
-fn bind(
-    manifest: &Manifest,
-    file: &ManifestFile,
-    (blob, expected): (ObjectId, Option<Sha256>),
-    read: &mut dyn FnMut(&ArtifactPath) -> Result<Vec<u8>, String>,
-) -> Result<Bound, Mismatch> {
-    let path = || file.path.clone();
-    let unreadable = |why: String| Mismatch::Unreadable { path: path(), why };
-    let digest = manifest.digest(file, Algorithm::Sha256);
-    let sha256 = digest.and_then(|digest| Some(Sha256(digest.try_into().ok()?)));
-    let sha256 = sha256.ok_or_else(|| unreadable("it has no SHA-256".into()))?;
-    let pointer = Pointer {
-        sha256,
-        size: file.size,
-    };
-    let id = pointer
-        .id()
-        .map_err(|error| unreadable(error.to_string()))?;
-    if id == blob {
-        return Ok(Bound::Pointer);
-    }
-    let changed = || Mismatch::Changed {
-        path: path(),
-        found: sha256,
-        expected,
-        blob,
-    };
-    if file.size > MAX_SMALL {
-        return Err(changed());
-    }
-    let content = read(&file.path).map_err(unreadable)?;
-    if Sha256::of(&content) != sha256 {
-        return Err(unreadable("it changes while it is read".into()));
-    }
-    let id = ObjectId::of(Kind::Blob, &content).map_err(|error| unreadable(error.to_string()))?;
-    if id != blob {
-        return Err(changed());
-    }
-    if Pointer::parse(&content).is_some() {
-        return Err(Mismatch::PointerOnly { path: path() });
-    }
-    Ok(Bound::Content)
 }
 
 mod base64 {

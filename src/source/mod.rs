@@ -1,8 +1,16 @@
-//! Where things come from: one file per channel. The only layer that opens a connection, and only
+//! Where things come from: one file per channel, and what they have in common. The only layer that opens a connection, and only
 //! when a flag asks for it.
 
+#[cfg(feature = "http")]
+mod channel;
 pub mod dependencies;
+#[cfg(feature = "http")]
+pub mod gpg;
 #[cfg(feature = "http")]
 pub mod https;
 #[cfg(feature = "http")]
 pub mod hub;
+pub mod published;
+
+#[cfg(feature = "http")]
+pub use channel::{Channel, Content, SourceError, endpoint};

@@ -140,6 +140,9 @@ pub struct Authentication {
     pub signature_digest: Option<Sha256>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub published_digest: Option<PublishedDigest>,
+    /// What was answered, where it came over HTTP.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub http: Option<Http>,
 }
 
 /// By what means.
@@ -151,6 +154,7 @@ pub enum AuthenticationMethod {
     Oms,
     Sigstore,
     Gpg,
+    Minisign,
     Ssh,
     ChecksumFromPublisher,
     ApiCredential,
@@ -175,6 +179,40 @@ pub struct EndpointIdentity {
     /// SHA-256 of its certificate in DER.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cert_sha256: Option<Sha256>,
+    /// SHA-256 of its public key, as the certificate has it (SubjectPublicKeyInfo in DER): stays when the
+    /// certificate is renewed for the same key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub spki_sha256: Option<Sha256>,
+    /// Who issued the certificate, as RFC 4514 writes names.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub issuer: Option<Text>,
+    /// Until when the certificate is valid.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_after: Option<Timestamp>,
+}
+
+/// The answer that carried an artifact (RFC 9110): what its server said about it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Http {
+    pub status: u16,
+    /// When the server answered, by its clock.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub date: Option<Text>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub etag: Option<Text>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_modified: Option<Text>,
+    /// Where it came from in the end, if it was sent elsewhere; without its query, which can hold a secret.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub final_uri: Option<SourceUri>,
+    /// The addresses between, in order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 8))]
+    pub redirects: Vec<SourceUri>,
+    /// Who served it in the end, if that is another host than the one that was asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub served_by: Option<EndpointIdentity>,
 }
 
 /// A digest list that the publisher publishes.

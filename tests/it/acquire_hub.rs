@@ -62,7 +62,7 @@ fn later_without_the_hub() {
     };
     verify(&["--source", "--offline"])
         .exits(0)
-        .says("all 6 files are those of commit");
+        .says("6 files: all are those of commit");
     verify(&["--source=hf:acme/tiny", "--offline"]).exits(0);
     assert_eq!(place.hub.log(), before, "nobody was asked");
     verify(&["--source"]).exits(0).says("asked just now");
@@ -87,7 +87,7 @@ fn later_without_the_hub() {
     place.workspace.write("tiny/config.json", "{}");
     verify(&["--source=hf:acme/tiny", "--offline"])
         .exits(1)
-        .says("is not the git blob");
+        .says("has git blob");
     // Evidence that was tampered with proves nothing.
     let blobs = place
         .workspace
@@ -178,7 +178,7 @@ fn what_comes_otherwise_is_kept_aside() {
             place.acquire(&["hf:acme/tiny", "second"])
         })
         .exits(1)
-        .says("config.json is git blob");
+        .says("config.json has git blob");
     // What is there and is not of the source is not touched.
     place.workspace.write("tiny/extra.py", "import os");
     place
@@ -191,7 +191,7 @@ fn what_comes_otherwise_is_kept_aside() {
     place
         .acquire(&["hf:acme/tiny"])
         .exits(1)
-        .says("config.json has SHA-256");
+        .says("config.json has git blob");
     assert_eq!(place.workspace.read("tiny/config.json"), b"{}");
 }
 

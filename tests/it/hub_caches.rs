@@ -135,7 +135,7 @@ fn the_clients_directory() {
     place
         .acquire(&["--adopt", "hf:acme/tiny", "local"])
         .exits(1)
-        .says("tok/tokenizer.json has SHA-256");
+        .says("tok/tokenizer.json has git blob");
 }
 
 /// Whoever may write to a cache makes one snapshot a link to another: it is not taken for the one.

@@ -11,6 +11,7 @@
     reason = "a test that cannot go on panics, and one that is skipped says so"
 )]
 
+mod acquire_https;
 mod acquire_hub;
 mod bad_input;
 mod bucket_writers;

@@ -165,7 +165,7 @@ fn a_list_over_https_is_recorded_with_who_served_it() {
     acquire(&workspace, &at("/nowhere")).exits(2).says("404");
     acquire(&workspace, &at("/endless"))
         .exits(2)
-        .says("larger than the limit");
+        .says("is larger than 67108864 bytes");
     // Never in the clear, not even when a redirect asks for it; never with a secret in the URL.
     let clear = server.url.replace("https", "http");
     acquire(&workspace, &clear)
@@ -187,6 +187,6 @@ fn a_list_over_https_is_recorded_with_who_served_it() {
     ]);
     Run::from(command.output().unwrap())
         .exits(2)
-        .says("cannot fetch");
+        .says("cannot reach");
     workspace.run(["ledger", "fsck"]).exits(0).says("2 entries");
 }

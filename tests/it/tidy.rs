@@ -19,6 +19,7 @@ const LAYERS: &[&[&str]] = &[
         "x509",
         "timestamp",
         "git",
+        "minisign",
     ],
     &["statement", "ledger"],
     &["bundle", "oms", "sigstore", "credential", "policy"],

@@ -358,6 +358,21 @@ const PACKAGES: &[Package] = &[
         only_for_tlogcheck: false,
     },
     Package {
+        name: "nginx-light",
+        probe: Probe::Command("nginx"),
+        only_for_tlogcheck: false,
+    },
+    Package {
+        name: "minisign",
+        probe: Probe::Command("minisign"),
+        only_for_tlogcheck: false,
+    },
+    Package {
+        name: "gnupg",
+        probe: Probe::Command("gpg"),
+        only_for_tlogcheck: false,
+    },
+    Package {
         name: "bsdutils",
         probe: Probe::Command("script"),
         only_for_tlogcheck: false,

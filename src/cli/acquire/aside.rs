@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use crate::cli::failure::Failure;
 use crate::digest::Sha256;
-use crate::disk::{self, Lock};
+use crate::disk::{self, DiskError, Lock};
 use crate::path::ArtifactPath;
 
 /// Held by one run; files in it are what an earlier one left.
@@ -71,6 +71,29 @@ impl Aside {
         self.path.join(format!("rejected-{name}"))
     }
 
+    fn version(&self, path: &ArtifactPath) -> PathBuf {
+        let name = Sha256::of(path.as_str().as_bytes());
+        self.path.join(format!("version-{name}"))
+    }
+
+    /// Did the file that becomes `path` begin to come as this version?
+    pub(super) fn is_version(&self, path: &ArtifactPath, validator: Option<&str>) -> bool {
+        let noted = disk::read_no_link(&self.version(path), 1024);
+        validator.is_some()
+            && noted.is_ok_and(|noted| Some(&noted[..]) == validator.map(str::as_bytes))
+    }
+
+    /// Notes the version that comes.
+    pub(super) fn note_version(
+        &self,
+        path: &ArtifactPath,
+        validator: &str,
+    ) -> Result<(), DiskError> {
+        let place = self.version(path);
+        disk::remove_file(&place)?;
+        disk::deposit(&place, validator.as_bytes())
+    }
+
     /// Removes it, and what such runs leave in it. What else is there is somebody's, and stays.
     pub(super) fn remove(self) {
         let Ok(entries) = std::fs::read_dir(&self.path) else {
@@ -80,6 +103,8 @@ impl Aside {
             let name = entry.file_name();
             let name = name.to_str().unwrap_or_default();
             let digest = name.strip_prefix("rejected-").unwrap_or(name);
+            let digest = digest.strip_prefix("version-").unwrap_or(digest);
+
             if digest.parse::<Sha256>().is_ok() {
                 _ = disk::remove_file(&entry.path());
             }

@@ -1,30 +1,30 @@
 //! Downloads files, several at once: each is hashed as it comes, kept aside until it is whole and found to be
 //! what the source publishes, and taken up where an earlier run stopped.
 
+use std::collections::BTreeMap;
 use std::num::NonZero;
 use std::time::Duration;
 
 use super::aside::Aside;
 use crate::artifact::Progress;
 use crate::cli::catalogue;
-use crate::client::fetch::FetchError;
-use crate::digest::{Algorithm, Hasher, Sha256};
+use crate::digest::{Hasher, Sha256};
 use crate::disk::{Directory, DiskError, Partial};
 use crate::gate::cause;
-use crate::git::snapshot::{MAX_SMALL, Snapshot};
-use crate::git::{Kind, ObjectId, Pointer};
+use crate::git::snapshot::MAX_SMALL;
 use crate::path::ArtifactPath;
-use crate::source::hub::{Hub, HubError, HubSource, ListedFile};
+use crate::source::published::{PublishedFile, Wrong};
+use crate::source::{Channel, SourceError};
 
 /// Where from, and where to.
 pub(super) struct Download<'a> {
-    pub(super) hub: &'a Hub,
-    pub(super) source: &'a HubSource,
-    pub(super) snapshot: &'a Snapshot,
+    pub(super) channel: &'a dyn Channel,
     /// The tree that the files become.
     pub(super) target: &'a Directory,
     pub(super) aside: &'a Aside,
     pub(super) connections: NonZero<usize>,
+    /// No file may be larger.
+    pub(super) most: u64,
     pub(super) progress: &'a dyn Progress,
 }
 
@@ -45,33 +45,47 @@ const ATTEMPTS: u32 = 5;
 
 impl Download<'_> {
     /// Downloads `files`; what came of each.
-    pub(super) fn run(&self, files: &[ListedFile]) -> Vec<Result<Came, Failed>> {
-        let bytes = files.iter().map(|file| file.size).sum();
+    pub(super) fn run(
+        &self,
+        files: &BTreeMap<&ArtifactPath, &PublishedFile>,
+    ) -> Vec<Result<Came, Failed>> {
+        let bytes = files.values().filter_map(|file| file.size).sum();
         self.progress.start(files.len(), bytes);
-        catalogue::each(files, Some(self.connections), |file| self.one(file))
+        let files: Vec<_> = files.iter().collect();
+        catalogue::each(&files, Some(self.connections), |(path, file)| {
+            self.one(path, file)
+        })
     }
 
-    fn one(&self, file: &ListedFile) -> Result<Came, Failed> {
-        let path = &file.path;
-        let blob = self.snapshot.files.get(path);
-        let expected =
-            blob.ok_or_else(|| Failed::Refused(format!("{path} is not in the commit")))?;
-        if file.sha256.is_none() && file.size > MAX_SMALL {
+    fn one(&self, path: &ArtifactPath, file: &PublishedFile) -> Result<Came, Failed> {
+        let size = file.size.unwrap_or_default();
+        if file.is_by_content() && size > MAX_SMALL {
             return Err(Failed::Error(format!(
-                "{path} has {} bytes and no SHA-256: only smaller ones are kept so",
-                file.size
+                "{path} has {size} bytes and no SHA-256: only smaller ones are kept so"
             )));
+        }
+        if size > self.most {
+            return Err(Failed::Error(too_large(path, size, self.most)));
         }
         let place = self.aside.place(path);
         let failed =
             |error: &dyn std::error::Error| Failed::Error(format!("{path}: {}", cause(error)));
         let mut partial = Partial::open(&place).map_err(|error| failed(&error))?;
+        // Of content that nobody knows beforehand, the rest is asked for only of the version that began to come.
+        let same = self.aside.is_version(path, file.validator.as_deref());
+        if partial.have() > 0 && !file.is_known() && !same {
+            partial.restart().map_err(|error| failed(&error))?;
+        }
+        if let Some(validator) = &file.validator {
+            let noted = self.aside.note_version(path, validator);
+            noted.map_err(|error| failed(&error))?;
+        }
         let mut resumed = partial.have() > 0;
-        let (sha256, content) = loop {
-            let (sha256, content) = self.receive(file, &mut partial)?;
-            match check(file, expected.id, sha256, content.as_deref()) {
-                Ok(()) => break (sha256, content),
-                // What an earlier run left may be of another commit.
+        let sha256 = loop {
+            let seen = self.receive(path, file, &mut partial)?;
+            match seen.judge(partial.have(), file) {
+                Ok(sha256) => break sha256,
+                // What an earlier run left may be of another version.
                 Err(_) if resumed => {
                     partial.restart().map_err(|error| failed(&error))?;
                     resumed = false;
@@ -79,14 +93,11 @@ impl Download<'_> {
                 Err(why) => return Err(self.reject(partial, path, &why)),
             }
         };
-        if content.is_some_and(|content| Pointer::parse(&content).is_some()) {
-            let why = "came as its pointer, not as the file that it points to";
-            return Err(self.reject(partial, path, why));
-        }
+        let size = partial.have();
         partial
             .finish(self.target, path)
             .map_err(|error| failed(&error))?;
-        Ok((path.clone(), file.size, sha256))
+        Ok((path.clone(), size, sha256))
     }
 
     /// What is wrong stays for whoever wants to look at it, under a name that says so.
@@ -99,67 +110,82 @@ impl Download<'_> {
         Failed::Refused(format!("{path} {why}{kept}"))
     }
 
-    /// Receives the rest of a file: its SHA-256, and of a small one its content.
+    /// Receives the rest of a file.
     fn receive(
         &self,
-        file: &ListedFile,
+        path: &ArtifactPath,
+        file: &PublishedFile,
         partial: &mut Partial,
-    ) -> Result<(Sha256, Option<Vec<u8>>), Failed> {
-        let path = &file.path;
+    ) -> Result<Seen, Failed> {
         let disk_failed = |error: DiskError| Failed::Error(cause(&error));
         let mut attempt = 0;
         loop {
             attempt += 1;
-            match self.attempt(file, partial) {
-                Ok((sha256, content)) if partial.have() == file.size => {
-                    return Ok((sha256, content));
-                }
-                Ok(_) if partial.have() > file.size => {
+            let result = self.attempt(file, partial);
+            let have = partial.have();
+            match (result, file.size) {
+                (Ok(seen), None) => return Ok(seen),
+                (Ok(seen), Some(size)) if have == size => return Ok(seen),
+                (Ok(_), Some(size)) if have > size => {
                     partial.restart().map_err(disk_failed)?;
-                    let size = file.size;
                     return Err(Failed::Refused(format!(
                         "{path} has more than the {size} bytes that are published"
                     )));
                 }
-                Ok(_) if attempt >= ATTEMPTS => {
-                    let (have, size) = (partial.have(), file.size);
+                (Ok(_), Some(size)) if attempt >= ATTEMPTS => {
                     return Err(Failed::Error(format!(
                         "{path} ends after {have} of {size} bytes"
                     )));
                 }
-                Err(Stop::Network(error)) if attempt >= ATTEMPTS || !may_pass(&error) => {
+                (Err(Stop::Network(error)), _) if attempt >= ATTEMPTS || !error.may_pass() => {
                     return Err(Failed::Error(format!("{path}: {}", cause(&error))));
                 }
-                Err(Stop::Disk(error)) => return Err(disk_failed(error)),
-                Ok(_) | Err(Stop::Network(_)) => {
+                (Err(Stop::Disk(error)), _) => return Err(disk_failed(error)),
+                (Err(Stop::TooLarge), _) => {
+                    partial.restart().map_err(disk_failed)?;
+                    return Err(Failed::Error(too_large(path, have, self.most)));
+                }
+                (Err(Stop::Changed), _) => {
+                    partial.restart().map_err(disk_failed)?;
+                    return Err(Failed::Error(format!(
+                        "{path} is changed at its source while it is fetched"
+                    )));
+                }
+                (Ok(_) | Err(Stop::Network(_)), _) => {
                     std::thread::sleep(Duration::from_millis(200 << attempt));
                 }
             }
         }
     }
 
-    fn attempt(
-        &self,
-        file: &ListedFile,
-        partial: &mut Partial,
-    ) -> Result<(Sha256, Option<Vec<u8>>), Stop> {
+    fn attempt(&self, file: &PublishedFile, partial: &mut Partial) -> Result<Seen, Stop> {
+        // Of unknown size: what is there may be all of it, which only its server knows.
+        // And of nobody knows which version, the pieces need not fit together.
+        if file.size.is_none() || !(file.is_known() || file.validator.is_some()) {
+            partial.restart()?;
+        }
+        let known = file.size.unwrap_or(u64::MAX);
         let mut seen = Seen::new(file);
-        if partial.have() > file.size {
+        if partial.have() > known {
             partial.restart()?;
         }
         partial.read_back(&mut |piece| seen.see(piece))?;
-        if partial.have() < file.size || file.size == 0 {
+        if partial.have() < known || known == 0 {
             let from = partial.have();
-            let commit = self.snapshot.commit;
-            let mut answer = self.hub.open(self.source, commit, &file.path, from)?;
-            if from > 0 && !answer.partial {
+            let mut content = self.channel.open(file, from, file.validator.as_deref())?;
+            if let (Some(a), Some(b)) = (&file.validator, &content.validator)
+                && a != b
+            {
+                return Err(Stop::Changed);
+            }
+            if from > 0 && !content.is_rest {
                 // The whole file comes, not the rest.
                 partial.restart()?;
                 seen = Seen::new(file);
             }
             let mut buffer = vec![0; PIECE];
             loop {
-                let count = answer.read(&mut buffer).map_err(HubError::from)?;
+                let count = content.read(&mut buffer)?;
                 let piece = buffer.get(..count).unwrap_or_default();
                 if piece.is_empty() {
                     break;
@@ -167,50 +193,88 @@ impl Download<'_> {
                 partial.write(piece)?;
                 seen.see(piece);
                 self.progress.advance(count as u64);
-                if partial.have() > file.size {
+                if partial.have() > known {
                     break;
+                }
+                if partial.have() > self.most {
+                    return Err(Stop::TooLarge);
                 }
             }
         }
-        let Seen { hasher, content } = seen;
-        let digest = hasher.finish();
-        let sha256 = <[u8; 32]>::try_from(digest.as_slice()).map(Sha256);
-        Ok((sha256.unwrap_or(Sha256([0; 32])), content))
+        Ok(seen)
     }
 }
 
-/// Is this the file of the commit?
-fn check(
-    file: &ListedFile,
-    blob: ObjectId,
-    found: Sha256,
-    content: Option<&[u8]>,
-) -> Result<(), String> {
-    if let Some(expected) = file.sha256 {
-        if found == expected {
-            return Ok(());
+fn too_large(path: &ArtifactPath, size: u64, most: u64) -> String {
+    format!("{path} has {size} bytes or more, and --max-size allows {most}")
+}
+
+/// Hashes what a source has, and keeps nothing: its size, and whether it is what is published.
+pub(super) fn stream(
+    channel: &dyn Channel,
+    path: &ArtifactPath,
+    file: &PublishedFile,
+    (most, progress): (u64, &dyn Progress),
+) -> Result<Came, Failed> {
+    let failed = |error: SourceError| Failed::Error(format!("{path}: {}", cause(&error)));
+    let mut seen = Seen::new(file);
+    let mut size = 0;
+    let mut buffer = vec![0; PIECE];
+    let mut attempt = 0;
+    'again: loop {
+        attempt += 1;
+        let opened = channel.open(file, size, file.validator.as_deref());
+        let mut content = opened.map_err(failed)?;
+        if let (Some(a), Some(b)) = (&file.validator, &content.validator)
+            && a != b
+        {
+            let message = format!("{path} is changed at its source while it is read");
+            return Err(Failed::Error(message));
         }
-        return Err(format!("has SHA-256 {found}, and {expected} is published"));
+        if size > 0 && !content.is_rest {
+            (seen, size) = (Seen::new(file), 0);
+        }
+        loop {
+            let count = match content.read(&mut buffer) {
+                Ok(count) => count,
+                // What is not known by its digest must be one version from its start to its end.
+                Err(error) if error.may_pass() && attempt < ATTEMPTS => {
+                    if !file.is_known() && file.validator.is_none() {
+                        (seen, size) = (Seen::new(file), 0);
+                    }
+                    std::thread::sleep(Duration::from_millis(200 << attempt));
+                    continue 'again;
+                }
+                Err(error) => return Err(failed(error)),
+            };
+            let piece = buffer.get(..count).unwrap_or_default();
+            if piece.is_empty() {
+                break 'again;
+            }
+            seen.see(piece);
+            size += count as u64;
+            progress.advance(count as u64);
+            if size > most {
+                return Err(Failed::Error(too_large(path, size, most)));
+            }
+        }
     }
-    let content = content.unwrap_or_default();
-    match ObjectId::of(Kind::Blob, content) {
-        Ok(id) if id == blob => Ok(()),
-        Ok(id) => Err(format!("is git blob {id}, and {blob} is published")),
-        Err(error) => Err(error.to_string()),
-    }
+    let sha256 = seen.judge(size, file);
+    let sha256 = sha256.map_err(|why| Failed::Refused(format!("{path} {why}")))?;
+    Ok((path.clone(), size, sha256))
 }
 
-/// What came so far: its digest, and of a small file itself.
+/// What came so far: its digests, and of a small file itself.
 struct Seen {
     hasher: Hasher,
     content: Option<Vec<u8>>,
 }
 
 impl Seen {
-    fn new(file: &ListedFile) -> Seen {
+    fn new(file: &PublishedFile) -> Seen {
         Seen {
-            hasher: Hasher::new(&[Algorithm::Sha256], file.size),
-            content: file.sha256.is_none().then(Vec::new),
+            hasher: Hasher::new(&file.algorithms(), file.size.unwrap_or_default()),
+            content: file.is_by_content().then(Vec::new),
         }
     }
 
@@ -220,12 +284,38 @@ impl Seen {
             content.extend_from_slice(piece);
         }
     }
+
+    /// The SHA-256 of all `size` bytes of it, if it is what was published.
+    fn judge(self, size: u64, file: &PublishedFile) -> Result<Sha256, String> {
+        let digests = self.hasher.finish();
+        let content = self.content.unwrap_or_default();
+        match file.check(size, &digests, &content) {
+            Ok(()) => {}
+            Err(Wrong::Content { found, expected }) => {
+                return Err(format!("has {found}, and {expected} is published"));
+            }
+            Err(Wrong::Pointer) => {
+                return Err("came as its pointer, not as the file that it points to".into());
+            }
+            Err(Wrong::Signature(why)) => {
+                return Err(format!("is not what its publisher signed: {why}"));
+            }
+            Err(Wrong::Odd(why)) => return Err(why),
+        }
+        let first = digests.first_chunk::<32>();
+        first
+            .map(|first| Sha256(*first))
+            .ok_or_else(|| "has no SHA-256".into())
+    }
 }
 
 /// Why an attempt ended early.
 enum Stop {
     Disk(DiskError),
-    Network(HubError),
+    Network(SourceError),
+    TooLarge,
+    /// It is another version now.
+    Changed,
 }
 
 impl From<DiskError> for Stop {
@@ -234,13 +324,8 @@ impl From<DiskError> for Stop {
     }
 }
 
-impl From<HubError> for Stop {
-    fn from(error: HubError) -> Stop {
+impl From<SourceError> for Stop {
+    fn from(error: SourceError) -> Stop {
         Stop::Network(error)
     }
-}
-
-/// Can it be otherwise the next time? What the server answered was asked for often enough.
-fn may_pass(error: &HubError) -> bool {
-    matches!(error, HubError::Fetch(FetchError::Body { .. }))
 }

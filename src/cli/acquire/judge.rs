@@ -1,44 +1,36 @@
-//! Is what lies on disk what a commit says? What was found, in findings and in lines.
+//! Is what lies on disk what was published? What was found, in findings and in lines.
+
+use std::collections::BTreeMap;
 
 use crate::artifact::Artifact;
 use crate::finding::{Finding, Rule, Severity};
-use crate::git::snapshot::{MAX_SMALL, Mismatch, Snapshot};
+use crate::git::snapshot::MAX_SMALL;
 use crate::path::ArtifactPath;
+use crate::report::text::count;
+use crate::source::published::{Mismatch, PublishedFile, compare};
 use crate::verify::ArtifactEvidence;
 
-/// How a directory compares with a commit.
-pub(in crate::cli) struct Verification {
-    pub(in crate::cli) findings: Vec<Finding>,
-    pub(in crate::cli) missing: Vec<ArtifactPath>,
-}
-
-/// Compares every file with what the commit names.
+/// Compares every file with what was published, which people call `name`.
 pub(in crate::cli) fn judge(
     artifact: &Artifact,
     evidence: &ArtifactEvidence,
-    snapshot: &Snapshot,
-) -> Verification {
+    (files, name): (&BTreeMap<ArtifactPath, PublishedFile>, &str),
+) -> Vec<Finding> {
     let mut read = |path: &ArtifactPath| {
         artifact
             .content(path, MAX_SMALL)
             .map_err(|error| error.to_string())
     };
-    let (bound, wrong) = snapshot.compare(&evidence.manifest, &evidence.faults, &mut read);
+    let wrong = compare(files, &evidence.manifest, &evidence.faults, &mut read);
     let mut findings = Vec::new();
-    let mut missing = Vec::new();
     for mismatch in wrong {
         let (rule, path, severity, message) = match mismatch {
             Mismatch::Changed {
                 path,
                 found,
                 expected,
-                blob,
             } => {
-                let published = match expected {
-                    Some(expected) => format!("and {expected} is published"),
-                    None => format!("and is not the git blob {blob} that is published"),
-                };
-                let message = format!("has SHA-256 {found}, {published}");
+                let message = format!("has {found}, and {expected} is published");
                 (Rule::ArtifactChanged, path, Severity::Fail, message)
             }
             Mismatch::PointerOnly { path } => (
@@ -47,20 +39,19 @@ pub(in crate::cli) fn judge(
                 Severity::Fail,
                 "is the pointer of git-lfs, not the file that it points to".to_owned(),
             ),
+            Mismatch::Unsigned { path, why } => {
+                let message = format!("is not what its publisher signed: {why}");
+                (Rule::ArtifactChanged, path, Severity::Fail, message)
+            }
             Mismatch::Missing { path } => {
-                missing.push(path.clone());
-                (
-                    Rule::ArtifactMissing,
-                    path,
-                    Severity::Fail,
-                    "is missing: the commit has it".to_owned(),
-                )
+                let message = "is missing: the source has it".to_owned();
+                (Rule::ArtifactMissing, path, Severity::Fail, message)
             }
             Mismatch::Added { path } => (
                 Rule::ArtifactAdded,
                 path,
                 Severity::Fail,
-                "was added: the commit does not have it".to_owned(),
+                "was added: the source does not have it".to_owned(),
             ),
             Mismatch::Unreadable { path, why } => {
                 (Rule::ArtifactUnreadable, path, Severity::Inconclusive, why)
@@ -69,24 +60,20 @@ pub(in crate::cli) fn judge(
         findings.push(Finding::new(rule, severity, message).at(path.to_string()));
     }
     if findings.is_empty() {
-        let message = format!(
-            "all {} files are those of commit {}",
-            bound.len(),
-            snapshot.commit
-        );
+        let files = count(evidence.manifest.files().len(), "file");
+        let message = format!("{files}: all are those of {name}");
         findings.push(Finding::new(Rule::SourceFiles, Severity::Pass, message));
     }
-    Verification { findings, missing }
+    findings
 }
 
 /// What is wrong, a line each; missing files are not, if they can still be fetched.
-pub(in crate::cli) fn wrong_lines(verification: &Verification, may_fetch: bool) -> Vec<String> {
+pub(in crate::cli) fn wrong_lines(findings: &[Finding], may_fetch: bool) -> Vec<String> {
     let wrong = |finding: &&Finding| {
         finding.severity > Severity::Warning
             && !(may_fetch && finding.rule == Rule::ArtifactMissing)
     };
-    let mut lines: Vec<String> = verification
-        .findings
+    let mut lines: Vec<String> = findings
         .iter()
         .filter(wrong)
         .map(|finding| {

@@ -1,28 +1,27 @@
 //! The record of what was acquired: where, when, by what evidence.
 
-use super::{AcquireArgs, Published};
+use super::AcquireArgs;
 use crate::cli::context;
 use crate::cli::failure::Failure;
 use crate::cli::record::{Recorder, manifest_reference};
 use crate::digest::Sha256;
-use crate::source::hub::{Hub, RepositoryKind};
+use crate::source::published::{Expected, Published};
 use crate::statement::acquire::{
-    Acquire, Asset, Attachment, Authentication, AuthenticationMethod, AuthenticationResult,
-    Dependency, EndpointIdentity, Method, PublishedDigest, Retrieved,
+    Acquire, Attachment, Authentication, Dependency, Method, Retrieved, UpstreamDigest,
 };
 use crate::statement::{Record, SourceUri, Text, TimeSource};
-use crate::time::Timestamp;
 use crate::verify::ArtifactEvidence;
 
 /// Everything that a record says.
 pub(super) struct About<'a> {
     pub(super) args: &'a AcquireArgs,
-    pub(super) hub: &'a Hub,
     pub(super) published: &'a Published,
-    pub(super) proof: Sha256,
     pub(super) retrieved: Option<Retrieved>,
     pub(super) dependencies: Vec<Dependency>,
 }
+
+/// The most digests that are repeated in a record; the evidence has all of them.
+const MAX_REPEATED: usize = 16;
 
 impl About<'_> {
     pub(super) fn record(
@@ -30,96 +29,98 @@ impl About<'_> {
         recorder: &Recorder<'_>,
         evidence: &ArtifactEvidence,
     ) -> Result<Record, Failure> {
-        let now = context::now();
         let (args, published) = (self.args, self.published);
-        let source = &args.source;
-        let commit = published.resolved.commit;
         let text = |what: &str, value: &str| {
             Text::new(value).map_err(|error| Failure::because(what, &error))
         };
-        let asset = args.asset.unwrap_or(match source.kind {
-            RepositoryKind::Dataset => Asset::Dataset,
-            _ => Asset::Model,
-        });
-        let licence = match (&args.licence, &published.resolved.licence) {
+        let optional = |what: &str, value: &Option<String>| {
+            value.as_deref().map(|value| text(what, value)).transpose()
+        };
+        let licence = match (&args.licence, &published.licence) {
             (Some(given), _) => Some(text("--licence", given)?),
-            // What the hub says is the hub's.
+            // What the source says is the source's.
             (None, said) => said.as_ref().and_then(|it| Text::new(it.as_str()).ok()),
         };
-        let asked = source
-            .revision
-            .as_ref()
-            .filter(|name| **name != commit.to_string());
-        let publisher = source.name.split_once('/').map(|(publisher, _)| publisher);
-        let uri = SourceUri::new(self.hub.address(source));
+        let uri = SourceUri::new(published.uri.as_str());
+        let attachments = published.evidence.iter().map(|one| {
+            Ok(Attachment {
+                name: text("the attachment", one.name)?,
+                sha256: Sha256::of(&one.bytes),
+                media_type: text("the attachment", one.media_type)?,
+            })
+        });
         Ok(Record::Acquire(Box::new(Acquire {
-            time: now,
+            time: context::now(),
             time_source: TimeSource::Local,
             actor: recorder.actor(),
             log: recorder.log(),
-            asset,
+            asset: args.asset.unwrap_or(published.asset),
             source_uri: uri.map_err(|error| Failure::because("the source", &error))?,
-            revision: Some(text("the revision", &commit.to_string())?),
-            requested_revision: asked.map(|name| text("the revision", name)).transpose()?,
-            publisher: publisher
-                .map(|name| text("the publisher", name))
-                .transpose()?,
+            revision: optional("the revision", &published.revision)?,
+            requested_revision: optional("the revision", &published.requested)?,
+            publisher: optional("the publisher", &published.publisher)?,
             method: Method::Download,
             retrieved: self.retrieved,
             retriever: self
                 .retrieved
                 .map(|_| text("the retriever", RETRIEVER))
                 .transpose()?,
-            authentication: self.authentication(now)?,
-            upstream_digests: Vec::new(),
+            authentication: self.authentication()?,
+            upstream_digests: self.upstream(),
             licence,
             terms: None,
-            public: Some(!published.resolved.private && !published.resolved.gated),
+            public: published.public,
             dependencies: self.dependencies.clone(),
-            attachments: vec![Attachment {
-                name: text("the attachment", SNAPSHOT)?,
-                sha256: self.proof,
-                media_type: text("the attachment", "application/json")?,
-            }],
+            attachments: attachments.collect::<Result<_, Failure>>()?,
             manifest: manifest_reference(evidence),
         })))
     }
 
-    /// Over TLS the hub has proved who it is, and the commit id binds the files to what it answered.
-    fn authentication(&self, now: Timestamp) -> Result<Authentication, Failure> {
-        let text =
-            |value: &str| Text::new(value).map_err(|error| Failure::because("the hub", &error));
-        let (host, proved) = self.hub.identity();
-        let commit = self.published.resolved.commit;
-        let token = self.hub.has_token().then(|| text("token of the hub"));
+    fn authentication(&self) -> Result<Authentication, Failure> {
+        let assurance = &self.published.assurance;
+        let text = |value: &Option<String>| {
+            let text = value.as_deref().map(Text::new).transpose();
+            text.map_err(|error| Failure::because("the source", &error))
+        };
         Ok(Authentication {
-            method: if proved {
-                AuthenticationMethod::Tls
-            } else {
-                AuthenticationMethod::None
-            },
-            result: if proved {
-                AuthenticationResult::Verified
-            } else {
-                AuthenticationResult::NotChecked
-            },
-            checked_at: now,
-            endpoint_identity: Some(EndpointIdentity {
-                host: text(host)?,
-                cert_sha256: self.published.resolved.certificate,
-            }),
-            publisher_identity: None,
-            credential_ref: token.transpose()?,
-            signature_digest: None,
-            published_digest: Some(PublishedDigest {
-                digest: self.proof,
-                read_from: text(&format!("git commit {commit}"))?,
-            }),
+            method: assurance.method,
+            result: assurance.result,
+            checked_at: context::now(),
+            endpoint_identity: assurance.endpoint.clone(),
+            publisher_identity: text(&assurance.publisher_identity)?,
+            credential_ref: text(&assurance.credential)?,
+            signature_digest: assurance.signature,
+            published_digest: assurance.digest.clone(),
+            http: assurance.http.clone(),
         })
+    }
+
+    /// The digests that the source publishes, all of which were compared.
+    fn upstream(&self) -> Vec<UpstreamDigest> {
+        if self.published.files.len() > MAX_REPEATED {
+            return Vec::new();
+        }
+        let mut all = Vec::new();
+        for (path, file) in &self.published.files {
+            let expected = match &file.expected {
+                Expected::Digest(digest) => Some(digest),
+                _ => None,
+            };
+            for digest in expected.into_iter().chain(&file.claims) {
+                let (Ok(path), Ok(hex)) = (Text::new(path.as_str()), Text::new(digest.hex()))
+                else {
+                    continue;
+                };
+                all.push(UpstreamDigest {
+                    path: Some(path),
+                    algorithm: digest.algorithm,
+                    digest: hex,
+                    matched: true,
+                });
+            }
+        }
+        all
     }
 }
 
 const RETRIEVER: &str = concat!("weighbridge ", env!("CARGO_PKG_VERSION"));
-
-/// What the proof is called among the attachments.
-pub(in crate::cli) const SNAPSHOT: &str = "git-snapshot";

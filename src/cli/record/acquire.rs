@@ -162,6 +162,9 @@ fn authentication(
     let claimed_endpoint = host.map(|host| EndpointIdentity {
         host,
         cert_sha256: args.auth_cert,
+        spki_sha256: None,
+        issuer: None,
+        not_after: None,
     });
     let (method, result, endpoint_identity) = match list {
         Some(list) => (
@@ -180,6 +183,7 @@ fn authentication(
         credential_ref: text("--credential-ref", args.credential_ref.as_ref())?,
         signature_digest: None,
         published_digest: published_digest(args, list)?,
+        http: None,
     })
 }
 

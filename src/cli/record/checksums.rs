@@ -102,11 +102,8 @@ fn fetch(url: &str) -> Result<Read, Failure> {
         https::fetch(url, MAX_LIST).map_err(|error| Failure::error(crate::gate::cause(&error)))?;
     let final_url = SourceUri::new(fetched.final_url)
         .map_err(|error| Failure::because("the URL after redirects", &error))?;
-    let host = Text::new(fetched.host).ok();
-    let endpoint = host.map(|host| EndpointIdentity {
-        host,
-        cert_sha256: fetched.certificate,
-    });
+    let endpoint = fetched.peers.last().and_then(crate::source::endpoint);
+
     Ok((fetched.bytes, final_url.as_str().into(), endpoint))
 }
 

@@ -2,6 +2,8 @@
 //! files themselves (the Hub's REST interface; git's protocol v2 over smart HTTP). Believes no listing: what
 //! it says is compared with the commit.
 
+mod channel;
+
 use std::collections::BTreeMap;
 use std::fmt::{self, Write};
 use std::str::FromStr;
@@ -11,12 +13,14 @@ use reqwest::header::HeaderMap;
 use serde::Deserialize;
 use zeroize::Zeroizing;
 
-use crate::client::fetch::{Answer, Ask, FetchError, Fetcher};
+use crate::client::fetch::{Answer, Ask, FetchError, Fetcher, Peer};
 use crate::digest::Sha256;
 use crate::git::pack::{self, Objects};
 use crate::git::snapshot::{Snapshot, SnapshotProof};
 use crate::git::{GitError, ObjectId, Pointer};
 use crate::path::ArtifactPath;
+
+pub use channel::{HubChannel, SNAPSHOT};
 
 /// A repository, and which of its commits: `hf:[datasets/|spaces/]ORG/NAME[@REVISION]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -155,7 +159,7 @@ pub struct Resolved {
     pub gated: bool,
     pub licence: Option<String>,
     /// Whoever proved to be the hub: SHA-256 over the certificate.
-    pub certificate: Option<Sha256>,
+    pub peers: Vec<Peer>,
 }
 
 /// A file as the hub lists it, after it was found to be what the commit says.
@@ -268,7 +272,8 @@ impl Hub {
             why,
         };
         let answer = self.fetcher.ask(&url, &self.question())?;
-        let certificate = answer.certificate;
+        let peers = answer.peers.clone();
+
         let bytes = answer.all(MAX_PAGE)?;
         let answer: RevisionAnswer =
             serde_json::from_slice(&bytes).map_err(|error| wrong(error.to_string()))?;
@@ -294,7 +299,7 @@ impl Hub {
                 serde_json::Value::Null | serde_json::Value::Bool(false)
             ),
             licence: licence.map(str::to_owned),
-            certificate,
+            peers,
         })
     }
 
@@ -324,7 +329,7 @@ impl Hub {
             ],
             body: Some(body),
             authorization: self.token.as_ref().map(|(_, basic)| basic.as_str()),
-            from: 0,
+            ..Ask::default()
         };
         let (answer, _) = self.fetcher.get(&url, &ask, MAX_PACK)?;
         let pack = unwrapped(&answer)?;
@@ -387,13 +392,13 @@ impl Hub {
         &self,
         source: &HubSource,
         commit: ObjectId,
-        path: &ArtifactPath,
+        path: &str,
         from: u64,
     ) -> Result<Answer, HubError> {
         let url = format!(
             "{}/resolve/{commit}/{}",
             self.address(source),
-            quoted(path.as_str(), true)
+            quoted(path, true)
         );
         let ask = Ask {
             from,

@@ -1,0 +1,123 @@
+//! What every channel can do: say what is published, and give its files.
+
+use super::hub::HubError;
+use super::published::{Published, PublishedFile};
+use crate::client::fetch::{Answer, FetchError, Peer};
+use crate::digest::Sha256;
+use crate::statement::Text;
+use crate::statement::acquire::EndpointIdentity;
+use crate::x509::Certificate;
+
+/// A source that was named, with what it takes to ask it.
+pub trait Channel: Sync {
+    /// Asks what is there, and proves as much of it as the source gives evidence for.
+    fn published(&self) -> Result<Published, SourceError>;
+
+    /// The content of a file from the byte `from` on. If `validator` is given, only that version of it.
+    fn open(
+        &self,
+        file: &PublishedFile,
+        from: u64,
+        validator: Option<&str>,
+    ) -> Result<Content, SourceError>;
+
+    /// What to do if it cannot be had.
+    fn hint(&self) -> &'static str {
+        "check the address, and whether the network is there"
+    }
+}
+
+/// Content that comes.
+pub struct Content {
+    body: Box<dyn Body>,
+    /// It begins where it was asked to, and not at its start.
+    pub is_rest: bool,
+    /// How large the whole is, if it is said.
+    pub size: Option<u64>,
+    /// What tells this version from any other.
+    pub validator: Option<String>,
+}
+
+trait Body {
+    fn read(&mut self, buffer: &mut [u8]) -> Result<usize, SourceError>;
+}
+
+impl Body for Answer {
+    fn read(&mut self, buffer: &mut [u8]) -> Result<usize, SourceError> {
+        Ok(Answer::read(self, buffer)?)
+    }
+}
+
+impl Content {
+    /// What a server answers to a question for what comes after `from`.
+    pub fn of_answer(answer: Answer) -> Content {
+        Content {
+            is_rest: answer.partial,
+            size: answer.whole_size(),
+            validator: answer.validator(),
+            body: Box::new(answer),
+        }
+    }
+
+    /// A piece of it; nothing at its end.
+    pub fn read(&mut self, buffer: &mut [u8]) -> Result<usize, SourceError> {
+        self.body.read(buffer)
+    }
+}
+
+/// Why a source does not help.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SourceError {
+    #[error(transparent)]
+    Hub(#[from] HubError),
+    #[error(transparent)]
+    Fetch(#[from] FetchError),
+    /// What it says does not fit together, or what it publishes is not what was promised.
+    #[error("{}", .0.join("; "))]
+    Contradiction(Vec<String>),
+    /// What it says cannot be read, or is more than is taken.
+    #[error("{0}")]
+    Unusable(String),
+    #[error("{place}")]
+    Read {
+        place: String,
+        source: std::io::Error,
+    },
+}
+
+/// Who answered, as a record says it.
+pub fn endpoint(peer: &Peer) -> Option<EndpointIdentity> {
+    let der = peer.certificate.as_deref();
+    // What is odd about a certificate that TLS has accepted is left out, not the rest.
+    let certificate = der.and_then(|der| Certificate::from_der(der).ok());
+    Some(EndpointIdentity {
+        host: Text::new(peer.host.as_str()).ok()?,
+        cert_sha256: der.map(Sha256::of),
+        spki_sha256: certificate.as_ref().map(Certificate::key_id),
+        issuer: certificate
+            .as_ref()
+            .and_then(|one| Text::new(one.issuer()).ok()),
+        not_after: certificate.as_ref().map(|one| one.validity().1),
+    })
+}
+
+impl SourceError {
+    /// Was something looked at, and found wrong? Else it could not be looked at.
+    pub fn is_contradiction(&self) -> bool {
+        matches!(
+            self,
+            SourceError::Contradiction(_)
+                | SourceError::Hub(HubError::Git { .. } | HubError::Listing { .. })
+        )
+    }
+
+    /// Can it be otherwise the next time? What the server answered was asked for often enough.
+    pub fn may_pass(&self) -> bool {
+        matches!(
+            self,
+            SourceError::Fetch(FetchError::Body { .. })
+                | SourceError::Hub(HubError::Fetch(FetchError::Body { .. }))
+        )
+    }
+}

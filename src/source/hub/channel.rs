@@ -1,0 +1,140 @@
+//! A repository of a hub as a channel: from its commit, what is published, with the commit's objects as evidence.
+
+use super::{Hub, HubError, HubSource, RepositoryKind};
+use crate::digest::Sha256;
+use crate::git::snapshot::{MAX_PROOF, Snapshot};
+use crate::git::{ObjectId, Pointer};
+use crate::json::JsonError;
+use crate::source::channel::{Channel, Content, SourceError, endpoint};
+use crate::source::published::{Assurance, Evidence, Published, of_snapshot};
+use crate::statement::Text;
+use crate::statement::acquire::{
+    Asset, AuthenticationMethod, AuthenticationResult, PublishedDigest,
+};
+
+/// A repository, and the hub that has it.
+pub struct HubChannel {
+    pub hub: Hub,
+    pub source: HubSource,
+}
+
+/// What the proof is called among the attachments of a record.
+pub const SNAPSHOT: &str = "git-snapshot";
+
+impl Channel for HubChannel {
+    fn published(&self) -> Result<Published, SourceError> {
+        let (hub, source) = (&self.hub, &self.source);
+        let resolved = hub.resolve(source)?;
+        let commit = resolved.commit;
+        let mut proof = hub.proof(source, commit)?;
+        let git = |source| HubError::Git { commit, source };
+        let snapshot = proof.snapshot().map_err(git)?;
+        can_be_acquired(&snapshot, source)?;
+        let listing = hub.listing(source, &snapshot)?;
+        let large = listing.iter().filter_map(|file| {
+            let (sha256, size) = (file.sha256?, file.size);
+            Some(Pointer { sha256, size })
+        });
+        proof.pointers = large.collect();
+        let snapshot = proof.snapshot().map_err(git)?;
+        // Evidence that could not be read again would be none.
+        let json = |error: JsonError| SourceError::Unusable(error.to_string());
+        let bytes = proof.to_json().map_err(json)?;
+        if bytes.len() > MAX_PROOF {
+            return Err(SourceError::Unusable(format!(
+                "the objects take {} bytes as evidence, and are read up to {MAX_PROOF}",
+                bytes.len()
+            )));
+        }
+        let mut files = of_snapshot(&snapshot);
+        for file in listing {
+            if let Some(entry) = files.get_mut(&file.path) {
+                entry.size = Some(file.size);
+            }
+        }
+        let asked = source.revision.clone();
+        let publisher = source.name.split_once('/').map(|(publisher, _)| publisher);
+        Ok(Published {
+            uri: hub.address(source),
+            revision: Some(commit.to_string()),
+            requested: asked.filter(|name| *name != commit.to_string()),
+            publisher: publisher.map(str::to_owned),
+            licence: resolved.licence.clone(),
+            public: Some(!resolved.private && !resolved.gated),
+            asset: match source.kind {
+                RepositoryKind::Dataset => Asset::Dataset,
+                _ => Asset::Model,
+            },
+            files,
+            is_single: false,
+            assurance: self.assurance(&resolved, commit, &bytes),
+            evidence: vec![Evidence {
+                name: SNAPSHOT,
+                media_type: "application/json",
+                bytes,
+            }],
+            name: format!("commit {commit}"),
+        })
+    }
+
+    fn open(
+        &self,
+        file: &crate::source::published::PublishedFile,
+        from: u64,
+        _: Option<&str>,
+    ) -> Result<Content, SourceError> {
+        // The place of a file is in the commit that was resolved: asked for by its id.
+        let (commit, path) = file.place.split_once(':').unwrap_or_default();
+        let commit = ObjectId::parse(commit)
+            .ok_or_else(|| SourceError::Unusable(format!("{path} is in no commit")))?;
+        let answer = self.hub.open(&self.source, commit, path, from)?;
+        Ok(Content::of_answer(answer))
+    }
+
+    fn hint(&self) -> &'static str {
+        "a private or gated repository takes HF_TOKEN; another hub is named by HF_ENDPOINT"
+    }
+}
+
+impl HubChannel {
+    /// Over TLS the hub has proved who it is, and the commit id binds the files to what it answered.
+    fn assurance(&self, resolved: &super::Resolved, commit: ObjectId, proof: &[u8]) -> Assurance {
+        let (_, proved) = self.hub.identity();
+        let (method, result) = if proved {
+            (AuthenticationMethod::Tls, AuthenticationResult::Verified)
+        } else {
+            (AuthenticationMethod::None, AuthenticationResult::NotChecked)
+        };
+        let read_from = Text::new(format!("git commit {commit}")).ok();
+        Assurance {
+            method,
+            result,
+            endpoint: resolved.peers.first().and_then(endpoint),
+            credential: self.hub.has_token().then(|| "token of the hub".into()),
+            digest: read_from.map(|read_from| PublishedDigest {
+                digest: Sha256::of(proof),
+                read_from,
+            }),
+            ..Assurance::default()
+        }
+    }
+}
+
+/// Refuses what cannot be verified file by file.
+fn can_be_acquired(snapshot: &Snapshot, source: &HubSource) -> Result<(), SourceError> {
+    if snapshot.files.is_empty() && snapshot.others.is_empty() {
+        return Err(SourceError::Contradiction(vec![format!(
+            "{source} holds no file"
+        )]));
+    }
+    if snapshot.others.is_empty() {
+        return Ok(());
+    }
+    let lines = snapshot.others.iter();
+    let lines = lines.map(|(path, why)| {
+        format!(
+            "{path} {why}: such a repository cannot be verified file by file, and is not acquired"
+        )
+    });
+    Err(SourceError::Contradiction(lines.collect()))
+}
