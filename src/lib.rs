@@ -34,6 +34,7 @@ pub mod signer;
 pub mod sigstore;
 pub mod source;
 pub mod statement;
+pub mod tar;
 pub mod time;
 pub mod timestamp;
 pub mod tlog_mirror;

@@ -6,6 +6,8 @@
 
 #[cfg(feature = "http")]
 mod acquire;
+mod attach;
+
 mod catalogue;
 mod completions;
 mod conformance;

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
+use super::attach::AttachArgs;
 use super::context::{self, Config};
 use super::failure::Failure;
 use super::keyless::KeylessArgs;
@@ -43,7 +44,9 @@ use crate::x509::Certificate;
   weighbridge sign --record ./model
   weighbridge sign --key key.pem --signature model.sig ./model    without a policy file
   weighbridge sign --catalogue models
-  weighbridge sign --update model/model.sig ./model               reads what has changed since
+    weighbridge sign --update model/model.sig ./model               reads what has changed since
+  weighbridge sign --attach oci://registry.example/team/model:v1 ./model
+
 
   weighbridge sign --keyless ./model                              in CI, by its identity token
   weighbridge sign --key key.pem --certificate chain.pem ./model  for whoever trusts the root of the chain
@@ -96,6 +99,8 @@ pub(super) struct SignArgs {
     keyless: bool,
     #[command(flatten)]
     keyless_args: KeylessArgs,
+    #[command(flatten)]
+    attach: AttachArgs,
     /// Record the release in the ledger as well
     #[arg(long)]
     record: bool,
@@ -120,6 +125,11 @@ fn nothing_in_vain(args: &SignArgs) -> Result<(), Failure> {
     }
     if args.acknowledgement.is_given() && !args.record {
         return needs("--ack", "--record");
+    }
+    if args.catalogue && args.attach.is_given() {
+        return Err(Failure::error(
+            "--attach is for one artifact, not for a catalogue",
+        ));
     }
     if args.keyless && args.key.is_some() && !args.record {
         return needs("--key", "--record: the signature is made without a key");
@@ -174,12 +184,14 @@ pub(super) fn run(args: &SignArgs, global: &Global, output: &Output) -> Outcome 
         (key, &mut reader),
         output,
     )?;
+    let attachment = args.attach.open()?;
     let mut unread = 0;
     let (evidence, signed) = if let Some(earlier) = earlier {
         let evidence = target.read_complete(&earlier.algorithms(), output)?;
         let now = context::now();
         let policy = config.as_ref().map(|config| keyring::policy(config, now));
         let policy = policy.transpose()?;
+        attachment.compare(artifact, &evidence)?;
         let by = (signature.as_path(), key);
         let signed = earlier.add(artifact, &evidence, by, policy.as_ref(), output)?;
         (evidence, signed)
@@ -187,13 +199,16 @@ pub(super) fn run(args: &SignArgs, global: &Global, output: &Output) -> Outcome 
         let evidence;
         let by = Some(key);
         (evidence, unread) = read(args, &target, (&how.algorithms(), by), global, output)?;
+        attachment.compare(artifact, &evidence)?;
         let signed = write_signature(artifact, &evidence, signature, &how, output)?;
         (evidence, signed)
     };
+    let attached = attachment.attach(signature, Some(key), output)?;
     let document = json!({
         "signature": signature.display().to_string(),
         "root": signed.root.to_string(),
         "unread_files": unread,
+        "attached": attached,
     });
     finish(
         args,
@@ -458,13 +473,18 @@ fn keyless(
     let algorithm = algorithm(args)?;
     let mut algorithms = vec![Algorithm::Sha256, algorithm];
     algorithms.dedup();
+    let attachment = args.attach.open()?;
     let (evidence, unread) = read(args, target, (&algorithms, None), global, output)?;
+    attachment.compare(artifact, &evidence)?;
     let how = (&keyless, algorithm);
     let (signed, proof) = write_keyless(artifact, &evidence, path, how, output)?;
+    let attached = attachment.attach(path, None, output)?;
+
     let document = json!({
         "signature": path.display().to_string(),
         "root": signed.root.to_string(),
-        "unread_files": unread,
+                "unread_files": unread,
+        "attached": attached,
         "identity": proof.identity,
         "issuer": proof.issuer,
     });

@@ -3,41 +3,32 @@
 
 use std::collections::BTreeMap;
 
-use super::acquire::{self, CheckArgs, Source};
-use super::context::{self, Config};
+use super::acquire::{self, CheckArgs, Recorded, Source, Wanted};
+use super::context::Config;
 use super::failure::Failure;
-use super::history::History;
 use super::output::Output;
 use super::target::TargetArgs;
-use super::{Global, Outcome, keyring};
+use super::{Global, Outcome};
 use crate::artifact::{Artifact, ArtifactDigest, checksum_list, manifest};
 use crate::digest::{Algorithm, Digest, Sha256};
-use crate::envelope::Envelope;
 use crate::finding::{Finding, Rule, Severity};
 use crate::gate::cause;
 use crate::git::snapshot::SnapshotProof;
-use crate::ledger::tile::MAX_ENTRY;
-use crate::ledger::{self, Log, Store};
 use crate::path::ArtifactPath;
+use crate::source::archive::{MEMBERS, Members};
 use crate::source::https::LIST;
 use crate::source::hub::SNAPSHOT;
+use crate::source::oci::{self, MANIFEST};
 use crate::source::published::{Expected, PublishedFile, algorithms, of_manifest, of_snapshot};
+use crate::statement::Text;
 use crate::statement::acquire::Acquire;
-use crate::statement::{Record, Statement, Text};
-use crate::verify::{Report, authorised};
+use crate::verify::Report;
 
 const NOT_CHECKED: &[&str] = &[
     "signatures",
     "policy rules and roles",
     "what the files contain",
 ];
-
-/// What the source is, as far as the user said.
-struct Wanted {
-    uri: Option<String>,
-    revision: Option<String>,
-    artifact: Option<ArtifactDigest>,
-}
 
 /// What the files are compared with.
 struct Basis {
@@ -84,7 +75,7 @@ pub(super) fn run(
     };
     let wanted = Wanted {
         uri: given.as_ref().map(Source::uri).transpose()?,
-        revision: given.as_ref().and_then(Source::revision).map(str::to_owned),
+        revision: given.as_ref().and_then(Source::revision),
         artifact: report.artifact,
     };
     let config = Config::find(global)?;
@@ -97,16 +88,26 @@ pub(super) fn run(
         (true, _, known) => known.map(|known| known.basis),
         (false, Some(source), _) => Some(asked(&source, artifact, (checks, ""), output)?),
         (false, None, Some(known)) => {
-            let revision = known.record.revision.as_ref().map(Text::as_str);
-            let source = Source::of_record(known.record.source_uri.as_str(), revision);
+            let record = &known.recorded.record;
+            let revision = record.revision.as_ref().map(Text::as_str);
+            let source = Source::of_record(record.source_uri.as_str(), revision);
             let source = source.map_err(|failure| {
                 failure.hint("verify with --offline, or name the source: --source=SOURCE")
             })?;
-            let named = format!(", which record {} names", known.index);
+            let named = format!(", which record {} names", known.recorded.index);
             Some(asked(&source, artifact, (checks, &named), output)?)
         }
         (false, None, None) => None,
     };
+    let mut evidence = evidence;
+    if let Some(basis) = &basis {
+        let needed = algorithms(&basis.files);
+        if needed.len() > 1 {
+            // Only now it is known by which digests the source tells its files.
+            evidence = acquire::read(artifact, &needed, args.jobs, output)?;
+        }
+        evidence = acquire::without_signature(artifact, evidence, &basis.files);
+    }
     for finding in evidence
         .obstacles
         .iter()
@@ -122,12 +123,6 @@ pub(super) fn run(
     if let Some(basis) = basis {
         let finding = Finding::new(Rule::SourceEvidence, Severity::Pass, basis.how);
         report.findings.push(finding);
-        let mut evidence = evidence;
-        let needed = algorithms(&basis.files);
-        if needed.len() > 1 {
-            // Only now it is known by which digests the source tells its files.
-            evidence = acquire::read(artifact, &needed, args.jobs, output)?;
-        }
         let judged = acquire::judge(artifact, &evidence, (&basis.files, &basis.name));
         report.findings.extend(judged);
         report.findings.extend(unknown(&basis.files));
@@ -152,6 +147,7 @@ fn asked(
 ) -> Result<Basis, Failure> {
     let channel = source.channel(artifact.path(), checks, false)?;
     let mut published = acquire::ask(&*channel, source)?;
+    acquire::list_archives(&*channel, &mut published)?;
     acquire::learn(&*channel, &mut published.files, acquire::DEFAULTS, output)?;
     Ok(Basis {
         how: format!("{source}{named} is {}, asked just now", published.name),
@@ -170,14 +166,13 @@ fn unknown(files: &BTreeMap<ArtifactPath, PublishedFile>) -> Vec<Finding> {
     unknown.map(finding).collect()
 }
 
-/// An acquire record, and what it says the files are.
+/// What an acquire record says the files are.
 struct Known {
-    index: u64,
-    record: Box<Acquire>,
+    recorded: Recorded,
     basis: Basis,
 }
 
-/// The newest acquire record of what is wanted, by somebody trusted, rather one with evidence.
+/// By the newest acquire record of what is wanted.
 fn recorded(
     wanted: &Wanted,
     artifact: &Artifact,
@@ -189,73 +184,31 @@ fn recorded(
         Some(config) => config,
         None => &Config::load(global)?,
     };
-    let now = context::now();
-    let store = context::store(config)?;
-    let log = Log::open(&*store, &config.policy.log.trust)?;
-    History::new(global, Some(config), config.policy.log.trust.log(), output).demand(&log)?;
-    let ring = keyring::read(&*store, config, now)?;
-    let mut found: Option<(u64, Box<Acquire>, Option<ArtifactDigest>)> = None;
-    log.scan(|index, bytes| {
-        let Ok(envelope) = Envelope::parse(bytes, MAX_ENTRY) else {
-            return;
-        };
-        let Ok(statement) = Statement::parse(&envelope.payload) else {
-            return;
-        };
-        if !is_wanted(&statement, wanted)
-            || authorised(&envelope, &statement, (index, ring.policy()), now).is_err()
-        {
-            return;
-        }
-        let subject = statement.artifact();
-        if let Record::Acquire(record) = statement.record {
-            let has = |one: &Acquire| !one.attachments.is_empty();
-            let better = found
-                .as_ref()
-                .is_none_or(|(_, old, _)| has(&record) || !has(old));
-            if better {
-                found = Some((index, record, subject));
-            }
-        }
-    })?;
-    let Some((index, record, subject)) = found else {
+    let Some(recorded) = Recorded::find(wanted, config, global, output)? else {
         return Ok(None);
     };
-    let (files, name) = evidence(&*store, (index, &record, subject), artifact)?;
+    let (files, name) = evidence(&recorded, artifact)?;
+    let index = recorded.index;
     output.say(format!(
         "by record {index}: {} is {name}",
-        record.source_uri
+        recorded.record.source_uri
     ));
     let basis = Basis {
         how: format!("{name}, as record {index} has it"),
         name,
         files,
     };
-    Ok(Some(Known {
-        index,
-        record,
-        basis,
-    }))
+    Ok(Some(Known { recorded, basis }))
 }
 
 type Files = BTreeMap<ArtifactPath, PublishedFile>;
 
 /// What the files are by the evidence of a record; by its manifest, if it has none that names them.
-fn evidence(
-    store: &dyn Store,
-    (index, record, subject): (u64, &Acquire, Option<ArtifactDigest>),
-    artifact: &Artifact,
-) -> Result<(Files, String), Failure> {
-    let place = format!("record {index}");
+fn evidence(recorded: &Recorded, artifact: &Artifact) -> Result<(Files, String), Failure> {
+    let record = &recorded.record;
+    let place = format!("record {}", recorded.index);
     let refuse = |why: String| Failure::refused(vec![format!("{place}: {why}")]);
-    let attached = |name: &str| {
-        let one = record
-            .attachments
-            .iter()
-            .find(|one| one.name.as_str() == name);
-        one.map(|one| ledger::blob(store, &one.sha256)).transpose()
-    };
-    if let Some(bytes) = attached(SNAPSHOT)? {
+    if let Some(bytes) = recorded.attached(SNAPSHOT)? {
         let proof = SnapshotProof::parse(&bytes);
         let proof = proof.map_err(|error| Failure::because(&place, &error))?;
         let snapshot = proof
@@ -269,9 +222,15 @@ fn evidence(
         }
         return Ok((of_snapshot(&snapshot), format!("commit {commit}")));
     }
-    if let Some(ArtifactDigest::Sha256(sha256)) = subject {
+    if let Some(bytes) = recorded.attached(MANIFEST)? {
+        return of_oci(&bytes, recorded).map_err(|failure| match failure {
+            Some(failure) => failure,
+            None => refuse("its evidence is not of its revision".into()),
+        });
+    }
+    if let Some(ArtifactDigest::Sha256(sha256)) = recorded.subject {
         let name = artifact.name();
-        if let Some(list) = attached(LIST)? {
+        if let Some(list) = recorded.attached(LIST)? {
             on_list(&list, record, sha256).map_err(refuse)?;
         }
         let digest = Digest {
@@ -282,11 +241,35 @@ fn evidence(
         let files = BTreeMap::from([(ArtifactPath::new(&name)?, file)]);
         return Ok((files, format!("SHA-256 {sha256}")));
     }
-    let text = ledger::blob(store, &record.manifest.sha256)?;
+    let text = recorded.manifest()?;
     let lines = manifest::parse(&text, Algorithm::Sha256);
     let lines = lines.map_err(|error| Failure::because(&place, &error))?;
     let name = format!("what was acquired then, {} files", lines.len());
     Ok((of_manifest(lines), name))
+}
+
+/// The files of an OCI manifest, and of the archives that it names. `Err(None)` if it is another manifest.
+fn of_oci(bytes: &[u8], recorded: &Recorded) -> Result<(Files, String), Option<Failure>> {
+    let name = oci::manifest::name(bytes);
+    if recorded.record.revision.as_ref().map(Text::as_str) != Some(name.as_str()) {
+        return Err(None);
+    }
+    let context = |error: &dyn std::error::Error| {
+        Some(Failure::because(
+            format!("record {}", recorded.index),
+            error,
+        ))
+    };
+    let (_, found) = oci::files_of(bytes).map_err(|error| context(&error))?;
+    let mut files = found.files;
+    if !found.packed.is_empty() {
+        let members = recorded.attached(MEMBERS).map_err(Some)?;
+        let members = Members::parse(&members.ok_or(None)?).map_err(|error| context(&error))?;
+        for packed in &found.packed {
+            files.extend(members.of(packed).ok_or(None)?);
+        }
+    }
+    Ok((files, format!("manifest {name}")))
 }
 
 /// The publisher's list that a record keeps must say what the record says.
@@ -303,19 +286,4 @@ fn on_list(list: &[u8], record: &Acquire, sha256: Sha256) -> Result<(), String> 
         }
         _ => Ok(()),
     }
-}
-
-/// Is this an acquire record of the source that is asked for, or of these very files?
-fn is_wanted(statement: &Statement, wanted: &Wanted) -> bool {
-    let Record::Acquire(record) = &statement.record else {
-        return false;
-    };
-    let Some(uri) = &wanted.uri else {
-        return wanted.artifact.is_some() && statement.artifact() == wanted.artifact;
-    };
-    let revision = |text: &str| {
-        let is = |it: &Option<Text>| it.as_ref().is_some_and(|it| it.as_str() == text);
-        is(&record.revision) || is(&record.requested_revision)
-    };
-    record.source_uri.as_str() == uri && wanted.revision.as_deref().is_none_or(revision)
 }

@@ -32,6 +32,8 @@ pub enum FetchError {
         status: u16,
         /// What the hub calls it.
         code: Option<String>,
+        /// How to prove who asks (`WWW-Authenticate`, RFC 9110 §11.6.1).
+        challenge: Option<Box<str>>,
     },
     #[error("{url} redirects more than {REDIRECTS} times")]
     Redirects { url: String },
@@ -70,14 +72,24 @@ pub struct Ask<'a> {
     pub headers: Vec<(&'static str, &'a str)>,
     /// What proves who asks; sent to the server itself only.
     pub authorization: Option<&'a str>,
-    /// `Some` posts.
-    pub body: Option<Vec<u8>>,
+    pub method: Method,
+    /// What is posted or put.
+    pub body: Vec<u8>,
     /// From this byte on.
     pub from: u64,
     /// And only of this version: of another, the whole comes.
     pub validator: Option<&'a str>,
+}
+
+/// What is asked for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Method {
+    #[default]
+    Get,
     /// The head of the answer alone.
-    pub head: bool,
+    Head,
+    Post,
+    Put,
 }
 
 /// A server that answered.
@@ -165,6 +177,12 @@ impl Fetcher {
         self.base.scheme() == "https"
     }
 
+    /// May the server send to `url`? Not into a private network, nor to where everybody can listen.
+    pub fn may_send_to(&self, url: &str) -> Result<(), FetchError> {
+        let to = Url::parse(url).map_err(|_| FetchError::Address(crate::path::display(url)))?;
+        self.may_go(&self.base, &to)
+    }
+
     /// Is `url` on the server itself?
     pub fn is_own(&self, url: &str) -> bool {
         Url::parse(url).is_ok_and(|url| same_origin(&url, &self.base))
@@ -219,6 +237,15 @@ impl Fetcher {
                 let next = location.and_then(|value| at.join(value.to_str().ok()?).ok());
                 let next = next.ok_or_else(|| (status_error(&at, &response), None))?;
                 self.may_go(&at, &next).map_err(|error| (error, None))?;
+                let sends = matches!(ask.method, Method::Post | Method::Put);
+                if sends && !same_origin(&next, &self.base) {
+                    let error = FetchError::Redirect {
+                        from: shown(at.as_str()),
+                        to: shown(next.as_str()),
+                        why: "where nothing is sent to",
+                    };
+                    return Err((error, None));
+                }
                 at = next;
                 continue;
             }
@@ -241,10 +268,11 @@ impl Fetcher {
 
     fn send(&self, url: &Url, ask: &Ask<'_>) -> Result<Response, (FetchError, Option<Duration>)> {
         let own = same_origin(url, &self.base);
-        let mut builder = match &ask.body {
+        let mut builder = match ask.method {
             // What is posted is for the server that was asked.
-            Some(body) if own => self.client.post(url.clone()).body(body.clone()),
-            _ if ask.head => self.client.head(url.clone()),
+            Method::Post if own => self.client.post(url.clone()).body(ask.body.clone()),
+            Method::Put if own => self.client.put(url.clone()).body(ask.body.clone()),
+            Method::Head => self.client.head(url.clone()),
             _ => self.client.get(url.clone()),
         };
         if own {
@@ -373,14 +401,16 @@ impl Answer {
 }
 
 fn status_error(url: &Url, response: &Response) -> FetchError {
-    let code = response.headers().get("x-error-code");
-    let code = code.and_then(|value| value.to_str().ok());
+    let header = |name: &str| response.headers().get(name)?.to_str().ok();
+    let code = header("x-error-code");
+    let challenge = header("www-authenticate").filter(|it| it.len() <= 4096);
     FetchError::Status {
         url: shown(url.as_str()),
         status: response.status().as_u16(),
         code: code
             .filter(|code| code.len() < 64 && !code.is_empty())
             .map(crate::path::display),
+        challenge: challenge.map(Into::into),
     }
 }
 

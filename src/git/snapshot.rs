@@ -235,6 +235,19 @@ fn acceptable(name: &[u8], prefix: &str) -> Result<(), &'static str> {
     Ok(())
 }
 
+/// May a file have this path? None may be in a directory that is git's or a hub client's own.
+pub fn acceptable_path(path: &ArtifactPath) -> Result<(), &'static str> {
+    path.printable()
+        .map_err(|_| "has a name that no artifact may have")?;
+    let mut prefix = String::new();
+    for part in path.as_str().split('/') {
+        acceptable(part.as_bytes(), &prefix)?;
+        prefix.push_str(part);
+        prefix.push('/');
+    }
+    Ok(())
+}
+
 /// Is it `.git` to some file system: in any case, in the short name of NTFS, with characters that HFS+ ignores,
 /// with the endings that Windows drops?
 fn is_gits(name: &str) -> bool {

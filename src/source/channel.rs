@@ -48,7 +48,43 @@ impl Body for Answer {
     }
 }
 
+/// A file on this machine.
+struct Local(std::fs::File);
+
+impl Body for Local {
+    fn read(&mut self, buffer: &mut [u8]) -> Result<usize, SourceError> {
+        loop {
+            match std::io::Read::read(&mut self.0, buffer) {
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+                Err(source) => {
+                    return Err(SourceError::Read {
+                        place: "a file of the source".into(),
+                        source,
+                    });
+                }
+                Ok(count) => return Ok(count),
+            }
+        }
+    }
+}
+
+impl std::io::Read for Content {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        Content::read(self, buffer).map_err(std::io::Error::other)
+    }
+}
+
 impl Content {
+    /// What is left of a file that has `size` bytes.
+    pub(super) fn of_file(file: std::fs::File, size: u64) -> Content {
+        Content {
+            is_rest: true,
+            size: Some(size),
+            validator: None,
+            body: Box::new(Local(file)),
+        }
+    }
+
     /// What a server answers to a question for what comes after `from`.
     pub fn of_answer(answer: Answer) -> Content {
         Content {
@@ -79,7 +115,7 @@ pub enum SourceError {
     /// What it says cannot be read, or is more than is taken.
     #[error("{0}")]
     Unusable(String),
-    #[error("{place}")]
+    #[error("cannot read {place}")]
     Read {
         place: String,
         source: std::io::Error,

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use crate::artifact::checksum_list::{self, MAX_LIST};
-use crate::client::fetch::{Answer, Ask, FetchError, Fetcher, Peer};
+use crate::client::fetch::{Answer, Ask, FetchError, Fetcher, Method, Peer};
 use crate::client::http::shown;
 use crate::digest::{Algorithm, Digest, Sha256, decode_base64};
 use crate::minisign::{MAX_FILE, MinisignKey, MinisignSignature};
@@ -139,7 +139,7 @@ impl HttpsChannel {
     /// The head of the answer, by a question for it or, where that is not answered, for all.
     fn head(&self) -> Result<Answer, FetchError> {
         let ask = Ask {
-            head: true,
+            method: Method::Head,
             ..Ask::default()
         };
         match self.fetcher.ask(&self.url, &ask) {
@@ -399,6 +399,7 @@ impl Channel for HttpsChannel {
             public: None,
             asset: Asset::Model,
             files: BTreeMap::from([(self.name.clone(), file)]),
+            packed: Vec::new(),
             is_single: true,
             evidence,
             assurance,

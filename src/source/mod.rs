@@ -2,6 +2,8 @@
 //! when a flag asks for it.
 
 #[cfg(feature = "http")]
+pub mod archive;
+#[cfg(feature = "http")]
 mod channel;
 pub mod dependencies;
 #[cfg(feature = "http")]
@@ -10,6 +12,8 @@ pub mod gpg;
 pub mod https;
 #[cfg(feature = "http")]
 pub mod hub;
+#[cfg(feature = "http")]
+pub mod oci;
 pub mod published;
 
 #[cfg(feature = "http")]

@@ -29,6 +29,8 @@ pub struct Published {
     pub public: Option<bool>,
     pub asset: Asset,
     pub files: BTreeMap<ArtifactPath, PublishedFile>,
+    /// Archives with further files, which are known when they were read.
+    pub packed: Vec<PackedFiles>,
     /// One file that is the artifact, and not a tree with one file.
     pub is_single: bool,
     /// What was looked at, for whoever wants to look again.
@@ -52,6 +54,22 @@ pub struct PublishedFile {
     pub claims: Vec<Digest>,
     /// Where it is, in the words of its channel.
     pub place: String,
+}
+
+/// An archive of tar, whose members are files of the artifact.
+#[derive(Clone, Debug)]
+pub struct PackedFiles {
+    /// The archive itself.
+    pub file: PublishedFile,
+    pub compression: Compression,
+}
+
+/// How an archive is packed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Compression {
+    None,
+    Gzip,
+    Zstd,
 }
 
 /// By what the content of a file is known.

@@ -64,7 +64,8 @@ fn stage() -> Workspace {
 }
 
 /// What an example that cannot run by itself holds.
-const ELSEWHERE: [&str; 11] = [
+const ELSEWHERE: [&str; 12] = [
+    "sign --attach",
     "weighbridge acquire",
     "verify --source",
     "--keyless",

@@ -13,6 +13,7 @@
 
 mod acquire_https;
 mod acquire_hub;
+mod acquire_oci;
 mod bad_input;
 mod bucket_writers;
 mod catalogue;
@@ -48,6 +49,7 @@ mod primitives;
 mod proofs;
 mod published_list;
 mod real_model;
+mod registry;
 mod schemas;
 mod servers;
 mod sign_again;

@@ -6,7 +6,7 @@ use crate::support::repository;
 
 /// A module may use lower rows, and what stands left of it in its own row.
 const LAYERS: &[&[&str]] = &[
-    &["digest", "path", "time", "merkle", "json", "finding"],
+    &["digest", "path", "time", "merkle", "json", "finding", "tar"],
     &["disk", "artifact", "key"],
     &[
         "note",

@@ -25,6 +25,7 @@ pub(crate) fn ensure(root: &Path) -> Result<Peers, Failure> {
     fs::create_dir_all(&directory).map_err(|error| cannot_write(&directory, &error))?;
     venv(root, REQUIREMENTS, &directory.join("venv"))?;
     venv(root, STORE_REQUIREMENTS, &directory.join("stores"))?;
+    cargo_peers(root, &directory)?;
     let mut without = Vec::new();
     if without_tlogcheck {
         eprintln!("peers: no {TLOGCHECK_SOURCES}: the tests that need tlogcheck are skipped");
@@ -219,6 +220,34 @@ fn build_tlogcheck(sources: &Path, directory: &Path) -> Result<(), Failure> {
     .map_err(|failure| failure.hint("needs the Debian package golang-golang-x-mod-dev"))
 }
 
+/// Servers in Rust: a registry that lists referrers, and an S3 server. They only answer tests, so the debug profile will
+/// do, which compiles four times as fast; cargo itself knows which are there.
+fn cargo_peers(root: &Path, directory: &Path) -> Result<(), Failure> {
+    for (name, version, features) in CARGO_PEERS {
+        process::run(
+            process::cargo(root)
+                .args([
+                    "install",
+                    "--quiet",
+                    "--locked",
+                    "--debug",
+                    "--version",
+                    version,
+                ])
+                .args(["--features", features, "--root"])
+                .arg(directory)
+                .arg(name),
+        )?;
+    }
+    Ok(())
+}
+
+/// Name, version, features.
+const CARGO_PEERS: [(&str, &str, &str); 2] = [
+    ("ferro-oci-server", "1.0.0", ""),
+    ("s3s-fs", "0.14.1", "binary"),
+];
+
 /// Witnesses and verifiers in Go. ML-DSA-44 came with Go 1.27, which lies in the venv; modules come
 /// from Go's proxy, checked against its checksum database.
 fn go_peers(
@@ -355,6 +384,26 @@ const PACKAGES: &[Package] = &[
     Package {
         name: "opensc",
         probe: Probe::Command("pkcs11-tool"),
+        only_for_tlogcheck: false,
+    },
+    Package {
+        name: "docker-registry",
+        probe: Probe::Command("docker-registry"),
+        only_for_tlogcheck: false,
+    },
+    Package {
+        name: "skopeo",
+        probe: Probe::Command("skopeo"),
+        only_for_tlogcheck: false,
+    },
+    Package {
+        name: "zstd",
+        probe: Probe::Command("zstd"),
+        only_for_tlogcheck: false,
+    },
+    Package {
+        name: "git-lfs",
+        probe: Probe::Command("git-lfs"),
         only_for_tlogcheck: false,
     },
     Package {

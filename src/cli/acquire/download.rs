@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::num::NonZero;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::aside::Aside;
@@ -57,7 +58,31 @@ impl Download<'_> {
         })
     }
 
+    /// Downloads a file that becomes none of the artifact's: it stays among what is kept aside.
+    pub(super) fn keep(
+        &self,
+        path: &ArtifactPath,
+        file: &PublishedFile,
+    ) -> Result<PathBuf, Failed> {
+        self.progress.start(1, file.size.unwrap_or_default());
+        self.whole(path, file)?;
+        Ok(self.aside.place(path))
+    }
+
     fn one(&self, path: &ArtifactPath, file: &PublishedFile) -> Result<Came, Failed> {
+        let (partial, sha256) = self.whole(path, file)?;
+        let size = partial.have();
+        let finished = partial.finish(self.target, path);
+        finished.map_err(|error| Failed::Error(format!("{path}: {}", cause(&error))))?;
+        Ok((path.clone(), size, sha256))
+    }
+
+    /// The whole file, kept aside still, and what was published.
+    fn whole(
+        &self,
+        path: &ArtifactPath,
+        file: &PublishedFile,
+    ) -> Result<(Partial, Sha256), Failed> {
         let size = file.size.unwrap_or_default();
         if file.is_by_content() && size > MAX_SMALL {
             return Err(Failed::Error(format!(
@@ -93,11 +118,7 @@ impl Download<'_> {
                 Err(why) => return Err(self.reject(partial, path, &why)),
             }
         };
-        let size = partial.have();
-        partial
-            .finish(self.target, path)
-            .map_err(|error| failed(&error))?;
-        Ok((path.clone(), size, sha256))
+        Ok((partial, sha256))
     }
 
     /// What is wrong stays for whoever wants to look at it, under a name that says so.

@@ -1,7 +1,7 @@
 //! Brings what is published to its place: verifies what is there, fetches what is not, and leaves everything else as
 //! it is.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZero;
 use std::path::Path;
 
@@ -10,6 +10,7 @@ use super::aside::Aside;
 use super::destination;
 use super::download::{self, Came, Download, Failed};
 use super::judge::{judge, wrong_lines};
+use super::unpack::{self, Archives};
 use crate::artifact::{Artifact, Manifest, Names, Symlinks};
 use crate::cli::catalogue;
 use crate::cli::context::{self, ReadRequest};
@@ -17,9 +18,12 @@ use crate::cli::failure::Failure;
 use crate::cli::output::Output;
 use crate::cli::progress::Bar;
 use crate::digest::{Algorithm, Digest, Sha256};
+use crate::disk::Directory;
 use crate::gate;
 use crate::path::ArtifactPath;
+use crate::report::text::count;
 use crate::source::Channel;
+use crate::source::archive::Members;
 use crate::source::published::{Expected, Published, PublishedFile, algorithms};
 use crate::verify::ArtifactEvidence;
 
@@ -29,38 +33,73 @@ pub(super) struct Fetched {
     pub(super) came: usize,
 }
 
-/// Verifies what is there, and fetches what is not.
+/// Verifies what is there, and fetches what is not. `known` are members of archives that were read before.
 pub(super) fn fetch(
     args: &AcquireArgs,
     channel: &dyn Channel,
-    published: &Published,
+    (published, known): (&mut Published, Option<Members>),
     dest: &Path,
     output: &Output,
 ) -> Result<Fetched, Failure> {
+    must_fit(dest, published, args.adopt)?;
+    let bar = Bar::of(output, "fetching");
+    let target = destination::root(dest, published.is_single)?;
+    let open = Opener {
+        args,
+        channel,
+        target: &target,
+        bar: &bar,
+    };
+    let mut aside = None;
+    unpack::members(published, known, |packed| {
+        if args.adopt {
+            return unpack::stream(channel, packed);
+        }
+        let aside = match &mut aside {
+            Some(aside) => aside,
+            none => none.insert(Aside::open(dest)?),
+        };
+        open.archives(aside).list(packed)
+    })?;
+    let published = &*published;
+    output.say(format!(
+        "{} is {}, {}",
+        args.source,
+        published.name,
+        count(published.files.len(), "file")
+    ));
     let before = before(args, channel, published, dest, output)?;
     let has = |path: &ArtifactPath| before.manifest.file(path.as_str()).is_some();
     let wanted = published.files.iter().filter(|(path, _)| !has(path));
-    let wanted: BTreeMap<_, _> = wanted.collect();
+    let mut wanted: BTreeMap<_, _> = wanted.collect();
     if wanted.is_empty() {
+        if let Some(aside) = aside {
+            aside.remove();
+        }
         return Ok(Fetched {
             evidence: before,
             came: 0,
         });
     }
-    let aside = Aside::open(dest)?;
-    let target = destination::root(dest, published.is_single)?;
-    let bar = Bar::of(output, "fetching");
-    let download = Download {
-        channel,
-        target: &target,
-        aside: &aside,
-        connections: args.connections,
-        most: args.max_size,
-        progress: &bar,
+    let aside = match aside {
+        Some(aside) => aside,
+        None => Aside::open(dest)?,
     };
-    let results = download.run(&wanted);
+    let is_packed = |path: &ArtifactPath| {
+        let file = published.files.get(path);
+        let place = file.map(|file| file.place.as_str()).unwrap_or_default();
+        published.packed.iter().any(|one| one.file.place == place)
+    };
+    let packed: BTreeSet<&ArtifactPath> = wanted
+        .keys()
+        .copied()
+        .filter(|path| is_packed(path))
+        .collect();
+    wanted.retain(|path, _| !packed.contains(path));
+    let results = open.download(&aside).run(&wanted);
+    let mut came = came(results, Some(&aside))?;
+    came.extend(open.archives(&aside).unpack(published, &packed)?);
     bar.finish();
-    let came = came(results, Some(&aside))?;
     aside.remove();
     let number = came.len();
     let manifest = if published.is_single {
@@ -89,22 +128,48 @@ pub(super) fn fetch(
     })
 }
 
-/// What is there already, all of it as published.
-fn before(
-    args: &AcquireArgs,
+/// What every download of a run has in common.
+struct Opener<'a> {
+    args: &'a AcquireArgs,
+    channel: &'a dyn Channel,
+    target: &'a Directory,
+    bar: &'a Bar,
+}
+
+impl Opener<'_> {
+    fn download<'a>(&'a self, aside: &'a Aside) -> Download<'a> {
+        Download {
+            channel: self.channel,
+            target: self.target,
+            aside,
+            connections: self.args.connections,
+            most: self.args.max_size,
+            progress: self.bar,
+        }
+    }
+
+    fn archives<'a>(&'a self, aside: &'a Aside) -> Archives<'a> {
+        Archives {
+            download: self.download(aside),
+            aside,
+            target: self.target,
+        }
+    }
+}
+
+/// Makes the members of archives files of what is published, by reading the archives at their source.
+pub(in crate::cli) fn list_archives(
     channel: &dyn Channel,
-    published: &Published,
-    dest: &Path,
-    output: &Output,
-) -> Result<ArtifactEvidence, Failure> {
+    published: &mut Published,
+) -> Result<(), Failure> {
+    unpack::members(published, None, |packed| unpack::stream(channel, packed))
+}
+
+/// Is `dest` what the source becomes, a file or a directory, or nothing yet?
+fn must_fit(dest: &Path, published: &Published, adopt: bool) -> Result<(), Failure> {
     if dest.symlink_metadata().is_err() {
-        if published.is_single && !args.adopt {
-            return Ok(ArtifactEvidence {
-                manifest: Manifest::of_digests([]),
-                obstacles: Vec::new(),
-                faults: Vec::new(),
-                not_covered: Vec::new(),
-            });
+        if published.is_single && !adopt {
+            return Ok(());
         }
         return Err(Failure::error(format!("{} is not there", dest.display())));
     }
@@ -121,8 +186,30 @@ fn before(
             )),
         );
     }
+    Ok(())
+}
+
+/// What is there already, all of it as published.
+fn before(
+    args: &AcquireArgs,
+    channel: &dyn Channel,
+    published: &Published,
+    dest: &Path,
+    output: &Output,
+) -> Result<ArtifactEvidence, Failure> {
+    if dest.symlink_metadata().is_err() {
+        return Ok(ArtifactEvidence {
+            manifest: Manifest::of_digests([]),
+            obstacles: Vec::new(),
+            faults: Vec::new(),
+            not_covered: Vec::new(),
+        });
+    }
+    let artifact = Artifact::open(dest)?;
     let evidence = read(&artifact, &algorithms(&published.files), args.jobs, output)?;
     context::complete_or_empty(dest, &evidence)?;
+    let evidence = without_signature(&artifact, evidence, &published.files);
+
     let there = |path: &ArtifactPath| evidence.manifest.file(path.as_str()).is_some();
     let mut files = published.files.clone();
 
@@ -159,7 +246,7 @@ pub(in crate::cli) fn learn(
     }
     output.say(format!(
         "no digest is published of {}: read at the source, to compare",
-        crate::report::text::count(unknown.len(), "file")
+        count(unknown.len(), "file")
     ));
     let bar = Bar::of(output, "reading");
     let bytes = unknown.iter().filter_map(|(_, file)| file.size).sum();
@@ -228,6 +315,23 @@ pub(in crate::cli) fn read(
         receipts: None,
     };
     context::read(artifact, &request, output)
+}
+
+/// The same without a signature that was put there since: the source does not have it, and no verb counts it to the
+/// artifact.
+pub(in crate::cli) fn without_signature(
+    artifact: &Artifact,
+    mut evidence: ArtifactEvidence,
+    files: &BTreeMap<ArtifactPath, PublishedFile>,
+) -> ArtifactEvidence {
+    let signature = artifact.locate(&gate::default_signature(artifact));
+    let signature = signature.filter(|path| {
+        evidence.manifest.file(path.as_str()).is_some() && !files.contains_key(path)
+    });
+    evidence.manifest = evidence.manifest.without(signature.as_ref());
+    evidence.not_covered.extend(signature);
+    evidence.not_covered.sort_unstable();
+    evidence
 }
 
 /// The same without a signature that came along: a gate does not count it to the artifact, and says so.

@@ -8,7 +8,9 @@ mod fetch;
 mod hub;
 mod judge;
 mod record;
+mod recorded;
 mod source;
+mod unpack;
 
 use std::num::NonZero;
 use std::path::{Path, PathBuf};
@@ -24,6 +26,7 @@ use crate::artifact::{Artifact, Manifest};
 use crate::gate::cause;
 use crate::ledger;
 use crate::report::text::count;
+use crate::source::archive::{self, Members};
 use crate::source::dependencies::{self, MAX_CONFIG, MAX_DEPENDENCIES};
 use crate::source::published::Published;
 use crate::source::{Channel, SourceError};
@@ -33,16 +36,18 @@ use crate::time::Timestamp;
 
 use destination::Apart;
 use fetch::{Fetched, fetch};
-pub(super) use fetch::{as_recorded, learn, read};
+pub(super) use fetch::{as_recorded, learn, list_archives, read, without_signature};
 pub(super) use hub::is_offline;
-pub(super) use judge::judge;
+pub(super) use judge::{judge, wrong_lines};
 use record::About;
-pub(super) use source::{CheckArgs, Source};
+pub(super) use recorded::{Recorded, Wanted};
+pub(super) use source::{CheckArgs, Source, logins};
 
 /// Fetch an artifact, prove that it is what the source publishes, and record that
 ///
 /// From a Hugging Face Hub: the commit's own objects are fetched and kept as evidence, and every file must be
-/// the one that they name; the hub's listings are believed in nothing. From an HTTPS server: the digest lists and
+/// the one that they name; the hub's listings are believed in nothing. From a registry: the manifest names every file
+/// by its digest. From an HTTPS server: the digest lists and
 /// signatures that are published beside the file are looked for and checked. What is there already is verified
 /// and not fetched again; what an earlier run began is taken up.
 ///
@@ -50,18 +55,23 @@ pub(super) use source::{CheckArgs, Source};
 #[derive(clap::Args)]
 #[command(
     after_help = "The environment is heeded as the hub's own client does: HF_ENDPOINT, HF_TOKEN, HF_TOKEN_PATH, HF_HOME,
-HF_HUB_OFFLINE.
+HF_HUB_OFFLINE; of registries DOCKER_CONFIG, REGISTRY_AUTH_FILE; OLLAMA_MODELS.
+
 
 Examples:
   weighbridge acquire hf:openai-community/gpt2@main ./gpt2
   weighbridge acquire hf:datasets/rajpurkar/squad ./squad
   weighbridge acquire --adopt hf:openai-community/gpt2 ~/.cache/huggingface/hub/models--openai-community--gpt2/snapshots/607a…
   weighbridge acquire --no-record hf:acme/tiny ./tiny
+    weighbridge acquire oci://registry.example/team/model:v1 ./model
+  weighbridge acquire ollama:llama3.2:1b
   weighbridge acquire https://example.org/model.safetensors
+
   weighbridge acquire --minisign-key release.pub https://example.org/model.safetensors ./model.safetensors"
 )]
 pub(super) struct AcquireArgs {
-    /// `hf:[datasets/|spaces/]ORG/NAME[@REVISION]`, or `https://HOST/FILE`
+    /// `hf:[datasets/|spaces/]ORG/NAME[@REVISION]`, `oci://HOST/REPOSITORY[:TAG]`, `ollama:NAME[:TAG]`,
+    /// `ollama-store:NAME[:TAG]`, `oci-layout:DIRECTORY[:TAG]` or `https://HOST/FILE`
     source: Source,
     /// Where it becomes a directory, or is one; of an https source, the file. Unless given, called as at the source
     dest: Option<PathBuf>,
@@ -178,16 +188,17 @@ pub(super) fn run(args: &AcquireArgs, global: &Global, output: &Output) -> Outco
 
     let channel = source.channel(&dest, &args.checks, false)?;
     let begun = context::now();
-    let published = ask(&*channel, source)?;
-    output.say(format!(
-        "{source} is {}, {}",
-        published.name,
-        count(published.files.len(), "file")
-    ));
+    let mut published = ask(&*channel, source)?;
+    let known = match &config {
+        Some(config) if !published.packed.is_empty() => {
+            known_members(&published, config, global, output)?
+        }
+        _ => None,
+    };
     if !is_there && !args.adopt {
         apart.make(&dest, published.is_single)?;
     }
-    let fetched = fetch(args, &*channel, &published, &dest, output)?;
+    let fetched = fetch(args, &*channel, (&mut published, known), &dest, output)?;
     let found = Found {
         published: &published,
         fetched: &fetched,
@@ -195,6 +206,25 @@ pub(super) fn run(args: &AcquireArgs, global: &Global, output: &Output) -> Outco
         begun,
     };
     conclude(args, &found, recorder.as_ref(), output)
+}
+
+/// The members of its archives, if somebody trusted has recorded them: then none is read to know them.
+fn known_members(
+    published: &Published,
+    config: &Config,
+    global: &Global,
+    output: &Output,
+) -> Result<Option<Members>, Failure> {
+    let wanted = Wanted {
+        uri: Some(published.uri.clone()),
+        revision: published.revision.clone(),
+        artifact: None,
+    };
+    let Some(recorded) = Recorded::find(&wanted, config, global, output)? else {
+        return Ok(None);
+    };
+    let bytes = recorded.attached(archive::MEMBERS)?;
+    Ok(bytes.and_then(|bytes| Members::parse(&bytes).ok()))
 }
 
 /// What the source publishes, and what became of it here.

@@ -6,20 +6,31 @@ use std::str::FromStr;
 
 use super::hub;
 use crate::artifact::checksum_list::MAX_LIST;
+use crate::cli::context::variable;
 use crate::cli::failure::Failure;
 use crate::disk;
+use crate::key::PublicKey;
 use crate::minisign::{MAX_FILE, MinisignKey};
 use crate::path::ArtifactPath;
-use crate::source::Channel;
 use crate::source::gpg::Fingerprint;
 use crate::source::https::{self, Checks, HttpsChannel, List};
 use crate::source::hub::{HubChannel, HubSource};
+use crate::source::oci::manifest::spelled;
+use crate::source::oci::{
+    Layout, LayoutReference, Logins, OciChannel, OllamaStore, Reference, ReferenceError, Registry,
+};
+use crate::source::{Channel, SourceError};
 
 /// Where an artifact is.
 #[derive(Clone, Debug)]
 pub(in crate::cli) enum Source {
     Hub(HubSource),
     Https(String),
+    Oci(Reference),
+    /// In a directory.
+    Layout(LayoutReference),
+    /// In Ollama's own store on this machine.
+    Ollama(Reference),
 }
 
 impl FromStr for Source {
@@ -35,12 +46,29 @@ impl FromStr for Source {
                 .parse()
                 .map(Source::Hub)
                 .map_err(|error: crate::source::hub::SourceError| error.to_string()),
+            "oci" => text
+                .parse()
+                .map(Source::Oci)
+                .map_err(|error: ReferenceError| error.to_string()),
+            "oci-layout" => text
+                .parse()
+                .map(Source::Layout)
+                .map_err(|error: ReferenceError| error.to_string()),
+            "ollama" => Reference::of_ollama(text)
+                .map(Source::Oci)
+                .map_err(|error| error.to_string()),
+            "ollama-store" => {
+                Reference::of_ollama(text.strip_prefix("ollama-store:").unwrap_or(text))
+                    .map(Source::Ollama)
+                    .map_err(|error| error.to_string())
+            }
             "http" => Err(format!(
                 "{}: everybody between could change what comes; an https address is needed",
                 crate::path::display(text)
             )),
             _ => Err(format!(
-                "{:?} is no source: hf:ORG/NAME[@REVISION] or https://HOST/FILE",
+                "{:?} is no source: hf:ORG/NAME[@REVISION], oci://HOST/REPOSITORY[:TAG], ollama:NAME[:TAG], ollama-store:NAME[:TAG], \
+                 oci-layout:DIRECTORY[:TAG] or https://HOST/FILE",
                 crate::path::display(text)
             )),
         }
@@ -52,6 +80,9 @@ impl fmt::Display for Source {
         match self {
             Source::Hub(source) => source.fmt(f),
             Source::Https(url) => f.write_str(&crate::client::http::shown(url)),
+            Source::Oci(reference) => reference.fmt(f),
+            Source::Layout(reference) => reference.fmt(f),
+            Source::Ollama(reference) => write!(f, "{reference} in the store of Ollama"),
         }
     }
 }
@@ -72,11 +103,30 @@ pub(in crate::cli) struct CheckArgs {
     /// Where that key lies, unless among your own
     #[arg(long, value_name = "FILE", requires = "openpgp_key")]
     keyring: Option<PathBuf>,
+    /// Of an OCI source: the public key that must have signed the manifest, as `cosign sign --key` or `sign --attach`
+    /// do; in PEM
+    #[arg(long, value_name = "FILE")]
+    image_key: Option<PathBuf>,
 }
 
 impl CheckArgs {
     pub(in crate::cli) fn is_given(&self) -> bool {
+        self.is_for_https() || self.image_key.is_some()
+    }
+
+    fn is_for_https(&self) -> bool {
         self.checksums.is_some() || self.minisign_key.is_some() || self.openpgp_key.is_some()
+    }
+
+    fn image_key(&self) -> Result<Option<PublicKey>, Failure> {
+        let Some(path) = &self.image_key else {
+            return Ok(None);
+        };
+        let pem = disk::read(path, MAX_FILE as u64)?;
+        let pem = String::from_utf8_lossy(&pem);
+        let key = PublicKey::from_pem(&pem);
+        key.map(Some)
+            .map_err(|error| Failure::because(path.display(), &error))
     }
 
     fn checks(&self) -> Result<Checks, Failure> {
@@ -123,7 +173,12 @@ impl Source {
             let source = text.parse().map(Source::Hub);
             return source.map_err(|error| Failure::because(uri, &error));
         }
-        uri.parse()
+        let digest = revision.filter(|revision| revision.starts_with("sha"));
+        let text = match digest {
+            Some(digest) if uri.starts_with("oci") => format!("{uri}@{digest}"),
+            _ => uri.to_owned(),
+        };
+        text.parse()
             .map_err(|why: String| Failure::error(format!("the record's source: {why}")))
     }
 
@@ -136,6 +191,12 @@ impl Source {
                 .next()
                 .unwrap_or_default()
                 .to_owned()),
+            Source::Oci(Reference { repository, .. })
+            | Source::Ollama(Reference { repository, .. }) => {
+                Ok(repository.rsplit('/').next().unwrap_or_default().to_owned())
+            }
+            Source::Layout(_) => Err(Failure::error(format!("{self} has no name of its own"))
+                .hint("say where it goes: weighbridge acquire oci-layout:DIRECTORY DEST")),
             Source::Https(url) => match https::file_name(url) {
                 Some(name) => Ok(name.as_str().to_owned()),
                 None => Err(Failure::error(format!("{self} ends in no file name"))
@@ -151,12 +212,17 @@ impl Source {
         checks: &CheckArgs,
         offline: bool,
     ) -> Result<Box<dyn Channel>, Failure> {
-        let is_https = matches!(self, Source::Https(_));
-        if checks.is_given() && !is_https {
+        if checks.is_for_https() && !matches!(self, Source::Https(_)) {
             return Err(Failure::error(format!(
                 "{self} is verified by its own evidence: --checksums, --minisign-key and --openpgp-key are for https sources"
             )));
         }
+        if checks.image_key.is_some() && !matches!(self, Source::Oci(_)) {
+            return Err(Failure::error(format!(
+                "{self} is in no registry, where signatures are attached: --image-key is for those"
+            )));
+        }
+        let fail = |error: SourceError| Failure::because(self, &error);
         match self {
             Source::Hub(source) => Ok(Box::new(HubChannel {
                 hub: hub::hub(offline)?,
@@ -170,6 +236,19 @@ impl Source {
                     channel.map_err(|error| Failure::because(self, &error))?,
                 ))
             }
+            Source::Oci(reference) => Ok(Box::new(OciChannel::Registry {
+                registry: Box::new(Registry::new(reference, &logins()).map_err(fail)?),
+                reference: reference.clone(),
+                key: checks.image_key()?,
+            })),
+            Source::Layout(reference) => Ok(Box::new(OciChannel::Layout(
+                Layout::open(reference).map_err(fail)?,
+            ))),
+            Source::Ollama(reference) => {
+                let store = ollama_store()
+                    .and_then(|place| OllamaStore::open(&place, reference).map_err(fail));
+                Ok(Box::new(OciChannel::Ollama(store?, reference.clone())))
+            }
         }
     }
 
@@ -178,14 +257,52 @@ impl Source {
         match self {
             Source::Hub(source) => Ok(hub::hub(true)?.address(source)),
             Source::Https(url) => Ok(https::recorded(url)),
+            Source::Oci(reference) | Source::Ollama(reference) => Ok(reference.address()),
+            Source::Layout(reference) => {
+                let layout = Layout::open(reference);
+                Ok(layout
+                    .map_err(|error| Failure::because(self, &error))?
+                    .address())
+            }
         }
     }
 
     /// The version of it that is asked for.
-    pub(in crate::cli) fn revision(&self) -> Option<&str> {
+    pub(in crate::cli) fn revision(&self) -> Option<String> {
         match self {
-            Source::Hub(source) => source.revision.as_deref(),
+            Source::Hub(source) => source.revision.clone(),
             Source::Https(_) => None,
+            Source::Oci(Reference { digest, .. })
+            | Source::Ollama(Reference { digest, .. })
+            | Source::Layout(LayoutReference { digest, .. }) => digest.as_ref().map(spelled),
         }
     }
+}
+
+/// Where logins of registries are kept, as Docker and Podman look for them.
+pub(in crate::cli) fn logins() -> Logins {
+    let path = |name: &str| variable(name).map(PathBuf::from);
+    let home = path("HOME");
+    let docker = path("DOCKER_CONFIG").or_else(|| Some(home.as_ref()?.join(".docker")));
+    let runtime = path("XDG_RUNTIME_DIR").map(|it| it.join("containers/auth.json"));
+    let config = path("XDG_CONFIG_HOME").or_else(|| Some(home.as_ref()?.join(".config")));
+    let files = [
+        path("REGISTRY_AUTH_FILE"),
+        docker.map(|it| it.join("config.json")),
+        runtime,
+        config.map(|it| it.join("containers/auth.json")),
+    ];
+    Logins {
+        files: files.into_iter().flatten().collect(),
+    }
+}
+
+/// Where Ollama keeps its models.
+fn ollama_store() -> Result<PathBuf, Failure> {
+    let home = || Some(PathBuf::from(variable("HOME")?).join(".ollama/models"));
+    let place = variable("OLLAMA_MODELS").map(PathBuf::from).or_else(home);
+    place.ok_or_else(|| {
+        Failure::error("it is not known where Ollama keeps its models")
+            .hint("name it by OLLAMA_MODELS")
+    })
 }

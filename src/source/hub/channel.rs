@@ -66,6 +66,7 @@ impl Channel for HubChannel {
                 _ => Asset::Model,
             },
             files,
+            packed: Vec::new(),
             is_single: false,
             assurance: self.assurance(&resolved, commit, &bytes),
             evidence: vec![Evidence {

@@ -13,7 +13,7 @@ use reqwest::header::HeaderMap;
 use serde::Deserialize;
 use zeroize::Zeroizing;
 
-use crate::client::fetch::{Answer, Ask, FetchError, Fetcher, Peer};
+use crate::client::fetch::{Answer, Ask, FetchError, Fetcher, Method, Peer};
 use crate::digest::Sha256;
 use crate::git::pack::{self, Objects};
 use crate::git::snapshot::{Snapshot, SnapshotProof};
@@ -327,7 +327,8 @@ impl Hub {
                 ("accept", "application/x-git-upload-pack-result"),
                 ("git-protocol", "version=2"),
             ],
-            body: Some(body),
+            method: Method::Post,
+            body,
             authorization: self.token.as_ref().map(|(_, basic)| basic.as_str()),
             ..Ask::default()
         };

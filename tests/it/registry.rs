@@ -1,0 +1,107 @@
+//! A registry that runs here, for the tests that acquire from it.
+
+use std::process::Command;
+
+use serde_json::Value;
+
+use crate::servers::{self, Server};
+use crate::support::{Run, Workspace, peer, repository, tool};
+
+/// A registry of one's own.
+pub(crate) struct Place {
+    pub(crate) workspace: Workspace,
+    port: u16,
+    server: Server,
+}
+
+/// `tester` with the password `secret-of-a-test`, as `htpasswd -B` writes it.
+const PASSWORDS: &str = "tester:$2y$05$abcdefghijklmnopqrstuuWF5xLxbFEYcgKzhJRr.Tnen4mSayl0C\n";
+
+fn start(authentication: &str) -> Option<Place> {
+    if !tool("docker-registry") || !tool("python3") || !tool("curl") {
+        return None;
+    }
+    let workspace = Workspace::initialised();
+    let port = servers::free_port();
+    let root = workspace.root().display().to_string();
+    let authentication = authentication.replace("ROOT", &root);
+    workspace.write("passwords", PASSWORDS);
+    workspace.write(
+        "registry.yml",
+        format!(
+            "version: 0.1\nlog: {{accesslog: {{disabled: false}}}}\n\
+             storage: {{filesystem: {{rootdirectory: {root}/registry}}}}\n{authentication}\
+             http: {{addr: '127.0.0.1:{port}'}}\n"
+        ),
+    );
+    let config = workspace.path("registry.yml").display().to_string();
+    let server = servers::serve(port, &["docker-registry", "serve", &config]);
+    Some(Place {
+        workspace,
+        port,
+        server,
+    })
+}
+
+pub(crate) fn place() -> Option<Place> {
+    start("")
+}
+
+/// One that asks who is there.
+pub(crate) fn private() -> Option<Place> {
+    start("auth: {htpasswd: {realm: test, path: ROOT/passwords}}\n")
+}
+
+/// Another program, which lists what refers to a manifest.
+pub(crate) fn with_referrers() -> Option<Place> {
+    let program = peer("ferro-oci-server", "bin/ferro-oci-server")?;
+    if !tool("python3") || !tool("curl") {
+        return None;
+    }
+    let workspace = Workspace::initialised();
+    let port = servers::free_port();
+    let listen = format!("FERRO_OCI_LISTEN=127.0.0.1:{port}");
+    let storage = format!(
+        "FERRO_OCI_STORAGE_DIR={}",
+        workspace.path("blobs").display()
+    );
+    let program = program.display().to_string();
+    let server = servers::serve(port, &["env", &listen, &storage, &program]);
+    Some(Place {
+        workspace,
+        port,
+        server,
+    })
+}
+
+impl Place {
+    pub(crate) fn host(&self) -> String {
+        format!("localhost:{}", self.port)
+    }
+
+    pub(crate) fn command(&self, args: &[&str]) -> Command {
+        self.workspace.command(args)
+    }
+
+    pub(crate) fn run(&self, args: &[&str]) -> Run {
+        self.command(args).output().unwrap().into()
+    }
+
+    /// What the registry was asked.
+    pub(crate) fn log(&self) -> String {
+        std::fs::read_to_string(self.server.directory.join("server.log")).unwrap()
+    }
+
+    /// Pushes what `specification` says as NAME:v1; its digest.
+    pub(crate) fn push(&self, name: &str, specification: &Value) -> String {
+        self.workspace
+            .write("specification.json", specification.to_string());
+        let output = Command::new("python3")
+            .arg(repository().join("tests/peers/oci/push.py"))
+            .args([&self.host(), name, "v1", "specification.json"])
+            .current_dir(self.workspace.root())
+            .output()
+            .unwrap();
+        Run::from(output).exits(0).stdout.trim().to_owned()
+    }
+}
