@@ -25,6 +25,7 @@ pub mod merkle;
 pub mod minisign;
 pub mod note;
 pub mod oms;
+pub mod parallel;
 pub mod path;
 pub mod policy;
 pub mod report;

@@ -5,8 +5,6 @@ use std::collections::VecDeque;
 use std::fmt::Write;
 use std::num::NonZero;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::failure::Failure;
 use super::output::Output;
@@ -15,6 +13,7 @@ use crate::artifact::{Artifact, Hashing, Names, Progress, Symlinks};
 use crate::digest::Algorithm;
 use crate::finding::{Severity, Verdict};
 use crate::gate::{self, Reading};
+use crate::parallel;
 use crate::report::catalogue::CATALOGUE;
 use crate::report::document::{PolicySummary, exit_code};
 use crate::report::text::{count, render};
@@ -113,37 +112,6 @@ pub(super) fn read(
     Ok(gate::read_artifact(artifact, &exclusions, reading)?)
 }
 
-/// Calls `work` with each of `items`, on as many threads as there are processors; the results in order.
-pub(super) fn each<T: Sync, R: Send>(
-    items: &[T],
-    jobs: Option<NonZero<usize>>,
-    work: impl Fn(&T) -> R + Sync,
-) -> Vec<R> {
-    let next = AtomicUsize::new(0);
-    let results: Mutex<Vec<(usize, R)>> = Mutex::new(Vec::new());
-    let threads = progress::jobs(jobs).get().min(items.len().max(1));
-    std::thread::scope(|scope| {
-        for _ in 0..threads {
-            scope.spawn(|| {
-                loop {
-                    let at = next.fetch_add(1, Ordering::Relaxed);
-                    let Some(item) = items.get(at) else { break };
-                    let result = work(item);
-                    let mut results = results
-                        .lock()
-                        .unwrap_or_else(std::sync::PoisonError::into_inner);
-                    results.push((at, result));
-                }
-            });
-        }
-    });
-    let mut results = results
-        .into_inner()
-        .unwrap_or_else(std::sync::PoisonError::into_inner);
-    results.sort_by_key(|(at, _)| *at);
-    results.into_iter().map(|(_, result)| result).collect()
-}
-
 /// Verifies every artifact under `root` by `judge`, and prints one summary.
 pub(super) fn verify(
     root: &Path,
@@ -166,24 +134,28 @@ pub(super) fn verify(
         .hint("name the file with --signature, or leave out --catalogue"));
     }
     let now = context::now();
-    let reports = each(&places, jobs, |place| -> Result<ReportDocument, Failure> {
-        let artifact = Artifact::open(place)?;
-        let path = place.join(signature);
-        let signature = gate::read_signature(&path);
-        let algorithms = gate::algorithms(&signature);
-        let evidence = read(&artifact, &path, &algorithms, Names::Any)?;
-        let report = judge(&evidence, &signature);
-        let policy = policy.cloned();
-        let path = place.display().to_string();
-        Ok(ReportDocument::new(
-            "verify",
-            path,
-            report,
-            policy,
-            &[],
-            now,
-        ))
-    });
+    let reports = parallel::each(
+        &places,
+        progress::jobs(jobs),
+        |place| -> Result<ReportDocument, Failure> {
+            let artifact = Artifact::open(place)?;
+            let path = place.join(signature);
+            let signature = gate::read_signature(&path);
+            let algorithms = gate::algorithms(&signature);
+            let evidence = read(&artifact, &path, &algorithms, Names::Any)?;
+            let report = judge(&evidence, &signature);
+            let policy = policy.cloned();
+            let path = place.display().to_string();
+            Ok(ReportDocument::new(
+                "verify",
+                path,
+                report,
+                policy,
+                &[],
+                now,
+            ))
+        },
+    );
     let reports: Vec<ReportDocument> = reports.into_iter().collect::<Result<_, _>>()?;
     summarise(reports, &found, output)
 }

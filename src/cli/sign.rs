@@ -12,6 +12,7 @@ use super::keyless::KeylessArgs;
 use super::keys::{self, KeyReader, PassphraseArgs};
 use super::log_access::Acknowledgement;
 use super::output::Output;
+use super::progress::jobs;
 use super::receipt;
 use super::receipts::Receipts;
 use super::record::Recorder;
@@ -26,6 +27,7 @@ use crate::digest::{Algorithm, ShardHash, Sharding};
 use crate::disk;
 use crate::key::Signer;
 use crate::oms::{Content, OmsBundle};
+use crate::parallel;
 use crate::report::text::count;
 use crate::sigstore::trust::Instance;
 use crate::statement::release::SignatureReference;
@@ -262,7 +264,13 @@ fn finish(
         key_id: signed.key_id,
     };
     let release = recorder.release(evidence, Some(reference));
-    let recorded = recorder.append(artifact, evidence, release, Some(signed.root), output)?;
+    let recorded = recorder.append(
+        &artifact.name(),
+        evidence,
+        release,
+        Some(signed.root),
+        output,
+    )?;
     recorder.conclude(&recorded, document, args.receipt.as_deref(), output)
 }
 
@@ -293,7 +301,7 @@ fn catalogue_of(args: &SignArgs, config: Option<&Config>, output: &Output) -> Ou
     }
     // What is hashed at the same time is signed one after the other: a token has one door.
     let algorithms = how.algorithms();
-    let read = catalogue::each(&places, args.target.jobs, |place| {
+    let read = parallel::each(&places, jobs(args.target.jobs), |place| {
         let artifact = Artifact::open(place)?;
         let path = place.join(&name);
         let evidence = catalogue::read(&artifact, &path, &algorithms, Names::Printable)?;

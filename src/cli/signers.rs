@@ -108,14 +108,18 @@ fn agent(text: &str) -> Result<Box<dyn Signer>, SignerError> {
 fn aws(text: &str) -> Result<Box<dyn Signer>, SignerError> {
     let missing = |name: &str| SignerError(format!("{name} is not set"));
     let account = signer::aws::Account {
-        access_key_id: variable("AWS_ACCESS_KEY_ID").ok_or_else(|| missing("AWS_ACCESS_KEY_ID"))?,
-        secret_access_key: Zeroizing::new(
-            variable("AWS_SECRET_ACCESS_KEY").ok_or_else(|| missing("AWS_SECRET_ACCESS_KEY"))?,
-        ),
-        session_token: variable("AWS_SESSION_TOKEN"),
-        region: variable("AWS_REGION")
-            .or_else(|| variable("AWS_DEFAULT_REGION"))
-            .unwrap_or_else(|| "us-east-1".into()),
+        keys: crate::client::sigv4::AwsKeys {
+            access_key_id: variable("AWS_ACCESS_KEY_ID")
+                .ok_or_else(|| missing("AWS_ACCESS_KEY_ID"))?,
+            secret_access_key: Zeroizing::new(
+                variable("AWS_SECRET_ACCESS_KEY")
+                    .ok_or_else(|| missing("AWS_SECRET_ACCESS_KEY"))?,
+            ),
+            session_token: variable("AWS_SESSION_TOKEN"),
+            region: variable("AWS_REGION")
+                .or_else(|| variable("AWS_DEFAULT_REGION"))
+                .unwrap_or_else(|| "us-east-1".into()),
+        },
         endpoint: variable("AWS_ENDPOINT_URL_KMS").or_else(|| variable("AWS_ENDPOINT_URL")),
         now: super::context::now,
     };

@@ -118,14 +118,25 @@ impl Target<'_> {
         output: &Output,
     ) -> Result<u8, Failure> {
         let path = self.args.path.display().to_string();
-        let policy = config.map(Config::summary);
-        let now = context::now();
-        let document = ReportDocument::new(command, path, report, policy, not_checked, now);
-        if output.json {
-            output.document(&document)?;
-        } else {
-            output.data(&text::render(&document))?;
-        }
-        Ok(document.exit_code)
+        print((command, path), report, config, not_checked, output)
     }
+}
+
+/// Prints what `command` found out about what is called `path`; the exit code.
+pub(super) fn print(
+    (command, path): (&str, String),
+    report: Report,
+    config: Option<&Config>,
+    not_checked: &[&str],
+    output: &Output,
+) -> Result<u8, Failure> {
+    let policy = config.map(Config::summary);
+    let now = context::now();
+    let document = ReportDocument::new(command, path, report, policy, not_checked, now);
+    if output.json {
+        output.document(&document)?;
+    } else {
+        output.data(&text::render(&document))?;
+    }
+    Ok(document.exit_code)
 }

@@ -29,7 +29,9 @@ use crate::verify::{
   weighbridge verify --key release.pub.pem --signature model.sig weights.onnx
   weighbridge verify --key release.pub.pem --catalogue models
   weighbridge verify --source --offline ./gpt2               is it still what was acquired?
-  weighbridge verify --source=hf:openai-community/gpt2@main ./gpt2
+    weighbridge verify --source=hf:openai-community/gpt2@main ./gpt2
+  weighbridge verify --source s3://bucket/model              in the place where it is
+
   weighbridge verify --certificate-chain ca.pem --certificate-name release@example.com ./model
   weighbridge verify --certificate-identity me@example.com \\
       --certificate-oidc-issuer https://accounts.google.com ./model")]

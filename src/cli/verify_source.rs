@@ -7,7 +7,7 @@ use super::acquire::{self, CheckArgs, Recorded, Source, Wanted};
 use super::context::Config;
 use super::failure::Failure;
 use super::output::Output;
-use super::target::TargetArgs;
+use super::target::{TargetArgs, print};
 use super::{Global, Outcome};
 use crate::artifact::{Artifact, ArtifactDigest, checksum_list, manifest};
 use crate::digest::{Algorithm, Digest, Sha256};
@@ -45,25 +45,17 @@ pub(super) fn run(
     global: &Global,
     output: &Output,
 ) -> Outcome {
+    if let Some(remote) = remote(args)? {
+        if !source.is_empty() || offline {
+            return Err(Failure::error(format!(
+                "{remote} is the source itself: leave out what --source names, and --offline"
+            )));
+        }
+        return at_source(&remote, checks, global, output);
+    }
     let target = args.open()?;
     let artifact = &target.artifact;
-    let given = match source {
-        "" => artifact.hub().filter(|cache| cache.named).map(|cache| {
-            let kind = match cache.kind.as_str() {
-                "models" => String::new(),
-                kind => format!("{kind}/"),
-            };
-            format!("hf:{kind}{}@{}", cache.name, cache.commit)
-        }),
-        source => Some(source.to_owned()),
-    };
-    let given: Option<Source> = match given {
-        Some(text) => Some(
-            text.parse()
-                .map_err(|why: String| Failure::error(format!("--source: {why}")))?,
-        ),
-        None => None,
-    };
+    let given = named(source, artifact)?;
     let offline = acquire::is_offline(offline);
     let evidence = acquire::read(artifact, &[Algorithm::Sha256], args.jobs, output)?;
     let recorded_as = acquire::as_recorded(artifact, &evidence);
@@ -123,7 +115,11 @@ pub(super) fn run(
     if let Some(basis) = basis {
         let finding = Finding::new(Rule::SourceEvidence, Severity::Pass, basis.how);
         report.findings.push(finding);
-        let judged = acquire::judge(artifact, &evidence, (&basis.files, &basis.name));
+        let judged = acquire::judge(
+            &mut acquire::reader(artifact),
+            &evidence,
+            (&basis.files, &basis.name),
+        );
         report.findings.extend(judged);
         report.findings.extend(unknown(&basis.files));
     } else {
@@ -136,6 +132,84 @@ pub(super) fn run(
             ));
     }
     target.report("verify", report, config.as_ref(), NOT_CHECKED, output)
+}
+
+/// The source that the user names, or that the cache around the artifact is of.
+fn named(source: &str, artifact: &Artifact) -> Result<Option<Source>, Failure> {
+    let given = match source {
+        "" => artifact.hub().filter(|cache| cache.named).map(|cache| {
+            let kind = match cache.kind.as_str() {
+                "models" => String::new(),
+                kind => format!("{kind}/"),
+            };
+            format!("hf:{kind}{}@{}", cache.name, cache.commit)
+        }),
+        source => Some(source.to_owned()),
+    };
+    match given {
+        Some(text) => {
+            let source: Result<Source, String> = text.parse();
+            let failed = |why| Failure::error(format!("--source: {why}"));
+            source.map(Some).map_err(failed)
+        }
+        None => Ok(None),
+    }
+}
+
+/// The source that is named in the place of a path: what is verified lies there, and not here.
+fn remote(args: &TargetArgs) -> Result<Option<Source>, Failure> {
+    let Some(text) = args.path.to_str().filter(|text| text.contains(':')) else {
+        return Ok(None);
+    };
+    if args.path.symlink_metadata().is_ok() {
+        return Ok(None);
+    }
+    let source: Result<Source, String> = text.parse();
+    source.map(Some).map_err(Failure::error)
+}
+
+/// Is what lies at the source now what was recorded when it was acquired? Every byte is read, and none is kept.
+fn at_source(source: &Source, checks: &CheckArgs, global: &Global, output: &Output) -> Outcome {
+    let config = Config::load(global)?;
+    let wanted = Wanted {
+        uri: Some(source.uri()?),
+        revision: source.revision(),
+        artifact: None,
+    };
+    let mut report = Report::default();
+    if let Some(recorded) = Recorded::find(&wanted, &config, global, output)? {
+        let place = format!("record {}", recorded.index);
+        let lines = manifest::parse(&recorded.manifest()?, Algorithm::Sha256);
+        let lines = lines.map_err(|error| Failure::because(&place, &error))?;
+        let name = match lines.first() {
+            Some(line) => line.path.as_str().to_owned(),
+            None => String::new(),
+        };
+        let files = of_manifest(lines);
+        let channel = source.channel(std::path::Path::new(&name), checks, false)?;
+        let mut published = acquire::ask(&*channel, source)?;
+        acquire::list_archives(&*channel, &mut published)?;
+        let evidence = acquire::read_remote(&*channel, &published, acquire::DEFAULTS, output)?;
+        report.artifact = evidence.digest();
+        report.files = evidence.manifest.files().len();
+        report.bytes = evidence.manifest.bytes();
+        let message = format!("what was acquired from {source}, as {place} has it");
+        let finding = Finding::new(Rule::SourceEvidence, Severity::Pass, message);
+        report.findings.push(finding);
+        let basis = format!("what {place} is about");
+        report.findings.extend(acquire::judge(
+            &mut |_| Err("it is not here".into()),
+            &evidence,
+            (&files, &basis),
+        ));
+    } else {
+        let message = "no acquire record by a trusted key is about this source";
+        let finding = Finding::new(Rule::SourceEvidence, Severity::Inconclusive, message);
+        let hint = format!("record it first: weighbridge acquire --stream {source}");
+        report.findings.push(finding.hint(hint));
+    }
+    let named = ("verify", source.to_string());
+    print(named, report, Some(&config), NOT_CHECKED, output)
 }
 
 /// What the source publishes now. Of what it publishes no digest, the content is read again.

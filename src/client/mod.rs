@@ -5,5 +5,6 @@ pub mod fetch;
 pub mod http;
 mod mirror;
 pub mod sigstore;
+pub mod sigv4;
 pub mod timestamp;
 pub mod witness;

@@ -441,7 +441,7 @@ impl HttpsChannel {
 }
 
 /// What the headers say of the answer, for a record.
-pub(super) fn http(answer: &Answer) -> Http {
+pub(in crate::source) fn http(answer: &Answer) -> Http {
     let text = |name: &str| answer.header(name).and_then(|it| Text::new(it).ok());
     let uri = |peer: &Peer| SourceUri::new(peer.url.as_str()).ok();
     let (first, last) = (answer.peers.first(), answer.peers.last());

@@ -15,6 +15,8 @@ pub mod hub;
 #[cfg(feature = "http")]
 pub mod oci;
 pub mod published;
+#[cfg(feature = "http")]
+pub mod s3;
 
 #[cfg(feature = "http")]
 pub use channel::{Channel, Content, SourceError, endpoint};

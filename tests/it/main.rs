@@ -14,6 +14,7 @@
 mod acquire_https;
 mod acquire_hub;
 mod acquire_oci;
+mod acquire_s3;
 mod bad_input;
 mod bucket_writers;
 mod catalogue;

@@ -8,11 +8,11 @@ use std::time::Duration;
 
 use super::aside::Aside;
 use crate::artifact::Progress;
-use crate::cli::catalogue;
 use crate::digest::{Hasher, Sha256};
 use crate::disk::{Directory, DiskError, Partial};
 use crate::gate::cause;
 use crate::git::snapshot::MAX_SMALL;
+use crate::parallel;
 use crate::path::ArtifactPath;
 use crate::source::published::{PublishedFile, Wrong};
 use crate::source::{Channel, SourceError};
@@ -53,7 +53,7 @@ impl Download<'_> {
         let bytes = files.values().filter_map(|file| file.size).sum();
         self.progress.start(files.len(), bytes);
         let files: Vec<_> = files.iter().collect();
-        catalogue::each(&files, Some(self.connections), |(path, file)| {
+        parallel::each(&files, self.connections, |(path, file)| {
             self.one(path, file)
         })
     }

@@ -9,10 +9,10 @@ use super::AcquireArgs;
 use super::aside::Aside;
 use super::destination;
 use super::download::{self, Came, Download, Failed};
-use super::judge::{judge, wrong_lines};
+use super::judge::{judge, reader, wrong_lines};
+use super::remote;
 use super::unpack::{self, Archives};
 use crate::artifact::{Artifact, Manifest, Names, Symlinks};
-use crate::cli::catalogue;
 use crate::cli::context::{self, ReadRequest};
 use crate::cli::failure::Failure;
 use crate::cli::output::Output;
@@ -20,6 +20,7 @@ use crate::cli::progress::Bar;
 use crate::digest::{Algorithm, Digest, Sha256};
 use crate::disk::Directory;
 use crate::gate;
+use crate::parallel;
 use crate::path::ArtifactPath;
 use crate::report::text::count;
 use crate::source::Channel;
@@ -103,8 +104,7 @@ pub(super) fn fetch(
     aside.remove();
     let number = came.len();
     let manifest = if published.is_single {
-        let first = came.into_iter().next();
-        Manifest::of_file(first.ok_or_else(|| Failure::error("not every file came"))?)
+        remote::manifest(came, published)?
     } else {
         let kept = before.manifest.files().iter().filter_map(|file| {
             let digest = before.manifest.digest(file, Algorithm::Sha256)?;
@@ -162,7 +162,16 @@ pub(in crate::cli) fn list_archives(
     channel: &dyn Channel,
     published: &mut Published,
 ) -> Result<(), Failure> {
-    unpack::members(published, None, |packed| unpack::stream(channel, packed))
+    list(channel, published, None)
+}
+
+/// The same, except of those whose members are `known`.
+pub(super) fn list(
+    channel: &dyn Channel,
+    published: &mut Published,
+    known: Option<Members>,
+) -> Result<(), Failure> {
+    unpack::members(published, known, |packed| unpack::stream(channel, packed))
 }
 
 /// Is `dest` what the source becomes, a file or a directory, or nothing yet?
@@ -222,7 +231,7 @@ fn before(
         output,
     )?;
     files.extend(to_learn);
-    let findings = judge(&artifact, &evidence, (&files, &published.name));
+    let findings = judge(&mut reader(&artifact), &evidence, (&files, &published.name));
     let wrong = wrong_lines(&findings, !args.adopt);
     if !wrong.is_empty() {
         return Err(Failure::refused(wrong).hint(
@@ -251,7 +260,7 @@ pub(in crate::cli) fn learn(
     let bar = Bar::of(output, "reading");
     let bytes = unknown.iter().filter_map(|(_, file)| file.size).sum();
     crate::artifact::Progress::start(&bar, unknown.len(), bytes);
-    let results = catalogue::each(&unknown, Some(connections), |(path, file)| {
+    let results = parallel::each(&unknown, connections, |(path, file)| {
         download::stream(channel, path, file, (most, &bar))
     });
     bar.finish();
@@ -268,7 +277,10 @@ pub(in crate::cli) fn learn(
 }
 
 /// All that came, or why not all did.
-fn came(results: Vec<Result<Came, Failed>>, aside: Option<&Aside>) -> Result<Vec<Came>, Failure> {
+pub(super) fn came(
+    results: Vec<Result<Came, Failed>>,
+    aside: Option<&Aside>,
+) -> Result<Vec<Came>, Failure> {
     let mut came = Vec::new();
     let (mut refused, mut errors) = (Vec::new(), Vec::new());
     for result in results {

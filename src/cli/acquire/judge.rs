@@ -11,17 +11,14 @@ use crate::source::published::{Mismatch, PublishedFile, compare};
 use crate::verify::ArtifactEvidence;
 
 /// Compares every file with what was published, which people call `name`.
+///
+/// `read` reads a small file.
 pub(in crate::cli) fn judge(
-    artifact: &Artifact,
+    read: &mut dyn FnMut(&ArtifactPath) -> Result<Vec<u8>, String>,
     evidence: &ArtifactEvidence,
     (files, name): (&BTreeMap<ArtifactPath, PublishedFile>, &str),
 ) -> Vec<Finding> {
-    let mut read = |path: &ArtifactPath| {
-        artifact
-            .content(path, MAX_SMALL)
-            .map_err(|error| error.to_string())
-    };
-    let wrong = compare(files, &evidence.manifest, &evidence.faults, &mut read);
+    let wrong = compare(files, &evidence.manifest, &evidence.faults, read);
     let mut findings = Vec::new();
     for mismatch in wrong {
         let (rule, path, severity, message) = match mismatch {
@@ -65,6 +62,17 @@ pub(in crate::cli) fn judge(
         findings.push(Finding::new(Rule::SourceFiles, Severity::Pass, message));
     }
     findings
+}
+
+/// Reads small files of `artifact`.
+pub(in crate::cli) fn reader(
+    artifact: &Artifact,
+) -> impl FnMut(&ArtifactPath) -> Result<Vec<u8>, String> {
+    |path| {
+        artifact
+            .content(path, MAX_SMALL)
+            .map_err(|error| error.to_string())
+    }
 }
 
 /// What is wrong, a line each; missing files are not, if they can still be fetched.

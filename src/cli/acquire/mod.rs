@@ -2,6 +2,7 @@
 //! and records that.
 
 mod aside;
+mod aws;
 mod destination;
 mod download;
 mod fetch;
@@ -9,6 +10,7 @@ mod hub;
 mod judge;
 mod record;
 mod recorded;
+mod remote;
 mod source;
 mod unpack;
 
@@ -33,14 +35,16 @@ use crate::source::{Channel, SourceError};
 use crate::statement::Kind;
 use crate::statement::acquire::{Asset, Dependency, Retrieved};
 use crate::time::Timestamp;
+use crate::verify::ArtifactEvidence;
 
 use destination::Apart;
 use fetch::{Fetched, fetch};
 pub(super) use fetch::{as_recorded, learn, list_archives, read, without_signature};
 pub(super) use hub::is_offline;
-pub(super) use judge::{judge, wrong_lines};
+pub(super) use judge::{judge, reader, wrong_lines};
 use record::About;
 pub(super) use recorded::{Recorded, Wanted};
+pub(super) use remote::read as read_remote;
 pub(super) use source::{CheckArgs, Source, logins};
 
 /// Fetch an artifact, prove that it is what the source publishes, and record that
@@ -53,9 +57,11 @@ pub(super) use source::{CheckArgs, Source, logins};
 ///
 /// A token is sent to the hub alone, and is never recorded.
 #[derive(clap::Args)]
+#[expect(clippy::struct_excessive_bools, reason = "switches of a command")]
 #[command(
     after_help = "The environment is heeded as the hub's own client does: HF_ENDPOINT, HF_TOKEN, HF_TOKEN_PATH, HF_HOME,
-HF_HUB_OFFLINE; of registries DOCKER_CONFIG, REGISTRY_AUTH_FILE; OLLAMA_MODELS.
+HF_HUB_OFFLINE; of registries DOCKER_CONFIG, REGISTRY_AUTH_FILE; OLLAMA_MODELS; of S3 AWS_….
+
 
 
 Examples:
@@ -64,20 +70,26 @@ Examples:
   weighbridge acquire --adopt hf:openai-community/gpt2 ~/.cache/huggingface/hub/models--openai-community--gpt2/snapshots/607a…
   weighbridge acquire --no-record hf:acme/tiny ./tiny
     weighbridge acquire oci://registry.example/team/model:v1 ./model
-  weighbridge acquire ollama:llama3.2:1b
+    weighbridge acquire ollama:llama3.2:1b
+  weighbridge acquire --stream s3://bucket/model/
+
   weighbridge acquire https://example.org/model.safetensors
 
   weighbridge acquire --minisign-key release.pub https://example.org/model.safetensors ./model.safetensors"
 )]
 pub(super) struct AcquireArgs {
     /// `hf:[datasets/|spaces/]ORG/NAME[@REVISION]`, `oci://HOST/REPOSITORY[:TAG]`, `ollama:NAME[:TAG]`,
-    /// `ollama-store:NAME[:TAG]`, `oci-layout:DIRECTORY[:TAG]` or `https://HOST/FILE`
+    /// `ollama-store:NAME[:TAG]`, `oci-layout:DIRECTORY[:TAG]`, `s3://BUCKET/KEY`, `s3://BUCKET/PREFIX/` or
+    /// `https://HOST/FILE`
     source: Source,
     /// Where it becomes a directory, or is one; of an https source, the file. Unless given, called as at the source
     dest: Option<PathBuf>,
     /// Fetch no file: DEST holds all of them, as a client of the source or anybody else left them
     #[arg(long, requires = "dest")]
     adopt: bool,
+    /// Keep no file: read each once where it is, as a server does that loads a model from a bucket; hash and record it
+    #[arg(long, conflicts_with_all = ["adopt", "dest"])]
+    stream: bool,
     /// Touch no network
     #[arg(long)]
     offline: bool,
@@ -165,7 +177,7 @@ pub(super) fn run(args: &AcquireArgs, global: &Global, output: &Output) -> Outco
         receipt: signing.receipt.as_deref(),
     };
     let is_there = dest.symlink_metadata().is_ok();
-    if is_there {
+    if is_there && !args.stream {
         apart.keep(&dest)?;
     }
     let recorder = match (&config, &signer) {
@@ -195,14 +207,30 @@ pub(super) fn run(args: &AcquireArgs, global: &Global, output: &Output) -> Outco
         }
         _ => None,
     };
+    if args.stream {
+        fetch::list(&*channel, &mut published, known)?;
+        let limits = (args.connections, args.max_size);
+        let evidence = remote::read(&*channel, &published, limits, output)?;
+        let found = Found {
+            published: &published,
+            evidence: &evidence,
+            came: evidence.manifest.files().len(),
+            place: Place::Remote(source.default_name()?),
+            begun,
+        };
+        return conclude(args, &found, recorder.as_ref(), output);
+    }
     if !is_there && !args.adopt {
         apart.make(&dest, published.is_single)?;
     }
-    let fetched = fetch(args, &*channel, (&mut published, known), &dest, output)?;
+    let Fetched { evidence, came } =
+        fetch(args, &*channel, (&mut published, known), &dest, output)?;
+    let artifact = Artifact::open(&dest)?;
     let found = Found {
         published: &published,
-        fetched: &fetched,
-        dest: &dest,
+        evidence: &as_recorded(&artifact, &evidence),
+        came,
+        place: Place::Here(&artifact),
         begun,
     };
     conclude(args, &found, recorder.as_ref(), output)
@@ -230,9 +258,18 @@ fn known_members(
 /// What the source publishes, and what became of it here.
 struct Found<'a> {
     published: &'a Published,
-    fetched: &'a Fetched,
-    dest: &'a Path,
+    evidence: &'a ArtifactEvidence,
+    /// How many files were fetched.
+    came: usize,
+    place: Place<'a>,
     begun: Timestamp,
+}
+
+/// Where the artifact is in the end.
+enum Place<'a> {
+    Here(&'a Artifact),
+    /// Where it was; what it is called there.
+    Remote(String),
 }
 
 /// Records what was found, if it is to be recorded, and says it.
@@ -244,28 +281,34 @@ fn conclude(
 ) -> Outcome {
     let Found {
         published,
-        fetched,
-        dest,
+        evidence,
+        came,
+        place,
         begun,
-    } = *found;
-    let artifact = Artifact::open(dest)?;
-    let evidence = as_recorded(&artifact, &fetched.evidence);
+    } = found;
     for path in &evidence.not_covered {
         output.say(format!(
             "{path} is not part of the artifact that is recorded"
         ));
     }
+    let (name, path) = match place {
+        Place::Here(artifact) => (artifact.name(), Some(artifact.path().display().to_string())),
+        Place::Remote(name) => (name.clone(), None),
+    };
     let digest = evidence.manifest.artifact_digest();
-    let digest = digest.map_err(|error| Failure::because(dest.display(), &error))?;
-    let dependencies = dependencies_of(&artifact, &evidence.manifest, output);
+    let digest = digest.map_err(|error| Failure::because(&name, &error))?;
+    let dependencies = match place {
+        Place::Here(artifact) => dependencies_of(artifact, &evidence.manifest, output),
+        Place::Remote(_) => Vec::new(),
+    };
     let document = json!({
         "source": published.uri,
         "revision": published.revision,
-        "path": dest.display().to_string(),
+        "path": path,
         "artifact": digest.to_string(),
-        "files": fetched.evidence.manifest.files().len(),
-        "bytes": fetched.evidence.manifest.bytes(),
-        "fetched_files": fetched.came,
+        "files": evidence.manifest.files().len(),
+        "bytes": evidence.manifest.bytes(),
+        "fetched_files": came,
         "authentication": {
             "method": published.assurance.method,
             "result": published.assurance.result,
@@ -273,12 +316,11 @@ fn conclude(
         },
         "dependencies": dependencies,
     });
-    output.say(format!(
-        "{} of {} fetched; all are as published: {}",
-        fetched.came,
-        count(fetched.evidence.manifest.files().len(), "file"),
-        dest.display()
-    ));
+    let files = count(evidence.manifest.files().len(), "file");
+    output.say(match &path {
+        Some(path) => format!("{came} of {files} fetched; all are as published: {path}"),
+        None => format!("{files} read where they are; nothing is kept here"),
+    });
     let Some(recorder) = recorder else {
         return if output.json {
             output.document(&document).map(|()| 0)
@@ -286,8 +328,8 @@ fn conclude(
             output.data(&format!("{digest}\n")).map(|()| 0)
         };
     };
-    let retrieved = (fetched.came > 0).then(|| Retrieved {
-        start: begun,
+    let retrieved = (*came > 0).then(|| Retrieved {
+        start: *begun,
         end: context::now(),
     });
     let about = About {
@@ -296,11 +338,11 @@ fn conclude(
         retrieved,
         dependencies,
     };
-    let record = about.record(recorder, &evidence)?;
+    let record = about.record(recorder, evidence)?;
     for one in &published.evidence {
         ledger::put_blob(recorder.store(), &one.bytes)?;
     }
-    let recorded = recorder.append(&artifact, &evidence, record, None, output)?;
+    let recorded = recorder.append(&name, evidence, record, None, output)?;
     let receipt = args.signing.receipt.as_deref();
     recorder.conclude(&recorded, document, receipt, output)
 }

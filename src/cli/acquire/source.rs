@@ -1,10 +1,11 @@
 //! A source as the user names it, and the channel to it.
 
 use std::fmt;
+use std::num::NonZero;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use super::hub;
+use super::{aws, hub};
 use crate::artifact::checksum_list::MAX_LIST;
 use crate::cli::context::variable;
 use crate::cli::failure::Failure;
@@ -19,7 +20,11 @@ use crate::source::oci::manifest::spelled;
 use crate::source::oci::{
     Layout, LayoutReference, Logins, OciChannel, OllamaStore, Reference, ReferenceError, Registry,
 };
+use crate::source::s3::{ObjectReference, ObjectReferenceError, S3Channel};
 use crate::source::{Channel, SourceError};
+
+/// How many questions are asked at once about objects.
+const CONNECTIONS: NonZero<usize> = NonZero::new(16).unwrap();
 
 /// Where an artifact is.
 #[derive(Clone, Debug)]
@@ -31,6 +36,7 @@ pub(in crate::cli) enum Source {
     Layout(LayoutReference),
     /// In Ollama's own store on this machine.
     Ollama(Reference),
+    S3(ObjectReference),
 }
 
 impl FromStr for Source {
@@ -62,13 +68,17 @@ impl FromStr for Source {
                     .map(Source::Ollama)
                     .map_err(|error| error.to_string())
             }
+            "s3" => text
+                .parse()
+                .map(Source::S3)
+                .map_err(|error: ObjectReferenceError| error.to_string()),
             "http" => Err(format!(
                 "{}: everybody between could change what comes; an https address is needed",
                 crate::path::display(text)
             )),
             _ => Err(format!(
                 "{:?} is no source: hf:ORG/NAME[@REVISION], oci://HOST/REPOSITORY[:TAG], ollama:NAME[:TAG], ollama-store:NAME[:TAG], \
-                 oci-layout:DIRECTORY[:TAG] or https://HOST/FILE",
+                 oci-layout:DIRECTORY[:TAG], s3://BUCKET/KEY or https://HOST/FILE",
                 crate::path::display(text)
             )),
         }
@@ -83,6 +93,7 @@ impl fmt::Display for Source {
             Source::Oci(reference) => reference.fmt(f),
             Source::Layout(reference) => reference.fmt(f),
             Source::Ollama(reference) => write!(f, "{reference} in the store of Ollama"),
+            Source::S3(reference) => reference.fmt(f),
         }
     }
 }
@@ -176,6 +187,10 @@ impl Source {
         let digest = revision.filter(|revision| revision.starts_with("sha"));
         let text = match digest {
             Some(digest) if uri.starts_with("oci") => format!("{uri}@{digest}"),
+            None if uri.starts_with("s3://") => match revision {
+                Some(version) => format!("{uri}?versionId={version}"),
+                None => uri.to_owned(),
+            },
             _ => uri.to_owned(),
         };
         text.parse()
@@ -197,6 +212,11 @@ impl Source {
             }
             Source::Layout(_) => Err(Failure::error(format!("{self} has no name of its own"))
                 .hint("say where it goes: weighbridge acquire oci-layout:DIRECTORY DEST")),
+            Source::S3(reference) => {
+                let key = reference.key.trim_end_matches('/');
+                let name = key.rsplit('/').next().filter(|name| !name.is_empty());
+                Ok(name.unwrap_or(&reference.bucket).to_owned())
+            }
             Source::Https(url) => match https::file_name(url) {
                 Some(name) => Ok(name.as_str().to_owned()),
                 None => Err(Failure::error(format!("{self} ends in no file name"))
@@ -249,6 +269,12 @@ impl Source {
                     .and_then(|place| OllamaStore::open(&place, reference).map_err(fail));
                 Ok(Box::new(OciChannel::Ollama(store?, reference.clone())))
             }
+            Source::S3(reference) => {
+                let name = dest.file_name().unwrap_or_default();
+                let name = ArtifactPath::new(&name.to_string_lossy()).ok();
+                let channel = S3Channel::new(reference, aws::account()?, name, CONNECTIONS);
+                Ok(Box::new(channel.map_err(fail)?))
+            }
         }
     }
 
@@ -258,6 +284,7 @@ impl Source {
             Source::Hub(source) => Ok(hub::hub(true)?.address(source)),
             Source::Https(url) => Ok(https::recorded(url)),
             Source::Oci(reference) | Source::Ollama(reference) => Ok(reference.address()),
+            Source::S3(reference) => Ok(reference.address()),
             Source::Layout(reference) => {
                 let layout = Layout::open(reference);
                 Ok(layout
@@ -275,6 +302,7 @@ impl Source {
             Source::Oci(Reference { digest, .. })
             | Source::Ollama(Reference { digest, .. })
             | Source::Layout(LayoutReference { digest, .. }) => digest.as_ref().map(spelled),
+            Source::S3(reference) => reference.version.clone(),
         }
     }
 }

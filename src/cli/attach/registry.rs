@@ -111,7 +111,7 @@ impl Image {
 
     fn compare(&self, artifact: &Artifact, evidence: &ArtifactEvidence) -> Result<(), Failure> {
         let basis = (&self.published.files, self.published.name.as_str());
-        let findings = acquire::judge(artifact, evidence, basis);
+        let findings = acquire::judge(&mut acquire::reader(artifact), evidence, basis);
         let wrong = acquire::wrong_lines(&findings, false);
         if wrong.is_empty() {
             return Ok(());

@@ -140,7 +140,7 @@ pub(super) fn run(args: &RecordArgs, global: &Global, output: &Output) -> Outcom
         }
         RecordKind::Release(args) => release::record(args, &recorder, manifest)?,
     };
-    let recorded = recorder.append(artifact, &evidence, record, None, output)?;
+    let recorded = recorder.append(&artifact.name(), &evidence, record, None, output)?;
     let document = json!({ "artifact": recorded.artifact });
     recorder.conclude(&recorded, document, signing.receipt.as_deref(), output)
 }

@@ -2,7 +2,6 @@
 
 use std::path::Path;
 
-use crate::artifact::Artifact;
 use crate::cli::context::{self, Config};
 use crate::cli::failure::Failure;
 use crate::cli::keyring;
@@ -180,7 +179,7 @@ impl<'a> Recorder<'a> {
     /// Signs and appends `record`. The manifest becomes durable before the record that names it.
     pub(in crate::cli) fn append(
         &self,
-        artifact: &Artifact,
+        name: &str,
         evidence: &ArtifactEvidence,
         record: Record,
         oms_root: Option<Sha256>,
@@ -191,8 +190,8 @@ impl<'a> Recorder<'a> {
         let digest = evidence
             .manifest
             .artifact_digest()
-            .map_err(|error| Failure::because(artifact.path().display(), &error))?;
-        let name = Text::new(crate::path::display(&artifact.name()));
+            .map_err(|error| Failure::because(crate::path::display(name), &error))?;
+        let name = Text::new(crate::path::display(name));
         let name = name.map_err(|error| Failure::because("the artifact's name", &error))?;
         let statement = Statement::new(name, SubjectDigest::new(digest, oms_root), record);
         let entry = self.sign(&statement)?;
