@@ -37,6 +37,7 @@ mod target;
 mod timestamp;
 
 mod tour;
+mod trace;
 mod trust;
 #[cfg(feature = "sigstore")]
 mod trust_root;
@@ -109,6 +110,7 @@ enum Verb {
     #[cfg(feature = "http")]
     Acquire(Box<acquire::AcquireArgs>),
     Record(record::RecordArgs),
+    Trace(trace::TraceArgs),
     Gate(gate::GateArgs),
     Ledger(ledger::LedgerArgs),
     Timestamp(timestamp::TimestampArgs),
@@ -144,6 +146,7 @@ pub fn run() -> ExitCode {
         #[cfg(feature = "http")]
         Verb::Acquire(args) => acquire::run(&args, &cli.global, &output),
         Verb::Record(args) => record::run(&args, &cli.global, &output),
+        Verb::Trace(args) => trace::run(&args, &cli.global, &output),
         Verb::Gate(args) => gate::run(&args, &cli.global, &output),
         Verb::Ledger(args) => ledger::run(&args, &cli.global, &output),
         Verb::Timestamp(args) => timestamp::run(&args, &cli.global, &output),

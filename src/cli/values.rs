@@ -37,6 +37,18 @@ pub(super) const METHODS: &[&str] = &[
     "synthetic",
     "internal",
 ];
+pub(super) const RELATIONS: &[&str] = &[
+    "trained-on",
+    "fine-tuned",
+    "distilled",
+    "merged",
+    "quantized",
+    "adapter-of",
+    "converted",
+    "evaluated-on",
+    "selected",
+];
+pub(super) const ZONES: &[&str] = &["train", "dev", "prod"];
 pub(super) const AUTHENTICATION_METHODS: &[&str] = &[
     "tls",
     "tls-pinned",

@@ -20,6 +20,8 @@ use super::http::shown;
 pub enum FetchError {
     #[error("{0:?} is no address of http or https")]
     Address(String),
+    #[error("{url} is an address of a private network")]
+    Private { url: String },
     #[error("{url} is not an https URL")]
     NotHttps { url: String },
     #[error("cannot reach {url}")]
@@ -165,6 +167,21 @@ impl Fetcher {
             guarded,
             base: url,
         })
+    }
+
+    /// For a server whose address came from elsewhere than this machine's owner: one in a private network is not
+    /// asked, neither by its number nor by a name that leads there.
+    pub fn public(base: &str) -> Result<Fetcher, FetchError> {
+        let fetcher = Fetcher::new(base)?;
+        if is_private(&fetcher.base) {
+            return Err(FetchError::Private { url: shown(base) });
+        }
+        _ = fetcher.private.set(false);
+        let host = fetcher.host().to_owned();
+        if let Ok(mut guarded) = fetcher.guarded.lock() {
+            guarded.insert(host);
+        }
+        Ok(fetcher)
     }
 
     /// The server's host.

@@ -86,6 +86,7 @@ pub fn facts(entry: &[u8]) -> Facts {
         mentions.extend(manifest.map(|it| (Mention::Manifest, it.sha256)));
         let (source, version) = match &statement.record {
             Record::Acquire(acquire) => (Some(acquire.source_uri.as_str().to_owned()), None),
+            Record::Derive(_) => (None, None),
             Record::Key(_) => {
                 mentions.extend(digests.sha256.map(|it| (Mention::Key, it)));
                 (None, None)

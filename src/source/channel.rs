@@ -1,9 +1,11 @@
 //! What every channel can do: say what is published, and give its files.
 
 use super::hub::HubError;
-use super::published::{Published, PublishedFile};
+use super::published::{Assurance, Evidence, Published, PublishedFile};
+use crate::artifact::Manifest;
 use crate::client::fetch::{Answer, FetchError, Peer};
 use crate::digest::Sha256;
+use crate::path::ArtifactPath;
 use crate::statement::Text;
 use crate::statement::acquire::EndpointIdentity;
 use crate::x509::Certificate;
@@ -16,10 +18,26 @@ pub trait Channel: Sync {
     /// The content of a file from the byte `from` on. If `validator` is given, only that version of it.
     fn open(
         &self,
+        path: &ArtifactPath,
         file: &PublishedFile,
         from: u64,
         validator: Option<&str>,
     ) -> Result<Content, SourceError>;
+
+    /// What is to be known of it besides, when its files are here.
+    fn described(&self, _: &Manifest) -> Result<Vec<Evidence>, SourceError> {
+        Ok(Vec::new())
+    }
+
+    /// How it is known that the source is the source, when its files are here.
+    fn assured(&self, at_first: &Assurance) -> Assurance {
+        at_first.clone()
+    }
+
+    /// What was not understood, for people.
+    fn notes(&self) -> Vec<String> {
+        Vec::new()
+    }
 
     /// What to do if it cannot be had.
     fn hint(&self) -> &'static str {

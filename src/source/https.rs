@@ -370,7 +370,7 @@ impl Channel for HttpsChannel {
         {
             assurance.method = AuthenticationMethod::Minisign;
             assurance.publisher_identity = Some(format!("minisign key {}", key.id()));
-            signature = Some((found, key.clone()));
+            signature = Some(Box::new((found, key.clone())));
         }
         self.demand(&assurance)?;
         let file = PublishedFile {
@@ -408,6 +408,7 @@ impl Channel for HttpsChannel {
 
     fn open(
         &self,
+        _: &ArtifactPath,
         file: &PublishedFile,
         from: u64,
         validator: Option<&str>,

@@ -5,6 +5,8 @@
 pub mod archive;
 #[cfg(feature = "http")]
 mod channel;
+#[cfg(feature = "http")]
+pub mod dataset;
 pub mod dependencies;
 #[cfg(feature = "http")]
 pub mod gpg;

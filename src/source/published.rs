@@ -49,10 +49,10 @@ pub struct PublishedFile {
     pub validator: Option<String>,
     pub expected: Expected,
     /// A signature over the BLAKE2b digest of the content, and the key that must have made it.
-    pub signature: Option<(MinisignSignature, MinisignKey)>,
+    pub signature: Option<Box<(MinisignSignature, MinisignKey)>>,
     /// Weak digests that the source has. Another content is not what was published; the same says nothing.
     pub claims: Vec<Digest>,
-    /// Where it is, in the words of its channel.
+    /// Where it is, in the words of its channel, if its path does not say it.
     pub place: String,
 }
 
@@ -259,7 +259,7 @@ impl PublishedFile {
             }
             (Expected::Blob { .. }, None) => return Err(Wrong::Odd("it has no SHA-256".into())),
         }
-        if let Some((signature, key)) = &self.signature {
+        if let Some((signature, key)) = self.signature.as_deref() {
             let digest = found.get(Algorithm::Blake2b.name()).copied();
             let result = key.verify(signature, digest.unwrap_or_default());
             result.map_err(|error| Wrong::Signature(error.to_string()))?;
@@ -293,7 +293,7 @@ pub enum Wrong {
     Odd(String),
 }
 
-/// The files of a commit: all there are. The place of each is `COMMIT:PATH`.
+/// The files of a commit: all there are.
 pub fn of_snapshot(snapshot: &Snapshot) -> BTreeMap<ArtifactPath, PublishedFile> {
     let file = |(path, blob): (&ArtifactPath, &crate::git::snapshot::Blob)| {
         let pointer = snapshot.pointers.get(&blob.id).copied();
@@ -304,7 +304,7 @@ pub fn of_snapshot(snapshot: &Snapshot) -> BTreeMap<ArtifactPath, PublishedFile>
                     id: blob.id,
                     pointer,
                 },
-                format!("{}:{}", snapshot.commit, path.as_str()),
+                String::new(),
             )
         };
         (path.clone(), file)

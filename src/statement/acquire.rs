@@ -32,6 +32,9 @@ pub struct Acquire {
     /// Who publishes it there.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub publisher: Option<Text>,
+    /// Who collected it, if not who records it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub collector: Option<Text>,
     pub method: Method,
     /// When retrieval began and ended; absent if nobody knows.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -81,7 +84,7 @@ pub struct Dependency {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Attachment {
-    /// What it is: `git-snapshot`, the commit and trees that name every file.
+    /// What it is: `git-snapshot`, the commit and trees that name every file; `dataset-items`, where each is from.
     pub name: Text,
     pub sha256: Sha256,
     pub media_type: Text,

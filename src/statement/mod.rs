@@ -5,6 +5,8 @@
 //! skips what it does not know can be told half the truth.
 
 pub mod acquire;
+pub mod derive;
+pub mod items;
 pub mod key;
 pub mod release;
 mod text;
@@ -19,6 +21,7 @@ use crate::json::{self, JsonError};
 use crate::time::Timestamp;
 
 pub use acquire::Acquire;
+pub use derive::Derive;
 pub use key::KeyRecord;
 
 pub use release::Release;
@@ -106,6 +109,8 @@ impl SubjectDigest {
 pub enum Record {
     #[serde(rename = "https://weighbridge.dev/acquire/v1")]
     Acquire(Box<Acquire>),
+    #[serde(rename = "https://weighbridge.dev/derive/v1")]
+    Derive(Box<Derive>),
     #[serde(rename = "https://weighbridge.dev/key/v1")]
     Key(Box<KeyRecord>),
     #[serde(rename = "https://weighbridge.dev/release/v1")]
@@ -120,6 +125,8 @@ pub enum Record {
 pub enum Kind {
     /// Where it was obtained, how and when, and how that was authenticated.
     Acquire,
+    /// What it was made from, and how.
+    Derive,
     /// Whose a key is, what replaces it, that it no longer counts.
     Key,
     /// The developer publishes it under this digest.
@@ -128,12 +135,13 @@ pub enum Kind {
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Kind; 3] = [Kind::Acquire, Kind::Key, Kind::Release];
+    pub const ALL: [Kind; 4] = [Kind::Acquire, Kind::Derive, Kind::Key, Kind::Release];
 
     /// The name on the command line and in policies.
     pub const fn name(self) -> &'static str {
         match self {
             Kind::Acquire => "acquire",
+            Kind::Derive => "derive",
             Kind::Key => "key",
             Kind::Release => "release",
         }
@@ -152,7 +160,7 @@ impl Kind {
                 Role::Tester,
                 Role::Auditor,
             ],
-            Kind::Release => &[Role::Developer],
+            Kind::Derive | Kind::Release => &[Role::Developer],
         }
     }
 
@@ -160,6 +168,7 @@ impl Kind {
     pub const fn predicate_type(self) -> &'static str {
         match self {
             Kind::Acquire => "https://weighbridge.dev/acquire/v1",
+            Kind::Derive => "https://weighbridge.dev/derive/v1",
             Kind::Key => "https://weighbridge.dev/key/v1",
             Kind::Release => "https://weighbridge.dev/release/v1",
         }
@@ -230,6 +239,7 @@ impl Record {
     pub fn kind(&self) -> Kind {
         match self {
             Record::Acquire(_) => Kind::Acquire,
+            Record::Derive(_) => Kind::Derive,
             Record::Key(_) => Kind::Key,
             Record::Release(_) => Kind::Release,
         }
@@ -239,6 +249,7 @@ impl Record {
     pub fn time(&self) -> Timestamp {
         match self {
             Record::Acquire(record) => record.time,
+            Record::Derive(record) => record.time,
             Record::Key(record) => record.time,
             Record::Release(record) => record.time,
         }
@@ -248,6 +259,7 @@ impl Record {
     pub fn log(&self) -> &str {
         match self {
             Record::Acquire(record) => record.log.as_str(),
+            Record::Derive(record) => record.log.as_str(),
             Record::Key(record) => record.log.as_str(),
             Record::Release(record) => record.log.as_str(),
         }
@@ -257,6 +269,7 @@ impl Record {
     pub fn manifest(&self) -> Option<&acquire::ManifestReference> {
         match self {
             Record::Acquire(record) => Some(&record.manifest),
+            Record::Derive(record) => Some(&record.manifest),
             Record::Key(_) => None,
             Record::Release(record) => Some(&record.manifest),
         }
@@ -266,7 +279,7 @@ impl Record {
     pub fn blobs(&self) -> Vec<Sha256> {
         let attachments = match self {
             Record::Acquire(record) => record.attachments.as_slice(),
-            Record::Key(_) | Record::Release(_) => &[],
+            Record::Derive(_) | Record::Key(_) | Record::Release(_) => &[],
         };
         let attached = attachments.iter().map(|one| one.sha256);
         let manifest = self.manifest().map(|manifest| manifest.sha256);
@@ -277,6 +290,7 @@ impl Record {
     pub fn actor(&self) -> &Actor {
         match self {
             Record::Acquire(record) => &record.actor,
+            Record::Derive(record) => &record.actor,
             Record::Key(record) => &record.actor,
             Record::Release(record) => &record.actor,
         }
@@ -299,7 +313,7 @@ pub enum StatementError {
     #[error("the subject has neither or both of dirHash1 and sha256")]
     Digest,
     #[error("the record {0}")]
-    Key(&'static str),
+    Record(&'static str),
 }
 
 #[derive(Deserialize)]
@@ -375,6 +389,14 @@ impl Statement {
             Some(Kind::Acquire) => {
                 Statement::typed(payload, |predicate| Record::Acquire(Box::new(predicate)))
             }
+            Some(Kind::Derive) => {
+                let statement =
+                    Statement::typed(payload, |predicate| Record::Derive(Box::new(predicate)))?;
+                if let Record::Derive(record) = &statement.record {
+                    record.check().map_err(StatementError::Record)?;
+                }
+                Ok(statement)
+            }
             Some(Kind::Key) => {
                 let statement =
                     Statement::typed(payload, |predicate| Record::Key(Box::new(predicate)))?;
@@ -382,7 +404,7 @@ impl Statement {
                 if let Record::Key(record) = &statement.record {
                     record
                         .check(subject.digest.sha256.as_ref())
-                        .map_err(StatementError::Key)?;
+                        .map_err(StatementError::Record)?;
                 }
                 Ok(statement)
             }

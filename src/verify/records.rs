@@ -288,7 +288,7 @@ fn require(report: &mut Report, required: &RequiredRecord, judged: &[Judged], po
         time,
         signature: match record {
             Record::Release(release) => release.signature.as_ref().map(|named| named.sha256),
-            Record::Acquire(_) | Record::Key(_) => None,
+            Record::Acquire(_) | Record::Derive(_) | Record::Key(_) => None,
         },
     });
 }

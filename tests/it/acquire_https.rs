@@ -8,14 +8,14 @@ use crate::servers::{self, Server};
 use crate::support::{Run, Workspace, tool};
 
 /// A server whose documents lie in `www` of the workspace.
-struct Site {
-    workspace: Workspace,
+pub(crate) struct Site {
+    pub(crate) workspace: Workspace,
     port: u16,
     other: u16,
     _server: Server,
 }
 
-fn site() -> Option<Site> {
+pub(crate) fn site() -> Option<Site> {
     if !tool("nginx") || !tool("openssl") {
         return None;
     }
@@ -73,11 +73,11 @@ impl Site {
         command
     }
 
-    fn run(&self, args: &[&str]) -> Run {
+    pub(crate) fn run(&self, args: &[&str]) -> Run {
         self.command(args).output().unwrap().into()
     }
 
-    fn url(&self, path: &str) -> String {
+    pub(crate) fn url(&self, path: &str) -> String {
         format!("https://localhost:{}/{path}", self.port)
     }
 
@@ -94,7 +94,7 @@ impl Site {
         run.exits(0).json()["predicate"].clone()
     }
 
-    fn requests(&self) -> String {
+    pub(crate) fn requests(&self) -> String {
         String::from_utf8(self.workspace.read("access.log")).unwrap()
     }
 }

@@ -11,7 +11,10 @@ const VERBS: &[&[&str]] = &[
     &["verify"],
     &["record"],
     &["record", "acquire"],
+    &["record", "derive"],
     &["record", "release"],
+    &["trace"],
+    &["acquire"],
     &["gate"],
     &["ledger"],
     &["ledger", "append"],
@@ -43,7 +46,7 @@ fn stage() -> Workspace {
         "mkdir -p models; cp -r model models/one; weighbridge sign models/one 2>/dev/null; \
          cp keys/signing.key.pem key.pem; cp keys/signing.pub.pem key.pub.pem; \
          cp keys/signing.pub.pem release.pub.pem; \
-         weighbridge sign --signature model.sig ./model 2>/dev/null; cp -r model my-model; \
+         weighbridge sign --signature model.sig ./model 2>/dev/null; cp -r model my-model; mkdir -p data; echo d > data/d; \
          cp model/weights.bin weights.onnx; weighbridge ledger prove 0 --out model.tlog-proof 2>/dev/null; \
          weighbridge hash model > SHA256SUMS 2>/dev/null; echo secret > FILE; \
          weighbridge ledger policy > log.policy 2>/dev/null; \

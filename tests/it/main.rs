@@ -21,6 +21,7 @@ mod catalogue;
 mod certificates;
 mod commands;
 mod cosigners;
+mod datasets;
 mod hash_list;
 mod help;
 mod hub;

@@ -18,6 +18,10 @@ fn schemas() -> Vec<(&'static str, Value)> {
         ),
         ("hash.v1.json", schemars::schema_for!(HashDocument).into()),
         ("record.v1.json", schemars::schema_for!(Statement).into()),
+        (
+            "dataset-items.v1.json",
+            schemars::schema_for!(weighbridge::statement::items::Item).into(),
+        ),
     ]
 }
 
@@ -85,7 +89,18 @@ fn what_is_printed_is_valid() {
             .run(["verify", "--json", "--catalogue", "models"])
             .json(),
     );
-    for index in ["0", "1"] {
+    workspace
+        .run([
+            "record",
+            "derive",
+            "--relation",
+            "converted",
+            "--input",
+            "source=./model",
+            "models",
+        ])
+        .exits(0);
+    for index in ["0", "1", "2"] {
         valid(
             "record.v1.json",
             &workspace.run(["ledger", "show", index]).json(),

@@ -142,7 +142,7 @@ impl Download<'_> {
         let mut attempt = 0;
         loop {
             attempt += 1;
-            let result = self.attempt(file, partial);
+            let result = self.attempt(path, file, partial);
             let have = partial.have();
             match (result, file.size) {
                 (Ok(seen), None) => return Ok(seen),
@@ -179,7 +179,12 @@ impl Download<'_> {
         }
     }
 
-    fn attempt(&self, file: &PublishedFile, partial: &mut Partial) -> Result<Seen, Stop> {
+    fn attempt(
+        &self,
+        path: &ArtifactPath,
+        file: &PublishedFile,
+        partial: &mut Partial,
+    ) -> Result<Seen, Stop> {
         // Of unknown size: what is there may be all of it, which only its server knows.
         // And of nobody knows which version, the pieces need not fit together.
         if file.size.is_none() || !(file.is_known() || file.validator.is_some()) {
@@ -193,7 +198,9 @@ impl Download<'_> {
         partial.read_back(&mut |piece| seen.see(piece))?;
         if partial.have() < known || known == 0 {
             let from = partial.have();
-            let mut content = self.channel.open(file, from, file.validator.as_deref())?;
+            let mut content = self
+                .channel
+                .open(path, file, from, file.validator.as_deref())?;
             if let (Some(a), Some(b)) = (&file.validator, &content.validator)
                 && a != b
             {
@@ -244,7 +251,7 @@ pub(super) fn stream(
     let mut attempt = 0;
     'again: loop {
         attempt += 1;
-        let opened = channel.open(file, size, file.validator.as_deref());
+        let opened = channel.open(path, file, size, file.validator.as_deref());
         let mut content = opened.map_err(failed)?;
         if let (Some(a), Some(b)) = (&file.validator, &content.validator)
             && a != b

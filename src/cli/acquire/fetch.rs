@@ -11,6 +11,7 @@ use super::destination;
 use super::download::{self, Came, Download, Failed};
 use super::judge::{judge, reader, wrong_lines};
 use super::remote;
+use super::source::Source;
 use super::unpack::{self, Archives};
 use crate::artifact::{Artifact, Manifest, Names, Symlinks};
 use crate::cli::context::{self, ReadRequest};
@@ -39,7 +40,7 @@ pub(super) fn fetch(
     args: &AcquireArgs,
     channel: &dyn Channel,
     (published, known): (&mut Published, Option<Members>),
-    dest: &Path,
+    (source, dest): (&Source, &Path),
     output: &Output,
 ) -> Result<Fetched, Failure> {
     must_fit(dest, published, args.adopt)?;
@@ -65,11 +66,11 @@ pub(super) fn fetch(
     let published = &*published;
     output.say(format!(
         "{} is {}, {}",
-        args.source,
+        source,
         published.name,
         count(published.files.len(), "file")
     ));
-    let before = before(args, channel, published, dest, output)?;
+    let before = before(args, channel, published, (source, dest), output)?;
     let has = |path: &ArtifactPath| before.manifest.file(path.as_str()).is_some();
     let wanted = published.files.iter().filter(|(path, _)| !has(path));
     let mut wanted: BTreeMap<_, _> = wanted.collect();
@@ -203,7 +204,7 @@ fn before(
     args: &AcquireArgs,
     channel: &dyn Channel,
     published: &Published,
-    dest: &Path,
+    (source, dest): (&Source, &Path),
     output: &Output,
 ) -> Result<ArtifactEvidence, Failure> {
     if dest.symlink_metadata().is_err() {
@@ -224,6 +225,10 @@ fn before(
 
     let mut to_learn = files.clone();
     to_learn.retain(|path, _| there(path));
+    // With a list, --adopt takes the user's word for where files are from, and asks nobody.
+    if args.adopt && matches!(source, Source::List(_)) {
+        to_learn.clear();
+    }
     learn(
         channel,
         &mut to_learn,

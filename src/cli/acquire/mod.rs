@@ -8,6 +8,7 @@ mod download;
 mod fetch;
 mod hub;
 mod judge;
+mod lists;
 mod record;
 mod recorded;
 mod remote;
@@ -33,7 +34,7 @@ use crate::source::dependencies::{self, MAX_CONFIG, MAX_DEPENDENCIES};
 use crate::source::published::Published;
 use crate::source::{Channel, SourceError};
 use crate::statement::Kind;
-use crate::statement::acquire::{Asset, Dependency, Retrieved};
+use crate::statement::acquire::{Asset, Dependency, Method, Retrieved};
 use crate::time::Timestamp;
 use crate::verify::ArtifactEvidence;
 
@@ -42,6 +43,7 @@ use fetch::{Fetched, fetch};
 pub(super) use fetch::{as_recorded, learn, list_archives, read, without_signature};
 pub(super) use hub::is_offline;
 pub(super) use judge::{judge, reader, wrong_lines};
+use lists::ListArgs;
 use record::About;
 pub(super) use recorded::{Recorded, Wanted};
 pub(super) use remote::read as read_remote;
@@ -72,6 +74,7 @@ Examples:
     weighbridge acquire oci://registry.example/team/model:v1 ./model
     weighbridge acquire ollama:llama3.2:1b
   weighbridge acquire --stream s3://bucket/model/
+  weighbridge acquire --from-csv urls.csv --method crawl --licence CC-BY-4.0 ./data
 
   weighbridge acquire https://example.org/model.safetensors
 
@@ -81,11 +84,12 @@ pub(super) struct AcquireArgs {
     /// `hf:[datasets/|spaces/]ORG/NAME[@REVISION]`, `oci://HOST/REPOSITORY[:TAG]`, `ollama:NAME[:TAG]`,
     /// `ollama-store:NAME[:TAG]`, `oci-layout:DIRECTORY[:TAG]`, `s3://BUCKET/KEY`, `s3://BUCKET/PREFIX/` or
     /// `https://HOST/FILE`
-    source: Source,
+    #[arg(required_unless_present_any = ["from_csv", "from_croissant"])]
+    source: Option<Source>,
     /// Where it becomes a directory, or is one; of an https source, the file. Unless given, called as at the source
     dest: Option<PathBuf>,
     /// Fetch no file: DEST holds all of them, as a client of the source or anybody else left them
-    #[arg(long, requires = "dest")]
+    #[arg(long)]
     adopt: bool,
     /// Keep no file: read each once where it is, as a server does that loads a model from a bucket; hash and record it
     #[arg(long, conflicts_with_all = ["adopt", "dest"])]
@@ -94,14 +98,8 @@ pub(super) struct AcquireArgs {
     #[arg(long)]
     offline: bool,
     /// Verify only: record nothing
-    #[arg(long, conflicts_with_all = ["key", "role", "receipt", "asset"])]
+    #[arg(long, conflicts_with_all = ["key", "role", "receipt"])]
     no_record: bool,
-    /// What it is; unless given, by the kind of source
-    #[arg(long, value_parser = values::word::<Asset>(values::ASSETS), value_name = "KIND")]
-    asset: Option<Asset>,
-    /// SPDX licence expression; unless given, what the source says
-    #[arg(long, value_name = "SPDX")]
-    licence: Option<String>,
     /// How many files are fetched at once
     #[arg(long, value_name = "N", default_value = "8")]
     connections: NonZero<usize>,
@@ -112,9 +110,39 @@ pub(super) struct AcquireArgs {
     #[arg(long, short, value_name = "N")]
     jobs: Option<NonZero<usize>>,
     #[command(flatten)]
+    lists: ListArgs,
+    #[command(flatten)]
+    about: AboutArgs,
+    #[command(flatten)]
     checks: CheckArgs,
     #[command(flatten)]
     signing: SigningArgs,
+}
+
+/// What the record says beside what was found out.
+#[derive(clap::Args)]
+struct AboutArgs {
+    /// What it is; unless given, by the kind of source
+    #[arg(long, value_parser = values::word::<Asset>(values::ASSETS), value_name = "KIND")]
+    asset: Option<Asset>,
+    /// SPDX licence expression; unless given, what the source says
+    #[arg(long, value_name = "SPDX")]
+    licence: Option<String>,
+    /// How it was obtained
+    #[arg(long, value_parser = values::word::<Method>(values::METHODS), default_value = "download", value_name = "WORD")]
+    method: Method,
+    /// Who collected it, if not you
+    #[arg(long, value_name = "TEXT")]
+    collector: Option<String>,
+    /// Where the terms of use, or the rules for robots, can be read
+    #[arg(long, value_name = "TEXT")]
+    terms: Option<String>,
+    /// Is the source open to the public?
+    #[arg(long, value_name = "BOOL")]
+    public: Option<bool>,
+    /// What the record calls the source, where that is not its address
+    #[arg(long, value_name = "URI")]
+    source_uri: Option<String>,
 }
 
 /// How many files are read at once, and how large one may be, where nobody says.
@@ -143,6 +171,21 @@ fn source_failure(error: &SourceError, channel: &dyn Channel, source: &Source) -
     }
 }
 
+/// The source, and where it goes; with a list as the source, the one name is where it goes.
+fn source_of(args: &AcquireArgs) -> Result<(Source, Option<PathBuf>), Failure> {
+    match (args.lists.source(), &args.source) {
+        (Some(list), Some(Source::Directory(dest))) if args.dest.is_none() => {
+            Ok((list, Some(dest.clone())))
+        }
+        (Some(list), None) => Ok((list, None)),
+        (Some(_), _) => Err(Failure::error(
+            "the list is the source: name only where it goes",
+        )),
+        (None, Some(source)) => Ok((source.clone(), args.dest.clone())),
+        (None, None) => Err(Failure::error("it is not said what to acquire")),
+    }
+}
+
 pub(super) fn run(args: &AcquireArgs, global: &Global, output: &Output) -> Outcome {
     if is_offline(args.offline) {
         return Err(Failure::error(
@@ -150,8 +193,13 @@ pub(super) fn run(args: &AcquireArgs, global: &Global, output: &Output) -> Outco
         )
         .hint("`weighbridge verify --source --offline` verifies by the recorded evidence"));
     }
-    let source = &args.source;
-    let dest = match &args.dest {
+    let (source, dest) = &source_of(args)?;
+    if args.adopt && dest.is_none() {
+        return Err(Failure::error(
+            "--adopt is about what is here already: name DEST, where it is",
+        ));
+    }
+    let dest = match dest {
         Some(dest) => destination::plain(dest)?,
         None => destination::plain(Path::new(&source.default_name()?))?,
     };
@@ -199,41 +247,87 @@ pub(super) fn run(args: &AcquireArgs, global: &Global, output: &Output) -> Outco
     }
 
     let channel = source.channel(&dest, &args.checks, false)?;
-    let begun = context::now();
-    let mut published = ask(&*channel, source)?;
-    let known = match &config {
-        Some(config) if !published.packed.is_empty() => {
-            known_members(&published, config, global, output)?
-        }
-        _ => None,
+    for note in channel.notes() {
+        output.warn(note);
+    }
+    let job = Job {
+        args,
+        source,
+        dest: &dest,
+        channel: &*channel,
+        output,
     };
-    if args.stream {
-        fetch::list(&*channel, &mut published, known)?;
-        let limits = (args.connections, args.max_size);
-        let evidence = remote::read(&*channel, &published, limits, output)?;
+    job.run(global, config.as_ref(), &apart, recorder.as_ref())
+}
+
+/// What is acquired, and where to.
+struct Job<'a> {
+    args: &'a AcquireArgs,
+    source: &'a Source,
+    dest: &'a Path,
+    channel: &'a dyn Channel,
+    output: &'a Output,
+}
+
+impl Job<'_> {
+    /// Asks the source, brings what it has, and concludes.
+    fn run(
+        &self,
+        global: &Global,
+        config: Option<&Config>,
+        apart: &Apart<'_>,
+        recorder: Option<&Recorder<'_>>,
+    ) -> Outcome {
+        let Job {
+            args,
+            source,
+            dest,
+            channel,
+            output,
+        } = *self;
+        let begun = context::now();
+        let mut published = ask(channel, source)?;
+        let known = match config {
+            Some(config) if !published.packed.is_empty() => {
+                known_members(&published, config, global, output)?
+            }
+            _ => None,
+        };
+        if args.stream {
+            fetch::list(channel, &mut published, known)?;
+            let limits = (args.connections, args.max_size);
+            let evidence = remote::read(channel, &published, limits, output)?;
+            let found = Found {
+                channel,
+                published: &published,
+                evidence: &evidence,
+                came: evidence.manifest.files().len(),
+                place: Place::Remote(source.default_name()?),
+                begun,
+            };
+            return conclude(args, &found, recorder, output);
+        }
+        if dest.symlink_metadata().is_err() && !args.adopt {
+            apart.make(dest, published.is_single)?;
+        }
+        let Fetched { evidence, came } = fetch(
+            args,
+            channel,
+            (&mut published, known),
+            (source, dest),
+            output,
+        )?;
+        let artifact = Artifact::open(dest)?;
         let found = Found {
+            channel,
             published: &published,
-            evidence: &evidence,
-            came: evidence.manifest.files().len(),
-            place: Place::Remote(source.default_name()?),
+            evidence: &as_recorded(&artifact, &evidence),
+            came,
+            place: Place::Here(&artifact),
             begun,
         };
-        return conclude(args, &found, recorder.as_ref(), output);
+        conclude(args, &found, recorder, output)
     }
-    if !is_there && !args.adopt {
-        apart.make(&dest, published.is_single)?;
-    }
-    let Fetched { evidence, came } =
-        fetch(args, &*channel, (&mut published, known), &dest, output)?;
-    let artifact = Artifact::open(&dest)?;
-    let found = Found {
-        published: &published,
-        evidence: &as_recorded(&artifact, &evidence),
-        came,
-        place: Place::Here(&artifact),
-        begun,
-    };
-    conclude(args, &found, recorder.as_ref(), output)
 }
 
 /// The members of its archives, if somebody trusted has recorded them: then none is read to know them.
@@ -257,6 +351,7 @@ fn known_members(
 
 /// What the source publishes, and what became of it here.
 struct Found<'a> {
+    channel: &'a dyn Channel,
     published: &'a Published,
     evidence: &'a ArtifactEvidence,
     /// How many files were fetched.
@@ -280,6 +375,7 @@ fn conclude(
     output: &Output,
 ) -> Outcome {
     let Found {
+        channel,
         published,
         evidence,
         came,
@@ -301,6 +397,7 @@ fn conclude(
         Place::Here(artifact) => dependencies_of(artifact, &evidence.manifest, output),
         Place::Remote(_) => Vec::new(),
     };
+    let assurance = channel.assured(&published.assurance);
     let document = json!({
         "source": published.uri,
         "revision": published.revision,
@@ -310,9 +407,9 @@ fn conclude(
         "bytes": evidence.manifest.bytes(),
         "fetched_files": came,
         "authentication": {
-            "method": published.assurance.method,
-            "result": published.assurance.result,
-            "publisher": published.assurance.publisher_identity,
+            "method": assurance.method,
+            "result": assurance.result,
+            "publisher": assurance.publisher_identity,
         },
         "dependencies": dependencies,
     });
@@ -332,14 +429,19 @@ fn conclude(
         start: *begun,
         end: context::now(),
     });
+    let described = channel.described(&evidence.manifest);
+    let described = described.map_err(|error| Failure::because(&name, &error))?;
+    let attached = [published.evidence.as_slice(), &described].concat();
     let about = About {
         args,
         published,
+        assurance: &assurance,
+        evidence: &attached,
         retrieved,
         dependencies,
     };
     let record = about.record(recorder, evidence)?;
-    for one in &published.evidence {
+    for one in &attached {
         ledger::put_blob(recorder.store(), &one.bytes)?;
     }
     let recorded = recorder.append(&name, evidence, record, None, output)?;

@@ -5,9 +5,9 @@ use crate::cli::context;
 use crate::cli::failure::Failure;
 use crate::cli::record::{Recorder, manifest_reference};
 use crate::digest::Sha256;
-use crate::source::published::{Expected, Published};
+use crate::source::published::{Assurance, Evidence, Expected, Published};
 use crate::statement::acquire::{
-    Acquire, Attachment, Authentication, Dependency, Method, Retrieved, UpstreamDigest,
+    Acquire, Attachment, Authentication, Dependency, Retrieved, UpstreamDigest,
 };
 use crate::statement::{Record, SourceUri, Text, TimeSource};
 use crate::verify::ArtifactEvidence;
@@ -16,6 +16,8 @@ use crate::verify::ArtifactEvidence;
 pub(super) struct About<'a> {
     pub(super) args: &'a AcquireArgs,
     pub(super) published: &'a Published,
+    pub(super) assurance: &'a Assurance,
+    pub(super) evidence: &'a [Evidence],
     pub(super) retrieved: Option<Retrieved>,
     pub(super) dependencies: Vec<Dependency>,
 }
@@ -36,13 +38,14 @@ impl About<'_> {
         let optional = |what: &str, value: &Option<String>| {
             value.as_deref().map(|value| text(what, value)).transpose()
         };
-        let licence = match (&args.licence, &published.licence) {
+        let licence = match (&args.about.licence, &published.licence) {
             (Some(given), _) => Some(text("--licence", given)?),
             // What the source says is the source's.
             (None, said) => said.as_ref().and_then(|it| Text::new(it.as_str()).ok()),
         };
-        let uri = SourceUri::new(published.uri.as_str());
-        let attachments = published.evidence.iter().map(|one| {
+        let uri = args.about.source_uri.as_ref().unwrap_or(&published.uri);
+        let uri = SourceUri::new(uri.as_str());
+        let attachments = self.evidence.iter().map(|one| {
             Ok(Attachment {
                 name: text("the attachment", one.name)?,
                 sha256: Sha256::of(&one.bytes),
@@ -54,12 +57,13 @@ impl About<'_> {
             time_source: TimeSource::Local,
             actor: recorder.actor(),
             log: recorder.log(),
-            asset: args.asset.unwrap_or(published.asset),
+            asset: args.about.asset.unwrap_or(published.asset),
             source_uri: uri.map_err(|error| Failure::because("the source", &error))?,
             revision: optional("the revision", &published.revision)?,
             requested_revision: optional("the revision", &published.requested)?,
             publisher: optional("the publisher", &published.publisher)?,
-            method: Method::Download,
+            collector: optional("--collector", &args.about.collector)?,
+            method: args.about.method,
             retrieved: self.retrieved,
             retriever: self
                 .retrieved
@@ -68,8 +72,8 @@ impl About<'_> {
             authentication: self.authentication()?,
             upstream_digests: self.upstream(),
             licence,
-            terms: None,
-            public: published.public,
+            terms: optional("--terms", &args.about.terms)?,
+            public: args.about.public.or(published.public),
             dependencies: self.dependencies.clone(),
             attachments: attachments.collect::<Result<_, Failure>>()?,
             manifest: manifest_reference(evidence),
@@ -77,7 +81,7 @@ impl About<'_> {
     }
 
     fn authentication(&self) -> Result<Authentication, Failure> {
-        let assurance = &self.published.assurance;
+        let assurance = self.assurance;
         let text = |value: &Option<String>| {
             let text = value.as_deref().map(Text::new).transpose();
             text.map_err(|error| Failure::because("the source", &error))

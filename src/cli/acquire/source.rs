@@ -5,6 +5,7 @@ use std::num::NonZero;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
+use super::lists::ListSource;
 use super::{aws, hub};
 use crate::artifact::checksum_list::MAX_LIST;
 use crate::cli::context::variable;
@@ -37,6 +38,9 @@ pub(in crate::cli) enum Source {
     /// In Ollama's own store on this machine.
     Ollama(Reference),
     S3(ObjectReference),
+    List(ListSource),
+    /// Here; what it carries says where it is from.
+    Directory(PathBuf),
 }
 
 impl FromStr for Source {
@@ -47,6 +51,9 @@ impl FromStr for Source {
             return Ok(Source::Https(text.into()));
         }
         let scheme = text.split_once(':').map_or("", |(scheme, _)| scheme);
+        if scheme.is_empty() || scheme.contains(['/', '.']) {
+            return Ok(Source::Directory(text.into()));
+        }
         match scheme {
             "hf" => text
                 .parse()
@@ -94,6 +101,12 @@ impl fmt::Display for Source {
             Source::Layout(reference) => reference.fmt(f),
             Source::Ollama(reference) => write!(f, "{reference} in the store of Ollama"),
             Source::S3(reference) => reference.fmt(f),
+            Source::List(list) => {
+                f.write_str(&crate::path::display(&list.path().display().to_string()))
+            }
+            Source::Directory(path) => {
+                f.write_str(&crate::path::display(&path.display().to_string()))
+            }
         }
     }
 }
@@ -212,6 +225,9 @@ impl Source {
             }
             Source::Layout(_) => Err(Failure::error(format!("{self} has no name of its own"))
                 .hint("say where it goes: weighbridge acquire oci-layout:DIRECTORY DEST")),
+            Source::List(_) => Err(Failure::error("a list has no name for what it becomes")
+                .hint("say where it goes: weighbridge acquire --from-csv FILE DEST")),
+            Source::Directory(path) => Ok(path.display().to_string()),
             Source::S3(reference) => {
                 let key = reference.key.trim_end_matches('/');
                 let name = key.rsplit('/').next().filter(|name| !name.is_empty());
@@ -244,10 +260,10 @@ impl Source {
         }
         let fail = |error: SourceError| Failure::because(self, &error);
         match self {
-            Source::Hub(source) => Ok(Box::new(HubChannel {
-                hub: hub::hub(offline)?,
-                source: source.clone(),
-            })),
+            Source::Hub(source) => Ok(Box::new(HubChannel::new(
+                hub::hub(offline)?,
+                source.clone(),
+            ))),
             Source::Https(url) => {
                 let name = dest.file_name().unwrap_or_default();
                 let name = ArtifactPath::new(&name.to_string_lossy())?;
@@ -275,6 +291,11 @@ impl Source {
                 let channel = S3Channel::new(reference, aws::account()?, name, CONNECTIONS);
                 Ok(Box::new(channel.map_err(fail)?))
             }
+            Source::List(list) => Ok(Box::new(list.channel()?)),
+            Source::Directory(path) => Err(Failure::error(format!(
+                "{} is no source: hf:ORG/NAME, oci://…, ollama:NAME, s3://…, https://… are",
+                path.display()
+            ))),
         }
     }
 
@@ -285,6 +306,9 @@ impl Source {
             Source::Https(url) => Ok(https::recorded(url)),
             Source::Oci(reference) | Source::Ollama(reference) => Ok(reference.address()),
             Source::S3(reference) => Ok(reference.address()),
+            Source::List(_) | Source::Directory(_) => Err(Failure::error(format!(
+                "{self} is no source that could be asked again"
+            ))),
             Source::Layout(reference) => {
                 let layout = Layout::open(reference);
                 Ok(layout
@@ -298,7 +322,7 @@ impl Source {
     pub(in crate::cli) fn revision(&self) -> Option<String> {
         match self {
             Source::Hub(source) => source.revision.clone(),
-            Source::Https(_) => None,
+            Source::Https(_) | Source::List(_) | Source::Directory(_) => None,
             Source::Oci(Reference { digest, .. })
             | Source::Ollama(Reference { digest, .. })
             | Source::Layout(LayoutReference { digest, .. }) => digest.as_ref().map(spelled),

@@ -64,8 +64,9 @@ pub(in crate::cli) fn stream(
     packed: &PackedFiles,
 ) -> Result<Listing, Failure> {
     let place = &packed.file.place;
+    let path = ArtifactPath::new(place)?;
     let mut content = channel
-        .open(&packed.file, 0, None)
+        .open(&path, &packed.file, 0, None)
         .map_err(|error| Failure::because(place, &error))?;
     list(&mut content, packed)
 }

@@ -34,7 +34,11 @@ pub(super) struct AcquireArgs {
     /// Who publishes it there
     #[arg(long, value_name = "TEXT")]
     publisher: Option<String>,
+    /// Who collected it, if not who records it
+    #[arg(long, value_name = "TEXT")]
+    collector: Option<String>,
     /// What kind of artifact it is
+
     #[arg(long, value_parser = values::word::<Asset>(values::ASSETS), default_value = "model", value_name = "WORD")]
     asset: Asset,
     /// How it was obtained
@@ -133,6 +137,7 @@ pub(super) fn record(
         revision: text("--revision", args.revision.as_ref())?,
         requested_revision: None,
         publisher: text("--publisher", args.publisher.as_ref())?,
+        collector: text("--collector", args.collector.as_ref())?,
         method: args.method,
         retrieved,
         retriever: text("--retriever", args.retriever.as_ref())?,

@@ -2,6 +2,7 @@
 
 mod acquire;
 mod checksums;
+mod derive;
 mod recorder;
 mod release;
 
@@ -24,6 +25,8 @@ use crate::statement::{Kind, Role, Text, TextError};
 
 use acquire::AcquireArgs;
 use checksums::PublishedList;
+use derive::DeriveArgs;
+pub(super) use derive::parse_digest;
 pub(super) use recorder::{Recorder, manifest_reference};
 use release::ReleaseArgs;
 
@@ -33,7 +36,8 @@ use release::ReleaseArgs;
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
   weighbridge record release --version 1.2 ./model
-  weighbridge record acquire --source https://example.org/model --revision 9f3c… ./model")]
+  weighbridge record acquire --source https://example.org/model --revision 9f3c… ./model
+  weighbridge record derive --relation trained-on --input training-data=./data ./model")]
 pub(super) struct RecordArgs {
     #[command(subcommand)]
     kind: RecordKind,
@@ -42,6 +46,7 @@ pub(super) struct RecordArgs {
 #[derive(Subcommand)]
 enum RecordKind {
     Acquire(Box<AcquireArgs>),
+    Derive(Box<DeriveArgs>),
     Release(ReleaseArgs),
 }
 
@@ -75,10 +80,12 @@ pub(super) struct SigningArgs {
 pub(super) fn run(args: &RecordArgs, global: &Global, output: &Output) -> Outcome {
     let common = match &args.kind {
         RecordKind::Acquire(args) => &args.common,
+        RecordKind::Derive(args) => &args.common,
         RecordKind::Release(args) => &args.common,
     };
     let kind = match &args.kind {
         RecordKind::Acquire(_) => Kind::Acquire,
+        RecordKind::Derive(_) => Kind::Derive,
         RecordKind::Release(_) => Kind::Release,
     };
     let signing = &common.signing;
@@ -115,7 +122,13 @@ pub(super) fn run(args: &RecordArgs, global: &Global, output: &Output) -> Outcom
         bytes: 0,
         not_covered: Vec::new(),
     };
+    let mut inputs = Vec::new();
     let list = match &args.kind {
+        RecordKind::Derive(args) => {
+            inputs = derive::inputs(args, output)?;
+            derive::record(args, &recorder, inputs.clone(), nothing)?;
+            None
+        }
         RecordKind::Acquire(args) => {
             acquire::record(args, &recorder, None, nothing)?;
             args.checksums
@@ -138,6 +151,7 @@ pub(super) fn run(args: &RecordArgs, global: &Global, output: &Output) -> Outcom
             };
             acquire::record(args, &recorder, checked, manifest)?
         }
+        RecordKind::Derive(args) => derive::record(args, &recorder, inputs, manifest)?,
         RecordKind::Release(args) => release::record(args, &recorder, manifest)?,
     };
     let recorded = recorder.append(&artifact.name(), &evidence, record, None, output)?;

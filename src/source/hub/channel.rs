@@ -1,12 +1,15 @@
 //! A repository of a hub as a channel: from its commit, what is published, with the commit's objects as evidence.
 
+use std::sync::OnceLock;
+
 use super::{Hub, HubError, HubSource, RepositoryKind};
 use crate::digest::Sha256;
 use crate::git::snapshot::{MAX_PROOF, Snapshot};
 use crate::git::{ObjectId, Pointer};
 use crate::json::JsonError;
+use crate::path::ArtifactPath;
 use crate::source::channel::{Channel, Content, SourceError, endpoint};
-use crate::source::published::{Assurance, Evidence, Published, of_snapshot};
+use crate::source::published::{Assurance, Evidence, Published, PublishedFile, of_snapshot};
 use crate::statement::Text;
 use crate::statement::acquire::{
     Asset, AuthenticationMethod, AuthenticationResult, PublishedDigest,
@@ -14,8 +17,10 @@ use crate::statement::acquire::{
 
 /// A repository, and the hub that has it.
 pub struct HubChannel {
-    pub hub: Hub,
-    pub source: HubSource,
+    hub: Hub,
+    source: HubSource,
+    /// What was resolved: asked for by its id from then on.
+    commit: OnceLock<ObjectId>,
 }
 
 /// What the proof is called among the attachments of a record.
@@ -26,6 +31,7 @@ impl Channel for HubChannel {
         let (hub, source) = (&self.hub, &self.source);
         let resolved = hub.resolve(source)?;
         let commit = resolved.commit;
+        let commit = *self.commit.get_or_init(|| commit);
         let mut proof = hub.proof(source, commit)?;
         let git = |source| HubError::Git { commit, source };
         let snapshot = proof.snapshot().map_err(git)?;
@@ -80,15 +86,15 @@ impl Channel for HubChannel {
 
     fn open(
         &self,
-        file: &crate::source::published::PublishedFile,
+        path: &ArtifactPath,
+        _: &PublishedFile,
         from: u64,
         _: Option<&str>,
     ) -> Result<Content, SourceError> {
-        // The place of a file is in the commit that was resolved: asked for by its id.
-        let (commit, path) = file.place.split_once(':').unwrap_or_default();
-        let commit = ObjectId::parse(commit)
-            .ok_or_else(|| SourceError::Unusable(format!("{path} is in no commit")))?;
-        let answer = self.hub.open(&self.source, commit, path, from)?;
+        let commit = self.commit.get().copied();
+        let commit = commit
+            .ok_or_else(|| SourceError::Unusable("it is not known of which commit".into()))?;
+        let answer = self.hub.open(&self.source, commit, path.as_str(), from)?;
         Ok(Content::of_answer(answer))
     }
 
@@ -98,6 +104,15 @@ impl Channel for HubChannel {
 }
 
 impl HubChannel {
+    /// The repository `source` of `hub`.
+    pub fn new(hub: Hub, source: HubSource) -> HubChannel {
+        HubChannel {
+            hub,
+            source,
+            commit: OnceLock::new(),
+        }
+    }
+
     /// Over TLS the hub has proved who it is, and the commit id binds the files to what it answered.
     fn assurance(&self, resolved: &super::Resolved, commit: ObjectId, proof: &[u8]) -> Assurance {
         let (_, proved) = self.hub.identity();

@@ -9,6 +9,7 @@ use super::{Layout, OllamaStore, Reference, Registry};
 use crate::client::fetch::Peer;
 use crate::digest::Sha256;
 use crate::key::PublicKey;
+use crate::path::ArtifactPath;
 use crate::source::SourceError;
 use crate::source::channel::{Channel, Content, endpoint};
 use crate::source::published::{Assurance, Evidence, Published, PublishedFile};
@@ -244,6 +245,7 @@ impl Channel for OciChannel {
 
     fn open(
         &self,
+        _: &ArtifactPath,
         file: &PublishedFile,
         from: u64,
         _: Option<&str>,

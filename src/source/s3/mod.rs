@@ -518,6 +518,7 @@ impl Channel for S3Channel {
 
     fn open(
         &self,
+        _: &ArtifactPath,
         file: &PublishedFile,
         from: u64,
         validator: Option<&str>,

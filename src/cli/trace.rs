@@ -1,0 +1,475 @@
+//! `trace`: which datasets hold data from somewhere, and which models were made from them. Answers from the ledger alone.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::fmt::Write;
+
+use serde::Serialize;
+
+use super::context::{self, Config};
+use super::failure::Failure;
+use super::history::History;
+use super::output::Output;
+use super::record::parse_digest;
+use super::{Global, Outcome, keyring};
+use crate::artifact::ArtifactDigest;
+use crate::digest::Sha256;
+use crate::envelope::Envelope;
+use crate::gate::cause;
+use crate::ledger::facts::host;
+use crate::ledger::tile::MAX_ENTRY;
+use crate::ledger::{self, Log, Store};
+use crate::path::display;
+use crate::report::text::count;
+use crate::statement::acquire::Acquire;
+use crate::statement::derive::Derive;
+use crate::statement::items::{self, ITEMS};
+use crate::statement::{Record, Statement};
+use crate::time::Timestamp;
+use crate::verify::authorised;
+
+/// Find the datasets that hold data from a source, and the models that were made from them
+///
+/// By the acquire records of the ledger, file by file where they list their items, and from there through derive records,
+/// any number of steps. Records by keys that the policy does not trust are not counted, and their number is told.
+#[derive(clap::Args)]
+#[command(
+    group = clap::ArgGroup::new("what").required(true),
+    after_help = "Examples:
+  weighbridge trace --source example.com --between 2026-01-01 2026-06-30
+  weighbridge trace --source https://example.com/forum/
+  weighbridge trace --digest sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08
+
+Exit codes: 0 the question is answered, whatever the answer; 2 it could not be."
+)]
+pub(super) struct TraceArgs {
+    /// A domain, with all beneath it, or the beginning of an address
+    #[arg(long, group = "what", value_name = "DOMAIN|URL")]
+    source: Option<String>,
+    /// A file or an artifact by its digest: sha256:HEX or dirHash1:HEX
+    #[arg(long, group = "what", value_name = "DIGEST")]
+    digest: Option<String>,
+    /// Only what was retrieved between these: dates (both included) or times in RFC 3339. What has no time is told, too
+    #[arg(long, num_args = 2, value_names = ["FROM", "TO"], requires = "source")]
+    between: Option<Vec<String>>,
+}
+
+/// What is looked for.
+enum Wanted {
+    Domain(String),
+    Prefix(String),
+    Digest(Sha256),
+}
+
+/// When.
+type Window = (Timestamp, Timestamp);
+
+/// What was found.
+#[derive(Serialize)]
+struct Answer {
+    schema: &'static str,
+    datasets: Vec<Dataset>,
+    derived: Vec<Derived>,
+    /// Records that are not by a trusted key, or cannot be read: they are not counted.
+    records_not_counted: usize,
+}
+
+/// An artifact that was acquired.
+#[derive(Serialize)]
+struct Dataset {
+    artifact: String,
+    name: String,
+    record: u64,
+    source: String,
+    /// How many of its items match; of a record without items, absent.
+    items: Option<u64>,
+    items_in_all: Option<u64>,
+    /// Of those that match, how many have no time.
+    without_time: u64,
+    /// Some of them.
+    examples: Vec<String>,
+}
+
+/// An artifact that was made from one of those.
+#[derive(Serialize)]
+struct Derived {
+    artifact: String,
+    name: String,
+    record: u64,
+    relation: crate::statement::derive::Relation,
+    from: String,
+}
+
+/// How many items are shown.
+const EXAMPLES: usize = 5;
+
+pub(super) fn run(args: &TraceArgs, global: &Global, output: &Output) -> Outcome {
+    let wanted = wanted(args)?;
+    let window = match args.between.as_deref() {
+        Some([from, to]) => Some((time(from, false)?, time(to, true)?)),
+        _ => None,
+    };
+    if window.is_some_and(|(from, to)| to < from) {
+        return Err(Failure::error("--between: the second is before the first"));
+    }
+    let config = Config::load(global)?;
+    let now = context::now();
+    let store = context::store(&config)?;
+    let log = Log::open(&*store, &config.policy.log.trust)?;
+    History::new(global, Some(&config), config.policy.log.trust.log(), output).demand(&log)?;
+    let ring = keyring::read(&*store, &config, now)?;
+    let mut answer = Answer {
+        schema: "https://weighbridge.dev/trace/v1",
+        datasets: Vec::new(),
+        derived: Vec::new(),
+        records_not_counted: 0,
+    };
+    let mut acquired: Vec<(u64, Statement)> = Vec::new();
+    let mut edges: BTreeMap<Sha256, Vec<(u64, Statement)>> = BTreeMap::new();
+    log.scan(|index, bytes| {
+        let envelope = Envelope::parse(bytes, MAX_ENTRY).ok();
+        let statement = envelope
+            .as_ref()
+            .and_then(|envelope| Statement::parse(&envelope.payload).ok());
+        let (Some(envelope), Some(statement)) = (envelope, statement) else {
+            answer.records_not_counted += 1;
+            return;
+        };
+        if !matches!(statement.record, Record::Acquire(_) | Record::Derive(_)) {
+            return;
+        }
+        if authorised(&envelope, &statement, (index, ring.policy()), now).is_err() {
+            answer.records_not_counted += 1;
+            return;
+        }
+        if let Record::Derive(record) = &statement.record {
+            let inputs = record.inputs.iter();
+            for input in inputs.filter_map(|one| one.digest.artifact()) {
+                let made = edges.entry(input.value()).or_default();
+                made.push((index, statement.clone()));
+            }
+        } else {
+            acquired.push((index, statement));
+        }
+    })?;
+    for (index, statement) in &acquired {
+        answer
+            .datasets
+            .extend(dataset(&*store, (*index, statement), (&wanted, window))?);
+    }
+    let mut start: Vec<ArtifactDigest> = acquired
+        .iter()
+        .filter(|(index, _)| answer.datasets.iter().any(|one| one.record == *index))
+        .filter_map(|(_, statement)| statement.artifact())
+        .collect();
+    if let Wanted::Digest(digest) = &wanted {
+        start.extend([
+            ArtifactDigest::DirHash1(*digest),
+            ArtifactDigest::Sha256(*digest),
+        ]);
+    }
+    answer.derived = derived(&start, &edges);
+    say(&answer, output)
+}
+
+fn wanted(args: &TraceArgs) -> Result<Wanted, Failure> {
+    if let Some(text) = &args.digest {
+        let digest = parse_digest(text).map(ArtifactDigest::value);
+        return digest.map(Wanted::Digest).ok_or_else(|| {
+            Failure::error(format!(
+                "--digest: {:?} is not sha256:HEX or dirHash1:HEX",
+                display(text)
+            ))
+        });
+    }
+    let text = args.source.clone().unwrap_or_default();
+    if text.contains("://") {
+        return Ok(Wanted::Prefix(text));
+    }
+    let domain = text
+        .strip_prefix("*.")
+        .unwrap_or(&text)
+        .to_ascii_lowercase();
+    let is_domain = |byte: u8| byte.is_ascii_alphanumeric() || b".-_:".contains(&byte);
+    if domain.is_empty() || !domain.bytes().all(is_domain) {
+        return Err(Failure::error(format!(
+            "--source: {:?} is no domain, nor the beginning of an address",
+            display(&text)
+        )));
+    }
+    Ok(Wanted::Domain(domain))
+}
+
+/// A time, or a day: its start or its end.
+fn time(text: &str, is_end: bool) -> Result<Timestamp, Failure> {
+    let whole = match (text.len(), is_end) {
+        (10, false) => format!("{text}T00:00:00.000Z"),
+        (10, true) => format!("{text}T23:59:59.999Z"),
+        _ => text.to_owned(),
+    };
+    whole
+        .parse()
+        .map_err(|error| Failure::because(format!("--between {}", display(text)), &error))
+}
+
+impl Wanted {
+    fn is_from(&self, uri: &str) -> bool {
+        match self {
+            Wanted::Prefix(prefix) => uri.starts_with(prefix.as_str()),
+            Wanted::Domain(domain) => host(uri).is_some_and(|host| {
+                let above = host.strip_suffix(domain.as_str());
+                above.is_some_and(|above| above.is_empty() || above.ends_with('.'))
+            }),
+            Wanted::Digest(_) => false,
+        }
+    }
+}
+
+/// Was it then? `None` if nobody knows.
+fn within(window: Option<Window>, times: Option<Window>) -> Option<bool> {
+    let Some((from, to)) = window else {
+        return Some(true);
+    };
+    let (start, end) = times?;
+    Some(start <= to && from <= end)
+}
+
+/// What an acquire record says of what is looked for, if anything.
+fn dataset(
+    store: &dyn Store,
+    (index, statement): (u64, &Statement),
+    (wanted, window): (&Wanted, Option<Window>),
+) -> Result<Option<Dataset>, Failure> {
+    let Record::Acquire(record) = &statement.record else {
+        return Ok(None);
+    };
+    let Some(artifact) = statement.artifact() else {
+        return Ok(None);
+    };
+    let [subject] = &statement.subject;
+    let mut found = Dataset {
+        artifact: artifact.to_string(),
+        name: subject.name.to_string(),
+        record: index,
+        source: record.source_uri.to_string(),
+        items: None,
+        items_in_all: None,
+        without_time: 0,
+        examples: Vec::new(),
+    };
+    let attached = record
+        .attachments
+        .iter()
+        .find(|one| one.name.as_str() == ITEMS);
+    if let Some(attached) = attached {
+        let bytes = ledger::blob(store, &attached.sha256).map_err(|error| {
+            Failure::error(format!(
+                "record {index}: its items cannot be read: {}",
+                cause(&error)
+            ))
+            .hint("a ledger without its blobs cannot answer: fetch them, or ask another copy")
+        })?;
+        let any = of_items(&bytes, (wanted, window), &mut found)
+            .map_err(|error| Failure::because(format!("record {index}: its items"), &error))?;
+        return Ok(any.then_some(found));
+    }
+    if let Wanted::Digest(digest) = wanted {
+        let is = artifact.value() == *digest || manifest_has(store, record, digest)?;
+        return Ok(is.then_some(found));
+    }
+    if !wanted.is_from(record.source_uri.as_str()) {
+        return Ok(None);
+    }
+    let times = record.retrieved.map(|times| (times.start, times.end));
+    match within(window, times) {
+        Some(false) => Ok(None),
+        Some(true) => Ok(Some(found)),
+        None => {
+            found.without_time = 1;
+            Ok(Some(found))
+        }
+    }
+}
+
+fn manifest_has(store: &dyn Store, record: &Acquire, digest: &Sha256) -> Result<bool, Failure> {
+    let text = ledger::blob(store, &record.manifest.sha256)?;
+    let hex = digest.to_string();
+    Ok(text
+        .split(|byte| *byte == b'\n')
+        .any(|line| line.starts_with(hex.as_bytes())))
+}
+
+fn of_items(
+    bytes: &[u8],
+    (wanted, window): (&Wanted, Option<Window>),
+    found: &mut Dataset,
+) -> Result<bool, crate::json::JsonError> {
+    let (mut matching, mut all) = (0, 0);
+    for item in items::read(bytes) {
+        let item = item?;
+        all += 1;
+        let is = match wanted {
+            Wanted::Digest(digest) => item.sha256 == *digest,
+            _ => {
+                wanted.is_from(item.url.as_str())
+                    || item
+                        .final_url
+                        .as_ref()
+                        .is_some_and(|url| wanted.is_from(url.as_str()))
+            }
+        };
+        if !is {
+            continue;
+        }
+        match within(window, item.retrieved_at.map(|at| (at, at))) {
+            Some(false) => continue,
+            Some(true) => {}
+            None => found.without_time += 1,
+        }
+        matching += 1;
+        if found.examples.len() < EXAMPLES {
+            found
+                .examples
+                .push(format!("{} from {}", item.path, item.url));
+        }
+    }
+    found.items = Some(matching);
+    found.items_in_all = Some(all);
+    let is_artifact =
+        matches!(wanted, Wanted::Digest(digest) if found.artifact.ends_with(&digest.to_string()));
+    Ok(matching > 0 || is_artifact)
+}
+
+/// Everything that was made from `start`, each once, nearest first.
+fn derived(
+    start: &[ArtifactDigest],
+    edges: &BTreeMap<Sha256, Vec<(u64, Statement)>>,
+) -> Vec<Derived> {
+    let mut reached: BTreeSet<u64> = BTreeSet::new();
+    let mut known: BTreeSet<Sha256> = BTreeSet::new();
+    let mut pending: VecDeque<ArtifactDigest> = start.iter().copied().collect();
+    let mut all = Vec::new();
+    while let Some(from) = pending.pop_front() {
+        if !known.insert(from.value()) {
+            continue;
+        }
+        for (index, statement) in edges.get(&from.value()).into_iter().flatten() {
+            let Record::Derive(record) = &statement.record else {
+                continue;
+            };
+            let Some(artifact) = statement.artifact() else {
+                continue;
+            };
+            pending.push_back(artifact);
+            if reached.insert(*index) {
+                let [subject] = &statement.subject;
+                all.push(Derived {
+                    artifact: artifact.to_string(),
+                    name: subject.name.to_string(),
+                    record: *index,
+                    relation: record.relation,
+                    from: input(record, from),
+                });
+            }
+        }
+    }
+    all
+}
+
+/// The input as the record spells it.
+fn input(record: &Derive, from: ArtifactDigest) -> String {
+    let all = record.inputs.iter().filter_map(|one| one.digest.artifact());
+    let mut same = all.filter(|one| one.value() == from.value());
+    same.next().unwrap_or(from).to_string()
+}
+
+fn say(answer: &Answer, output: &Output) -> Outcome {
+    if answer.records_not_counted > 0 {
+        output.warn(format!(
+            "{} by nobody trusted, or of no known kind: not counted",
+            count(answer.records_not_counted, "record")
+        ));
+    }
+    if output.json {
+        return output.document(answer).map(|()| 0);
+    }
+    // Writing to a string cannot fail.
+    let mut text = String::new();
+    for one in &answer.datasets {
+        _ = writeln!(
+            text,
+            "{} {} (record {}), from {}",
+            one.name, one.artifact, one.record, one.source
+        );
+        if let (Some(items), Some(all)) = (one.items, one.items_in_all) {
+            _ = writeln!(text, "  {items} of {all} items");
+        }
+        if one.without_time > 0 {
+            _ = writeln!(
+                text,
+                "  {} with no time on record: they may be from then",
+                one.without_time
+            );
+        }
+        for example in &one.examples {
+            _ = writeln!(text, "  {example}");
+        }
+    }
+    for one in &answer.derived {
+        let relation = serde_json::to_value(one.relation).unwrap_or_default();
+        _ = writeln!(
+            text,
+            "{} {} (record {}): {} {}",
+            one.name,
+            one.artifact,
+            one.record,
+            relation.as_str().unwrap_or_default(),
+            one.from
+        );
+    }
+    output.say(format!(
+        "{} and {} made from them",
+        count(answer.datasets.len(), "acquisition"),
+        count(answer.derived.len(), "artifact")
+    ));
+    output.data(&text).map(|()| 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn domains_and_addresses() {
+        let domain = Wanted::Domain("example.com".into());
+        for from in [
+            "https://example.com/a",
+            "https://a.b.EXAMPLE.com",
+            "http://example.com:80/",
+        ] {
+            assert!(domain.is_from(from), "{from}");
+        }
+        for other in [
+            "https://badexample.com/",
+            "https://example.com.evil.org/",
+            "hf:example.com/x",
+        ] {
+            assert!(!domain.is_from(other), "{other}");
+        }
+        let prefix = Wanted::Prefix("https://example.com/a/".into());
+        assert!(
+            prefix.is_from("https://example.com/a/b") && !prefix.is_from("https://example.com/ab")
+        );
+    }
+
+    #[test]
+    fn when() {
+        let day = |text: &str, end| time(text, end).unwrap();
+        let window = Some((day("2026-01-02", false), day("2026-01-03", true)));
+        let at = |text: &str| Some((day(text, false), day(text, false)));
+        assert_eq!(within(window, at("2026-01-03T23:00:00Z")), Some(true));
+        assert_eq!(within(window, at("2026-01-04")), Some(false));
+        assert_eq!(within(window, None), None);
+        assert_eq!(within(None, None), Some(true));
+        assert!(time("yesterday", false).is_err());
+    }
+}
