@@ -28,6 +28,12 @@ pub fn find(list: &[u8], name: &str) -> Option<Digest> {
     found
 }
 
+/// Every file that `list` names, with the digest on its line.
+pub fn entries(list: &[u8]) -> impl Iterator<Item = (&str, Digest)> {
+    let text = std::str::from_utf8(list).unwrap_or_default();
+    text.lines().filter_map(entry)
+}
+
 /// The digest in a file that is about the file `name` alone: bare, or with the name, wherever its author had it.
 pub fn only(list: &[u8], name: &str) -> Option<Digest> {
     let text = std::str::from_utf8(list).ok()?;

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use super::acquire::{self, CheckArgs, Recorded, Source, Wanted};
+use super::acquire::{self, Against, CheckArgs, Recorded, Source, Wanted};
 use super::context::Config;
 use super::failure::Failure;
 use super::output::Output;
@@ -36,6 +36,18 @@ struct Basis {
     name: String,
     /// Where it is from, for people.
     how: String,
+    /// It says something of some files, and nothing of others.
+    is_open: bool,
+}
+
+impl Basis {
+    fn against(&self) -> Against<'_> {
+        Against {
+            files: &self.files,
+            name: &self.name,
+            is_open: self.is_open,
+        }
+    }
 }
 
 pub(super) fn run(
@@ -81,6 +93,13 @@ pub(super) fn run(
         (false, Some(source), _) => Some(asked(&source, artifact, (checks, ""), output)?),
         (false, None, Some(known)) => {
             let record = &known.recorded.record;
+            if known.recorded.is_of_checkout()? {
+                return Err(Failure::error(format!(
+                    "record {} is of a checkout, which no server is asked about",
+                    known.recorded.index
+                ))
+                .hint("verify with --offline, by the commit that was recorded"));
+            }
             let revision = record.revision.as_ref().map(Text::as_str);
             let source = Source::of_record(record.source_uri.as_str(), revision);
             let source = source.map_err(|failure| {
@@ -113,13 +132,9 @@ pub(super) fn run(
         report.findings.push(finding);
     }
     if let Some(basis) = basis {
-        let finding = Finding::new(Rule::SourceEvidence, Severity::Pass, basis.how);
+        let finding = Finding::new(Rule::SourceEvidence, Severity::Pass, basis.how.clone());
         report.findings.push(finding);
-        let judged = acquire::judge(
-            &mut acquire::reader(artifact),
-            &evidence,
-            (&basis.files, &basis.name),
-        );
+        let judged = acquire::judge(&mut acquire::reader(artifact), &evidence, &basis.against());
         report.findings.extend(judged);
         report.findings.extend(unknown(&basis.files));
     } else {
@@ -200,7 +215,11 @@ fn at_source(source: &Source, checks: &CheckArgs, global: &Global, output: &Outp
         report.findings.extend(acquire::judge(
             &mut |_| Err("it is not here".into()),
             &evidence,
-            (&files, &basis),
+            &Against {
+                files: &files,
+                name: &basis,
+                is_open: false,
+            },
         ));
     } else {
         let message = "no acquire record by a trusted key is about this source";
@@ -225,6 +244,7 @@ fn asked(
     acquire::learn(&*channel, &mut published.files, acquire::DEFAULTS, output)?;
     Ok(Basis {
         how: format!("{source}{named} is {}, asked just now", published.name),
+        is_open: published.is_open,
         name: published.name,
         files: published.files,
     })
@@ -271,6 +291,7 @@ fn recorded(
         how: format!("{name}, as record {index} has it"),
         name,
         files,
+        is_open: false,
     };
     Ok(Some(Known { recorded, basis }))
 }

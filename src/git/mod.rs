@@ -7,6 +7,8 @@
 
 #[cfg(feature = "http")]
 pub mod pack;
+#[cfg(feature = "http")]
+pub mod repository;
 pub mod snapshot;
 
 use std::fmt;
@@ -197,6 +199,30 @@ pub fn commit(id: ObjectId, content: &[u8]) -> Result<Commit, GitError> {
     })
 }
 
+/// The signature in a commit, and what it is over: the commit without it (gitformat-signature).
+pub fn signature(commit: &[u8]) -> Option<(Vec<u8>, Vec<u8>)> {
+    let end = commit.windows(2).position(|pair| pair == b"\n\n")? + 1;
+    let (head, rest) = commit.split_at_checked(end)?;
+    let (mut signed, mut signature) = (Vec::new(), Vec::new());
+    let mut within = false;
+    for line in head.split_inclusive(|byte| *byte == b'\n') {
+        if let Some(first) = line.strip_prefix(b"gpgsig ") {
+            if !signature.is_empty() {
+                return None;
+            }
+            within = true;
+            signature.extend_from_slice(first);
+        } else if let Some(more) = line.strip_prefix(b" ").filter(|_| within) {
+            signature.extend_from_slice(more);
+        } else {
+            within = false;
+            signed.extend_from_slice(line);
+        }
+    }
+    signed.extend_from_slice(rest);
+    (!signature.is_empty()).then_some((signed, signature))
+}
+
 /// What git-lfs keeps in place of a large file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -258,6 +284,16 @@ mod tests {
             id(Kind::Tree, b""),
             "4b825dc642cb6eb9a060e54bf8d69288fbee4904"
         );
+    }
+
+    #[test]
+    fn signatures_of_commits() {
+        let text = b"tree x\ngpgsig -----BEGIN\n \n abc\nencoding y\n\ngpgsig not\n";
+        let (signed, found) = signature(text).unwrap();
+        assert_eq!(found, b"-----BEGIN\n\nabc\n");
+        assert_eq!(signed, b"tree x\nencoding y\n\ngpgsig not\n");
+        assert_eq!(signature(b"tree x\n\ngpgsig a\n"), None);
+        assert_eq!(signature(b"tree x\ngpgsig a\nx y\ngpgsig b\n\n"), None);
     }
 
     #[test]

@@ -19,13 +19,13 @@ const MAX_ROUNDS: usize = 64;
 pub type Objects = BTreeMap<ObjectId, (Kind, Vec<u8>)>;
 
 /// What stands in the pack at an offset.
-enum Packed {
+pub(super) enum Packed {
     Whole(Kind, Vec<u8>),
     /// Against the object at another offset, or of another id.
     Delta(Base, Vec<u8>),
 }
 
-enum Base {
+pub(super) enum Base {
     Offset(usize),
     Id(ObjectId),
 }
@@ -58,7 +58,7 @@ pub fn read(pack: &[u8]) -> Result<Objects, GitError> {
     let mut packed = BTreeMap::new();
     let mut bytes = 0;
     for _ in 0..count {
-        let (object, next) = object(content, at)?;
+        let (object, next) = object(content, at, at, MAX_OBJECT)?;
         bytes += match &object {
             Packed::Whole(_, content) | Packed::Delta(_, content) => content.len(),
         };
@@ -82,8 +82,13 @@ fn within(bytes: usize) -> Result<(), GitError> {
     Ok(())
 }
 
-/// The object at `at`, and where the next one begins.
-fn object(pack: &[u8], at: usize) -> Result<(Packed, usize), GitError> {
+/// The object at `at`, which is `place` bytes into the pack, of at most `most` bytes; and where the next one begins.
+pub(super) fn object(
+    pack: &[u8],
+    at: usize,
+    place: usize,
+    most: usize,
+) -> Result<(Packed, usize), GitError> {
     let ends = || GitError::Pack("an object is cut off");
     let mut next = at;
     let mut byte = || {
@@ -113,7 +118,7 @@ fn object(pack: &[u8], at: usize) -> Result<(Packed, usize), GitError> {
                     .ok_or(GitError::Pack("an offset is too large"))?;
                 back = grown + usize::from(byte_of & 0x7f);
             }
-            let offset = at.checked_sub(back).filter(|_| back > 0);
+            let offset = place.checked_sub(back).filter(|_| back > 0);
             Some(Base::Offset(
                 offset.ok_or(GitError::Pack("a delta has no base"))?,
             ))
@@ -127,10 +132,10 @@ fn object(pack: &[u8], at: usize) -> Result<(Packed, usize), GitError> {
         }
         _ => None,
     };
-    if size > MAX_OBJECT {
+    if size > most {
         return Err(GitError::Limit {
             what: "the size of an object",
-            limit: MAX_OBJECT,
+            limit: most,
         });
     }
     let compressed = pack.get(next..).ok_or_else(ends)?;
@@ -216,7 +221,7 @@ fn resolve(packed: BTreeMap<usize, Packed>) -> Result<Objects, GitError> {
 }
 
 /// What `delta` makes of `base`: pieces of it, and new ones.
-fn apply(base: &[u8], delta: &[u8]) -> Result<Vec<u8>, GitError> {
+pub(super) fn apply(base: &[u8], delta: &[u8]) -> Result<Vec<u8>, GitError> {
     let damaged = || GitError::Pack("a delta is damaged");
     let mut rest = delta;
     let number = |rest: &mut &[u8]| {

@@ -73,13 +73,20 @@ impl SnapshotProof {
         commit_id: ObjectId,
         objects: &BTreeMap<ObjectId, (Kind, Vec<u8>)>,
     ) -> Result<SnapshotProof, GitError> {
-        let get = |kind: Kind, id: ObjectId| match objects.get(&id) {
+        SnapshotProof::gather_by(commit_id, &mut |kind, id| match objects.get(&id) {
             Some((found, content)) if *found == kind => Ok(content.clone()),
             _ => Err(GitError::Missing {
                 kind: kind.name(),
                 id,
             }),
-        };
+        })
+    }
+
+    /// The same, with objects from wherever `get` has them.
+    pub fn gather_by<E: From<GitError>>(
+        commit_id: ObjectId,
+        get: &mut dyn FnMut(Kind, ObjectId) -> Result<Vec<u8>, E>,
+    ) -> Result<SnapshotProof, E> {
         let raw = get(Kind::Commit, commit_id)?;
         let mut trees = BTreeMap::new();
         let mut pending = vec![commit(commit_id, &raw)?.tree];

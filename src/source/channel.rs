@@ -5,6 +5,7 @@ use super::published::{Assurance, Evidence, Published, PublishedFile};
 use crate::artifact::Manifest;
 use crate::client::fetch::{Answer, FetchError, Peer};
 use crate::digest::Sha256;
+use crate::git::snapshot::Snapshot;
 use crate::path::ArtifactPath;
 use crate::statement::Text;
 use crate::statement::acquire::EndpointIdentity;
@@ -138,6 +139,25 @@ pub enum SourceError {
         place: String,
         source: std::io::Error,
     },
+}
+
+/// Refuses a commit that cannot be verified file by file.
+pub(super) fn refuse_others(snapshot: &Snapshot, source: &str) -> Result<(), SourceError> {
+    if snapshot.files.is_empty() && snapshot.others.is_empty() {
+        return Err(SourceError::Contradiction(vec![format!(
+            "{source} holds no file"
+        )]));
+    }
+    if snapshot.others.is_empty() {
+        return Ok(());
+    }
+    let lines = snapshot.others.iter();
+    let lines = lines.map(|(path, why)| {
+        format!(
+            "{path} {why}: such a repository cannot be verified file by file, and is not acquired"
+        )
+    });
+    Err(SourceError::Contradiction(lines.collect()))
 }
 
 /// Who answered, as a record says it.

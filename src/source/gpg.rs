@@ -2,15 +2,28 @@
 //! it says to people.
 
 use std::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::str::FromStr;
 
 use crate::disk::{self, Access, DiskError, Existing};
+use crate::source::SourceError;
+use crate::statement::Text;
+use crate::statement::acquire::{AuthenticationResult, CommitSignature, SignatureFormat};
 
 /// The fingerprint of a key: 40 or 64 hexadecimal digits.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fingerprint(String);
+
+/// A key that must have signed, and where gpg finds it.
+#[derive(Clone, Debug)]
+pub struct Key {
+    pub fingerprint: Fingerprint,
+    /// Unless given, among the user's own.
+    pub keyring: Option<PathBuf>,
+    /// Where files may lie for a moment.
+    pub scratch: PathBuf,
+}
 
 impl FromStr for Fingerprint {
     type Err = String;
@@ -59,28 +72,63 @@ pub enum GpgError {
 pub const MAX_SIGNATURE: u64 = 64 * 1024;
 
 /// Is `signature` over `content` by the key that was named, or by a subkey of it? gpg reads files: they are put into
-/// `scratch` for as long as it runs.
-pub fn verify(
-    content: &[u8],
-    signature: &[u8],
-    (by, keyring): (&Fingerprint, Option<&Path>),
-    scratch: &Path,
-) -> Result<(), GpgError> {
+/// the key's `scratch` for as long as it runs.
+pub fn verify(content: &[u8], signature: &[u8], key: &Key) -> Result<(), GpgError> {
     let mut random = [0; 8];
     _ = getrandom::fill(&mut random);
     let name = format!("weighbridge-{}", data_encoding::HEXLOWER.encode(&random));
-    let place = scratch.join(name);
+    let place = key.scratch.join(name);
     let failed = |error: DiskError| GpgError::NotRun(crate::gate::cause(&error));
     disk::create_private_directory(&place).map_err(failed)?;
     let (data, detached) = (place.join("list"), place.join("list.sig"));
     let status = disk::write(&data, content, Existing::Refuse, Access::Private)
         .and_then(|()| disk::write(&detached, signature, Existing::Refuse, Access::Private))
         .map_err(failed)
-        .and_then(|()| run(&data, &detached, keyring));
+        .and_then(|()| run(&data, &detached, key.keyring.as_deref()));
     let removed = disk::remove_tree(&place).map_err(failed);
     let status = status?;
     removed?;
-    judge(&status, by)
+    judge(&status, &key.fingerprint)
+}
+
+/// The signature of a commit: of which kind, and by the key that is named or not. One that must be by a key, and is not, is
+/// refused.
+pub fn of_commit(commit: &[u8], key: Option<&Key>) -> Result<Option<CommitSignature>, SourceError> {
+    let refused = |why: String| {
+        SourceError::Contradiction(vec![format!("the signature of the commit: {why}")])
+    };
+    let Some((signed, signature)) = crate::git::signature(commit) else {
+        return match key {
+            None => Ok(None),
+            Some(_) => Err(refused("it has none, and a key was named".into())),
+        };
+    };
+    let is = |mark: &[u8]| signature.starts_with(mark);
+    let format = if is(b"-----BEGIN PGP ") {
+        SignatureFormat::Openpgp
+    } else if is(b"-----BEGIN SSH ") {
+        SignatureFormat::Ssh
+    } else if is(b"-----BEGIN SIGNED ") {
+        SignatureFormat::X509
+    } else {
+        SignatureFormat::Unknown
+    };
+    let Some(key) = key else {
+        return Ok(Some(CommitSignature {
+            format,
+            result: AuthenticationResult::NotChecked,
+            by: None,
+        }));
+    };
+    match verify(&signed, &signature, key) {
+        Ok(()) => Ok(Some(CommitSignature {
+            format,
+            result: AuthenticationResult::Verified,
+            by: Text::new(format!("OpenPGP key {}", key.fingerprint)).ok(),
+        })),
+        Err(GpgError::NotRun(why)) => Err(SourceError::Unusable(why)),
+        Err(error) => Err(refused(error.to_string())),
+    }
 }
 
 fn run(data: &Path, signature: &Path, keyring: Option<&Path>) -> Result<String, GpgError> {

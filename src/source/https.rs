@@ -2,7 +2,6 @@
 //! are published beside it. No plain HTTP, not even after a redirect. Sends no credentials.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 
 use crate::artifact::checksum_list::{self, MAX_LIST};
 use crate::client::fetch::{Answer, Ask, FetchError, Fetcher, Method, Peer};
@@ -33,12 +32,8 @@ pub struct Checks {
     pub list: Option<List>,
     /// The key of minisign that must have signed the list, or else the file.
     pub minisign: Option<MinisignKey>,
-    /// The fingerprint of the OpenPGP key that must have signed the list.
-    pub openpgp: Option<gpg::Fingerprint>,
-    /// Where that key lies, unless among the user's own.
-    pub keyring: Option<PathBuf>,
-    /// Where files may lie for a moment.
-    pub scratch: PathBuf,
+    /// The OpenPGP key that must have signed the list.
+    pub openpgp: Option<gpg::Key>,
 }
 
 /// A list that was read, or where it is.
@@ -53,7 +48,7 @@ pub const LIST: &str = "checksum-list";
 const LIST_SIGNATURE: &str = "checksum-list-signature";
 
 /// Names of lists beside a file.
-const LISTS: [&str; 7] = [
+pub(in crate::source) const LISTS: [&str; 7] = [
     "SHA256SUMS",
     "SHA256SUMS.txt",
     "sha256sums.txt",
@@ -268,23 +263,20 @@ impl HttpsChannel {
                 signature: bytes,
             }));
         }
-        if let Some(fingerprint) = &self.checks.openpgp {
+        if let Some(key) = &self.checks.openpgp {
             for ending in [".asc", ".sig", ".gpg"] {
                 let Some((bytes, place)) =
                     self.look(&format!("{url}{ending}"), gpg::MAX_SIGNATURE)?
                 else {
                     continue;
                 };
-                let key = (fingerprint, self.checks.keyring.as_deref());
-                gpg::verify(&list.bytes, &bytes, key, &self.checks.scratch).map_err(|error| {
-                    match error {
-                        gpg::GpgError::NotRun(why) => SourceError::Unusable(why),
-                        error => SourceError::Contradiction(vec![format!("{place}: {error}")]),
-                    }
+                gpg::verify(&list.bytes, &bytes, key).map_err(|error| match error {
+                    gpg::GpgError::NotRun(why) => SourceError::Unusable(why),
+                    error => SourceError::Contradiction(vec![format!("{place}: {error}")]),
                 })?;
                 return Ok(Some(SignedList {
                     method: AuthenticationMethod::Gpg,
-                    by: format!("OpenPGP key {fingerprint}"),
+                    by: format!("OpenPGP key {}", key.fingerprint),
                     signature: bytes,
                 }));
             }
@@ -400,6 +392,9 @@ impl Channel for HttpsChannel {
             asset: Asset::Model,
             files: BTreeMap::from([(self.name.clone(), file)]),
             packed: Vec::new(),
+            commit_signature: None,
+            claims: Vec::new(),
+            is_open: false,
             is_single: true,
             evidence,
             assurance,

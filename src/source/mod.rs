@@ -9,6 +9,8 @@ mod channel;
 pub mod dataset;
 pub mod dependencies;
 #[cfg(feature = "http")]
+pub mod directory;
+#[cfg(feature = "http")]
 pub mod gpg;
 #[cfg(feature = "http")]
 pub mod https;

@@ -11,7 +11,8 @@ use crate::minisign::{MinisignKey, MinisignSignature};
 
 use crate::path::ArtifactPath;
 use crate::statement::acquire::{
-    Asset, AuthenticationMethod, AuthenticationResult, EndpointIdentity, Http, PublishedDigest,
+    Asset, AuthenticationMethod, AuthenticationResult, Claim, CommitSignature, EndpointIdentity,
+    Http, PublishedDigest,
 };
 
 /// An artifact as its source has it.
@@ -31,11 +32,17 @@ pub struct Published {
     pub files: BTreeMap<ArtifactPath, PublishedFile>,
     /// Archives with further files, which are known when they were read.
     pub packed: Vec<PackedFiles>,
+    /// What it does not name is no addition: it says something of some of its files.
+    pub is_open: bool,
     /// One file that is the artifact, and not a tree with one file.
     pub is_single: bool,
     /// What was looked at, for whoever wants to look again.
     pub evidence: Vec<Evidence>,
     pub assurance: Assurance,
+    /// The signature in the commit, if it is of one.
+    pub commit_signature: Option<CommitSignature>,
+    /// What its own files say of it.
+    pub claims: Vec<Claim>,
     /// What the files are those of, for people: `commit 1234…`.
     pub name: String,
 }

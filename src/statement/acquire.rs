@@ -43,6 +43,13 @@ pub struct Acquire {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub retriever: Option<Text>,
     pub authentication: Authentication,
+    /// The signature in the commit, if it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub commit_signature: Option<CommitSignature>,
+    /// What the artifact's own files say of it. Nobody vouches for that.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64))]
+    pub claims: Vec<Claim>,
     /// Digests that the source publishes, and whether the content has them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64))]
@@ -78,6 +85,36 @@ pub struct Dependency {
     pub named_in: Text,
     /// Code from there runs where the artifact is loaded.
     pub code: bool,
+}
+
+/// A commit's own signature.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CommitSignature {
+    pub format: SignatureFormat,
+    pub result: AuthenticationResult,
+    /// The key that was named and made it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub by: Option<Text>,
+}
+
+/// Who can verify a commit's signature.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum SignatureFormat {
+    Openpgp,
+    Ssh,
+    X509,
+    Unknown,
+}
+
+/// What a file of the artifact says.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Claim {
+    /// The file, and the field in it.
+    pub named_in: Text,
+    pub value: Text,
 }
 
 /// A blob of the ledger that belongs to a record.

@@ -22,6 +22,7 @@ mod certificates;
 mod commands;
 mod cosigners;
 mod datasets;
+mod directories;
 mod hash_list;
 mod help;
 mod hub;

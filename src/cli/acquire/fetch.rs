@@ -1,6 +1,7 @@
 //! Brings what is published to its place: verifies what is there, fetches what is not, and leaves everything else as
 //! it is.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZero;
 use std::path::Path;
@@ -9,7 +10,7 @@ use super::AcquireArgs;
 use super::aside::Aside;
 use super::destination;
 use super::download::{self, Came, Download, Failed};
-use super::judge::{judge, reader, wrong_lines};
+use super::judge::{Against, judge, reader, wrong_lines};
 use super::remote;
 use super::source::Source;
 use super::unpack::{self, Archives};
@@ -43,7 +44,8 @@ pub(super) fn fetch(
     (source, dest): (&Source, &Path),
     output: &Output,
 ) -> Result<Fetched, Failure> {
-    must_fit(dest, published, args.adopt)?;
+    let adopts = args.adopt || matches!(source, Source::Directory(_));
+    must_fit(dest, published, adopts)?;
     let bar = Bar::of(output, "fetching");
     let target = destination::root(dest, published.is_single)?;
     let open = Opener {
@@ -54,7 +56,7 @@ pub(super) fn fetch(
     };
     let mut aside = None;
     unpack::members(published, known, |packed| {
-        if args.adopt {
+        if adopts {
             return unpack::stream(channel, packed);
         }
         let aside = match &mut aside {
@@ -207,6 +209,7 @@ fn before(
     (source, dest): (&Source, &Path),
     output: &Output,
 ) -> Result<ArtifactEvidence, Failure> {
+    let adopts = args.adopt || matches!(source, Source::Directory(_));
     if dest.symlink_metadata().is_err() {
         return Ok(ArtifactEvidence {
             manifest: Manifest::of_digests([]),
@@ -220,24 +223,35 @@ fn before(
     context::complete_or_empty(dest, &evidence)?;
     let evidence = without_signature(&artifact, evidence, &published.files);
 
-    let there = |path: &ArtifactPath| evidence.manifest.file(path.as_str()).is_some();
-    let mut files = published.files.clone();
-
-    let mut to_learn = files.clone();
-    to_learn.retain(|path, _| there(path));
     // With a list, --adopt takes the user's word for where files are from, and asks nobody.
-    if args.adopt && matches!(source, Source::List(_)) {
-        to_learn.clear();
-    }
-    learn(
-        channel,
-        &mut to_learn,
-        (args.connections, args.max_size),
-        output,
-    )?;
-    files.extend(to_learn);
-    let findings = judge(&mut reader(&artifact), &evidence, (&files, &published.name));
-    let wrong = wrong_lines(&findings, !args.adopt);
+    let takes_word = adopts && matches!(source, Source::List(_) | Source::Directory(_));
+    let is_unknown = |(path, file): &(&ArtifactPath, &PublishedFile)| {
+        !file.is_known() && evidence.manifest.file(path.as_str()).is_some()
+    };
+    let unknown = published.files.iter().filter(is_unknown);
+    let unknown = unknown.filter(|_| !takes_word);
+    let mut learned: BTreeMap<_, _> = unknown
+        .map(|(path, file)| (path.clone(), file.clone()))
+        .collect();
+    let limits = (args.connections, args.max_size);
+    learn(channel, &mut learned, limits, output)?;
+    let files = if learned.is_empty() {
+        Cow::Borrowed(&published.files)
+    } else {
+        let mut files = published.files.clone();
+        files.extend(learned);
+        Cow::Owned(files)
+    };
+    let findings = judge(
+        &mut reader(&artifact),
+        &evidence,
+        &Against {
+            files: &files,
+            name: &published.name,
+            is_open: published.is_open,
+        },
+    );
+    let wrong = wrong_lines(&findings, !adopts);
     if !wrong.is_empty() {
         return Err(Failure::refused(wrong).hint(
             "nothing was changed; what is not of the source is moved away by hand, or another place is named",

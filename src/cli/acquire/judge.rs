@@ -10,15 +10,30 @@ use crate::report::text::count;
 use crate::source::published::{Mismatch, PublishedFile, compare};
 use crate::verify::ArtifactEvidence;
 
-/// Compares every file with what was published, which people call `name`.
+/// What an artifact is compared with.
+pub(in crate::cli) struct Against<'a> {
+    pub(in crate::cli) files: &'a BTreeMap<ArtifactPath, PublishedFile>,
+    /// What people call it.
+    pub(in crate::cli) name: &'a str,
+    /// It says something of some files, and nothing of others.
+    pub(in crate::cli) is_open: bool,
+}
+
+/// Compares every file with what was published.
 ///
 /// `read` reads a small file.
 pub(in crate::cli) fn judge(
     read: &mut dyn FnMut(&ArtifactPath) -> Result<Vec<u8>, String>,
     evidence: &ArtifactEvidence,
-    (files, name): (&BTreeMap<ArtifactPath, PublishedFile>, &str),
+    against: &Against<'_>,
 ) -> Vec<Finding> {
-    let wrong = compare(files, &evidence.manifest, &evidence.faults, read);
+    let Against {
+        files,
+        name,
+        is_open,
+    } = *against;
+    let mut wrong = compare(files, &evidence.manifest, &evidence.faults, read);
+    wrong.retain(|one| !(is_open && matches!(one, Mismatch::Added { .. })));
     let mut findings = Vec::new();
     for mismatch in wrong {
         let (rule, path, severity, message) = match mismatch {
@@ -57,8 +72,12 @@ pub(in crate::cli) fn judge(
         findings.push(Finding::new(rule, severity, message).at(path.to_string()));
     }
     if findings.is_empty() {
-        let files = count(evidence.manifest.files().len(), "file");
-        let message = format!("{files}: all are those of {name}");
+        let all = count(evidence.manifest.files().len(), "file");
+        let message = if is_open {
+            format!("{} of {all} compared, with {name}", files.len())
+        } else {
+            format!("{all}: all are those of {name}")
+        };
         findings.push(Finding::new(Rule::SourceFiles, Severity::Pass, message));
     }
     findings

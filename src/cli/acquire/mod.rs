@@ -12,6 +12,7 @@ mod lists;
 mod record;
 mod recorded;
 mod remote;
+mod signatures;
 mod source;
 mod unpack;
 
@@ -31,7 +32,7 @@ use crate::ledger;
 use crate::report::text::count;
 use crate::source::archive::{self, Members};
 use crate::source::dependencies::{self, MAX_CONFIG, MAX_DEPENDENCIES};
-use crate::source::published::Published;
+use crate::source::published::{Assurance, Published};
 use crate::source::{Channel, SourceError};
 use crate::statement::Kind;
 use crate::statement::acquire::{Asset, Dependency, Method, Retrieved};
@@ -42,7 +43,7 @@ use destination::Apart;
 use fetch::{Fetched, fetch};
 pub(super) use fetch::{as_recorded, learn, list_archives, read, without_signature};
 pub(super) use hub::is_offline;
-pub(super) use judge::{judge, reader, wrong_lines};
+pub(super) use judge::{Against, judge, reader, wrong_lines};
 use lists::ListArgs;
 use record::About;
 pub(super) use recorded::{Recorded, Wanted};
@@ -74,6 +75,8 @@ Examples:
     weighbridge acquire oci://registry.example/team/model:v1 ./model
     weighbridge acquire ollama:llama3.2:1b
   weighbridge acquire --stream s3://bucket/model/
+  weighbridge acquire ./checkout
+  weighbridge acquire --source-uri https://example.org/model ./downloaded
   weighbridge acquire --from-csv urls.csv --method crawl --licence CC-BY-4.0 ./data
 
   weighbridge acquire https://example.org/model.safetensors
@@ -82,6 +85,7 @@ Examples:
 )]
 pub(super) struct AcquireArgs {
     /// `hf:[datasets/|spaces/]ORG/NAME[@REVISION]`, `oci://HOST/REPOSITORY[:TAG]`, `ollama:NAME[:TAG]`,
+    /// a directory that is here (a checkout of git, or one that carries lists, signatures, files of DVC, `MLmodel`),
     /// `ollama-store:NAME[:TAG]`, `oci-layout:DIRECTORY[:TAG]`, `s3://BUCKET/KEY`, `s3://BUCKET/PREFIX/` or
     /// `https://HOST/FILE`
     #[arg(required_unless_present_any = ["from_csv", "from_croissant"])]
@@ -181,6 +185,19 @@ fn source_of(args: &AcquireArgs) -> Result<(Source, Option<PathBuf>), Failure> {
         (Some(_), _) => Err(Failure::error(
             "the list is the source: name only where it goes",
         )),
+        // What is here is where it is.
+        (None, Some(Source::Directory(_))) if args.dest.is_some() || args.stream => Err(
+            Failure::error("a directory that is here is acquired in its place: name it alone"),
+        ),
+                (None, Some(Source::Directory(path))) if path.symlink_metadata().is_err() => {
+            Err(Failure::error(format!("{} is not here", path.display())).hint(
+                "sources elsewhere are hf:ORG/NAME, oci://HOST/REPOSITORY, ollama:NAME, s3://BUCKET/KEY, https://HOST/FILE",
+            ))
+        }
+        (None, Some(Source::Directory(path))) => {
+
+            Ok((Source::Directory(path.clone()), Some(path.clone())))
+        }
         (None, Some(source)) => Ok((source.clone(), args.dest.clone())),
         (None, None) => Err(Failure::error("it is not said what to acquire")),
     }
@@ -300,6 +317,7 @@ impl Job<'_> {
             let found = Found {
                 channel,
                 published: &published,
+                assurance: channel.assured(&published.assurance),
                 evidence: &evidence,
                 came: evidence.manifest.files().len(),
                 place: Place::Remote(source.default_name()?),
@@ -318,9 +336,15 @@ impl Job<'_> {
             output,
         )?;
         let artifact = Artifact::open(dest)?;
+        let carries = matches!(source, Source::Directory(_));
+        let vouched = match config {
+            Some(config) if carries => signatures::verified(&artifact, args.jobs, config, output)?,
+            _ => None,
+        };
         let found = Found {
             channel,
             published: &published,
+            assurance: vouched.unwrap_or_else(|| channel.assured(&published.assurance)),
             evidence: &as_recorded(&artifact, &evidence),
             came,
             place: Place::Here(&artifact),
@@ -353,6 +377,7 @@ fn known_members(
 struct Found<'a> {
     channel: &'a dyn Channel,
     published: &'a Published,
+    assurance: Assurance,
     evidence: &'a ArtifactEvidence,
     /// How many files were fetched.
     came: usize,
@@ -377,6 +402,7 @@ fn conclude(
     let Found {
         channel,
         published,
+        assurance,
         evidence,
         came,
         place,
@@ -397,7 +423,6 @@ fn conclude(
         Place::Here(artifact) => dependencies_of(artifact, &evidence.manifest, output),
         Place::Remote(_) => Vec::new(),
     };
-    let assurance = channel.assured(&published.assurance);
     let document = json!({
         "source": published.uri,
         "revision": published.revision,
@@ -415,9 +440,22 @@ fn conclude(
     });
     let files = count(evidence.manifest.files().len(), "file");
     output.say(match &path {
+        Some(path) if published.is_open => {
+            let compared = published.files.len();
+            format!(
+                "{compared} of {files} compared, with {}: {path}",
+                published.name
+            )
+        }
         Some(path) => format!("{came} of {files} fetched; all are as published: {path}"),
         None => format!("{files} read where they are; nothing is kept here"),
     });
+    if published.uri.is_empty() && args.about.source_uri.is_none() && recorder.is_some() {
+        return Err(
+            Failure::error(format!("{name} does not say where it is from"))
+                .hint("name it with --source-uri; a path of this machine is not put on record"),
+        );
+    }
     let Some(recorder) = recorder else {
         return if output.json {
             output.document(&document).map(|()| 0)
@@ -435,7 +473,7 @@ fn conclude(
     let about = About {
         args,
         published,
-        assurance: &assurance,
+        assurance,
         evidence: &attached,
         retrieved,
         dependencies,

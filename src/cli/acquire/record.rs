@@ -70,6 +70,8 @@ impl About<'_> {
                 .map(|_| text("the retriever", RETRIEVER))
                 .transpose()?,
             authentication: self.authentication()?,
+            commit_signature: published.commit_signature.clone(),
+            claims: published.claims.clone(),
             upstream_digests: self.upstream(),
             licence,
             terms: optional("--terms", &args.about.terms)?,

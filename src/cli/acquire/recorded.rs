@@ -9,6 +9,7 @@ use crate::cli::{Global, keyring};
 use crate::envelope::Envelope;
 use crate::ledger::tile::MAX_ENTRY;
 use crate::ledger::{self, Log, Store};
+use crate::source::hub::SNAPSHOT;
 use crate::statement::acquire::Acquire;
 use crate::statement::{Record, Statement, Text};
 use crate::verify::authorised;
@@ -79,6 +80,15 @@ impl Recorded {
         let one = all.iter().find(|one| one.name.as_str() == name);
         let bytes = one.map(|one| ledger::blob(&*self.store, &one.sha256));
         Ok(bytes.transpose()?)
+    }
+
+    /// Is it of a checkout of git, and not of a hub?
+    pub(in crate::cli) fn is_of_checkout(&self) -> Result<bool, Failure> {
+        let has = |one: &crate::statement::acquire::Attachment| one.name.as_str() == SNAPSHOT;
+        let is_hub = super::hub::hub(true)?
+            .place(self.record.source_uri.as_str())
+            .is_some();
+        Ok(self.record.attachments.iter().any(has) && !is_hub)
     }
 
     /// The text of its manifest.

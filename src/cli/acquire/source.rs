@@ -14,7 +14,8 @@ use crate::disk;
 use crate::key::PublicKey;
 use crate::minisign::{MAX_FILE, MinisignKey};
 use crate::path::ArtifactPath;
-use crate::source::gpg::Fingerprint;
+use crate::source::directory::DirectoryChannel;
+use crate::source::gpg::{Fingerprint, Key};
 use crate::source::https::{self, Checks, HttpsChannel, List};
 use crate::source::hub::{HubChannel, HubSource};
 use crate::source::oci::manifest::spelled;
@@ -121,7 +122,8 @@ pub(in crate::cli) struct CheckArgs {
     /// Of an https source: the minisign key that must have signed the list, or the file; the key, or its file
     #[arg(long, value_name = "KEY|FILE")]
     minisign_key: Option<String>,
-    /// Of an https source: the OpenPGP key that must have signed the list, by its whole fingerprint; gpg verifies
+    /// The OpenPGP key that must have signed the list of an https source, or the commit of a hub or a checkout, by its
+    /// whole fingerprint; gpg verifies
     #[arg(long, value_name = "FINGERPRINT")]
     openpgp_key: Option<Fingerprint>,
     /// Where that key lies, unless among your own
@@ -135,11 +137,20 @@ pub(in crate::cli) struct CheckArgs {
 
 impl CheckArgs {
     pub(in crate::cli) fn is_given(&self) -> bool {
-        self.is_for_https() || self.image_key.is_some()
+        self.is_for_https() || self.openpgp_key.is_some() || self.image_key.is_some()
     }
 
     fn is_for_https(&self) -> bool {
-        self.checksums.is_some() || self.minisign_key.is_some() || self.openpgp_key.is_some()
+        self.checksums.is_some() || self.minisign_key.is_some()
+    }
+
+    fn openpgp(&self) -> Option<Key> {
+        let fingerprint = self.openpgp_key.clone()?;
+        Some(Key {
+            fingerprint,
+            keyring: self.keyring.clone(),
+            scratch: std::env::temp_dir(),
+        })
     }
 
     fn image_key(&self) -> Result<Option<PublicKey>, Failure> {
@@ -181,9 +192,7 @@ impl CheckArgs {
         Ok(Checks {
             list,
             minisign,
-            openpgp: self.openpgp_key.clone(),
-            keyring: self.keyring.clone(),
-            scratch: std::env::temp_dir(),
+            openpgp: self.openpgp(),
         })
     }
 }
@@ -250,7 +259,16 @@ impl Source {
     ) -> Result<Box<dyn Channel>, Failure> {
         if checks.is_for_https() && !matches!(self, Source::Https(_)) {
             return Err(Failure::error(format!(
-                "{self} is verified by its own evidence: --checksums, --minisign-key and --openpgp-key are for https sources"
+                "{self} is verified by its own evidence: --checksums and --minisign-key are for https sources"
+            )));
+        }
+        let has_signer = matches!(
+            self,
+            Source::Https(_) | Source::Hub(_) | Source::Directory(_)
+        );
+        if checks.openpgp_key.is_some() && !has_signer {
+            return Err(Failure::error(format!(
+                "{self} has no OpenPGP signature: --openpgp-key is for https sources and for commits"
             )));
         }
         if checks.image_key.is_some() && !matches!(self, Source::Oci(_)) {
@@ -263,6 +281,7 @@ impl Source {
             Source::Hub(source) => Ok(Box::new(HubChannel::new(
                 hub::hub(offline)?,
                 source.clone(),
+                checks.openpgp(),
             ))),
             Source::Https(url) => {
                 let name = dest.file_name().unwrap_or_default();
@@ -292,10 +311,11 @@ impl Source {
                 Ok(Box::new(channel.map_err(fail)?))
             }
             Source::List(list) => Ok(Box::new(list.channel()?)),
-            Source::Directory(path) => Err(Failure::error(format!(
-                "{} is no source: hf:ORG/NAME, oci://…, ollama:NAME, s3://…, https://… are",
-                path.display()
-            ))),
+            Source::Directory(path) => {
+                let path = std::path::absolute(path)
+                    .map_err(|error| Failure::because(path.display(), &error))?;
+                Ok(Box::new(DirectoryChannel::new(path, checks.openpgp())))
+            }
         }
     }
 

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use crate::artifact::Artifact;
 use crate::bundle::MAX_BUNDLE;
-use crate::cli::acquire::{self, Source};
+use crate::cli::acquire::{self, Against, Source};
 use crate::cli::context;
 use crate::cli::failure::Failure;
 use crate::cli::output::Output;
@@ -110,8 +110,12 @@ impl Image {
     }
 
     fn compare(&self, artifact: &Artifact, evidence: &ArtifactEvidence) -> Result<(), Failure> {
-        let basis = (&self.published.files, self.published.name.as_str());
-        let findings = acquire::judge(&mut acquire::reader(artifact), evidence, basis);
+        let against = Against {
+            files: &self.published.files,
+            name: &self.published.name,
+            is_open: false,
+        };
+        let findings = acquire::judge(&mut acquire::reader(artifact), evidence, &against);
         let wrong = acquire::wrong_lines(&findings, false);
         if wrong.is_empty() {
             return Ok(());

@@ -142,6 +142,8 @@ pub(super) fn record(
         retrieved,
         retriever: text("--retriever", args.retriever.as_ref())?,
         authentication: authentication(args, now, list)?,
+        commit_signature: None,
+        claims: Vec::new(),
         upstream_digests,
         licence: text("--licence", args.licence.as_ref())?,
         terms: text("--terms", args.terms.as_ref())?,

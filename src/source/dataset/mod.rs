@@ -199,6 +199,9 @@ impl Channel for DatasetChannel {
             public: None,
             asset: Asset::Dataset,
             packed: Vec::new(),
+            commit_signature: None,
+            claims: Vec::new(),
+            is_open: false,
             is_single: false,
             evidence: Vec::new(),
             assurance: Assurance {

@@ -4,11 +4,12 @@ use std::sync::OnceLock;
 
 use super::{Hub, HubError, HubSource, RepositoryKind};
 use crate::digest::Sha256;
-use crate::git::snapshot::{MAX_PROOF, Snapshot};
+use crate::git::snapshot::MAX_PROOF;
 use crate::git::{ObjectId, Pointer};
 use crate::json::JsonError;
 use crate::path::ArtifactPath;
-use crate::source::channel::{Channel, Content, SourceError, endpoint};
+use crate::source::channel::{Channel, Content, SourceError, endpoint, refuse_others};
+use crate::source::gpg;
 use crate::source::published::{Assurance, Evidence, Published, PublishedFile, of_snapshot};
 use crate::statement::Text;
 use crate::statement::acquire::{
@@ -21,6 +22,8 @@ pub struct HubChannel {
     source: HubSource,
     /// What was resolved: asked for by its id from then on.
     commit: OnceLock<ObjectId>,
+    /// Who must have signed the commit.
+    signer: Option<gpg::Key>,
 }
 
 /// What the proof is called among the attachments of a record.
@@ -35,7 +38,7 @@ impl Channel for HubChannel {
         let mut proof = hub.proof(source, commit)?;
         let git = |source| HubError::Git { commit, source };
         let snapshot = proof.snapshot().map_err(git)?;
-        can_be_acquired(&snapshot, source)?;
+        refuse_others(&snapshot, &source.to_string())?;
         let listing = hub.listing(source, &snapshot)?;
         let large = listing.iter().filter_map(|file| {
             let (sha256, size) = (file.sha256?, file.size);
@@ -73,6 +76,9 @@ impl Channel for HubChannel {
             },
             files,
             packed: Vec::new(),
+            commit_signature: gpg::of_commit(&proof.commit, self.signer.as_ref())?,
+            claims: Vec::new(),
+            is_open: false,
             is_single: false,
             assurance: self.assurance(&resolved, commit, &bytes),
             evidence: vec![Evidence {
@@ -105,11 +111,12 @@ impl Channel for HubChannel {
 
 impl HubChannel {
     /// The repository `source` of `hub`.
-    pub fn new(hub: Hub, source: HubSource) -> HubChannel {
+    pub fn new(hub: Hub, source: HubSource, signer: Option<gpg::Key>) -> HubChannel {
         HubChannel {
             hub,
             source,
             commit: OnceLock::new(),
+            signer,
         }
     }
 
@@ -134,23 +141,4 @@ impl HubChannel {
             ..Assurance::default()
         }
     }
-}
-
-/// Refuses what cannot be verified file by file.
-fn can_be_acquired(snapshot: &Snapshot, source: &HubSource) -> Result<(), SourceError> {
-    if snapshot.files.is_empty() && snapshot.others.is_empty() {
-        return Err(SourceError::Contradiction(vec![format!(
-            "{source} holds no file"
-        )]));
-    }
-    if snapshot.others.is_empty() {
-        return Ok(());
-    }
-    let lines = snapshot.others.iter();
-    let lines = lines.map(|(path, why)| {
-        format!(
-            "{path} {why}: such a repository cannot be verified file by file, and is not acquired"
-        )
-    });
-    Err(SourceError::Contradiction(lines.collect()))
 }

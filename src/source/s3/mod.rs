@@ -429,6 +429,9 @@ impl S3Channel {
             asset: Asset::Model,
             files: BTreeMap::new(),
             packed: Vec::new(),
+            commit_signature: None,
+            claims: Vec::new(),
+            is_open: false,
             is_single: false,
             assurance: Assurance {
                 method: if is_https {

@@ -1,0 +1,101 @@
+//! Signatures that a directory carries: OMS bundles where publishers put them, by the identities of the policy.
+
+use std::num::NonZero;
+
+use crate::artifact::{Artifact, Exclusions, Names, Symlinks};
+use crate::cli::context::{self, Config, ReadRequest};
+use crate::cli::failure::Failure;
+use crate::cli::keyring;
+use crate::cli::output::Output;
+use crate::digest::Sha256;
+use crate::finding::{Severity, Verdict};
+use crate::gate;
+use crate::path::ArtifactPath;
+use crate::source::published::Assurance;
+use crate::statement::acquire::{AuthenticationMethod, AuthenticationResult};
+use crate::verify::{SignatureEvidence, verify_signature_by};
+
+/// Where they are: as `model_signing` puts them (IBM Granite), Kaggle, NVIDIA NGC, and others.
+const PLACES: [&str; 6] = [
+    "model.sig",
+    ".kaggle/signing.json",
+    "result.sigstore",
+    "model.sigstore",
+    "model.sigstore.json",
+    "claims.jsonl",
+];
+
+/// Verifies every bundle that `artifact` carries. One by somebody whom the policy trusts must be of these files; then
+/// it is how they are known.
+pub(super) fn verified(
+    artifact: &Artifact,
+    jobs: Option<NonZero<usize>>,
+    config: &Config,
+    output: &Output,
+) -> Result<Option<Assurance>, Failure> {
+    let now = context::now();
+    let policy = keyring::policy(config, now)?;
+    let mut assurance = None;
+    for place in PLACES {
+        let path = artifact.path().join(place);
+        if path.symlink_metadata().is_err() {
+            continue;
+        }
+        let signature = gate::read_signature(&path);
+        let SignatureEvidence::Bundle { sha256, bundle } = &signature else {
+            continue;
+        };
+        if let Err(error) = &**bundle {
+            output.warn(format!(
+                "{place} is no signature that is understood: {error}"
+            ));
+            continue;
+        }
+        let (sha256, by) = (*sha256, ArtifactPath::new(place).ok());
+        let request = ReadRequest {
+            exclusions: &Exclusions::standard(by),
+            algorithms: &gate::algorithms(&signature),
+            symlinks: Symlinks::Refuse,
+            names: Names::Any,
+            jobs,
+            receipts: None,
+        };
+        let evidence = context::read(artifact, &request, output)?;
+        let report = verify_signature_by(&evidence, &signature, &policy, now);
+        if report.verdict() == Verdict::Pass {
+            let name = report.signers.first().cloned().unwrap_or_default();
+            output.say(format!("{place} is by {name}, over these files"));
+            assurance = assurance.or(Some(by_bundle(name, sha256)));
+            continue;
+        }
+        let wrong = report
+            .findings
+            .iter()
+            .filter(|one| one.severity == Severity::Fail);
+        let lines: Vec<String> = wrong
+            .map(|one| {
+                let at = one.location.as_deref().unwrap_or(place);
+                format!("{at} {} ({})", one.message, one.rule.id())
+            })
+            .collect();
+        // By somebody who is trusted, and not over these files: they were changed.
+        if !report.signers.is_empty() {
+            return Err(Failure::refused(lines).hint("nothing is recorded"));
+        }
+        output.warn(format!(
+            "{place} is by nobody whom the policy trusts: {}",
+            lines.first().cloned().unwrap_or_default()
+        ));
+    }
+    Ok(assurance)
+}
+
+fn by_bundle(name: String, sha256: Sha256) -> Assurance {
+    Assurance {
+        method: AuthenticationMethod::Oms,
+        result: AuthenticationResult::Verified,
+        publisher_identity: Some(name),
+        signature: Some(sha256),
+        ..Assurance::default()
+    }
+}

@@ -1,0 +1,282 @@
+//! What a directory says of its own files: lists of digests, descriptions in Croissant, the files of DVC, the metadata of
+//! `MLflow`. What is strong is compared; what is weak is compared and proves nothing; what is said is a claim.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::artifact::checksum_list;
+use crate::digest::{Algorithm, Digest, Sha256, decode};
+use crate::disk;
+use crate::git::snapshot::acceptable_path;
+use crate::path::ArtifactPath;
+use crate::source::SourceError;
+use crate::source::https::{LIST, LISTS};
+use crate::source::published::{Evidence, Expected, Published, PublishedFile};
+use crate::statement::Text;
+use crate::statement::acquire::{Claim, PublishedDigest};
+
+/// Files that say something are small.
+const MAX_FILE: u64 = 16 * 1024 * 1024;
+
+/// The most claims.
+const MAX_CLAIMS: usize = 64;
+
+/// The most files of DVC that are looked at.
+const MAX_DVC: usize = 10_000;
+
+fn read(path: &Path) -> Result<Option<Vec<u8>>, SourceError> {
+    match disk::read_no_link(path, MAX_FILE) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(error) if error.is_not_found() => Ok(None),
+        Err(error) => Err(SourceError::Unusable(crate::gate::cause(&error))),
+    }
+}
+
+/// What is in the directory, as far as it says.
+pub(super) fn published(mut published: Published, root: &Path) -> Result<Published, SourceError> {
+    published.is_open = true;
+    let mut by = Vec::new();
+    for name in LISTS {
+        if let Some(bytes) = read(&root.join(name))?
+            && let Some(files) = of_list(&bytes, name)?
+        {
+            published.files.extend(files);
+            published.assurance.digest = Text::new(name).ok().map(|read_from| PublishedDigest {
+                digest: Sha256::of(&bytes),
+                read_from,
+            });
+            published.evidence.push(Evidence {
+                name: LIST,
+                media_type: "text/plain",
+                bytes,
+            });
+            by.push(name.to_owned());
+            break;
+        }
+    }
+    for name in ["croissant.json", "metadata.json"] {
+        if let Some(bytes) = read(&root.join(name))?
+            && of_croissant(&bytes, &mut published.files)
+        {
+            by.push(name.to_owned());
+        }
+    }
+    by.extend(of_dvc(root, &mut published.files)?);
+    published.name = if by.is_empty() {
+        "a directory that says nothing of its files".into()
+    } else {
+        by.truncate(10);
+        format!("what {} say", by.join(", "))
+    };
+    Ok(published)
+}
+
+type Files = BTreeMap<ArtifactPath, PublishedFile>;
+
+/// Every file that a list names.
+fn of_list(bytes: &[u8], name: &str) -> Result<Option<Files>, SourceError> {
+    let mut files = Files::new();
+    for (path, digest) in checksum_list::entries(bytes) {
+        let path = ArtifactPath::new(path.strip_prefix("./").unwrap_or(path)).ok();
+        let Some(path) = path.filter(|path| acceptable_path(path).is_ok()) else {
+            return Err(SourceError::Contradiction(vec![format!(
+                "{name} names a file that no artifact may have"
+            )]));
+        };
+        let file = PublishedFile::new(Expected::Digest(digest), String::new());
+        if files.insert(path.clone(), file).is_some() {
+            return Err(SourceError::Contradiction(vec![format!(
+                "{name} names {path} twice"
+            )]));
+        }
+    }
+    Ok((!files.is_empty()).then_some(files))
+}
+
+/// The files beside a description, by their SHA-256. Is it a description?
+fn of_croissant(bytes: &[u8], files: &mut Files) -> bool {
+    let Ok(value) = serde_json::from_slice::<Value>(bytes) else {
+        return false;
+    };
+    let distribution = value.get("distribution").and_then(Value::as_array);
+    let text = |file: &Value, name: &str| file.get(name)?.as_str().map(str::to_owned);
+    let mut any = false;
+    for file in distribution.into_iter().flatten() {
+        let digest = text(file, "sha256").and_then(|hex| decode(Algorithm::Sha256, &hex).ok());
+        let path = text(file, "contentUrl").and_then(|path| ArtifactPath::new(&path).ok());
+        let path =
+            path.filter(|path| acceptable_path(path).is_ok() && !path.as_str().contains("://"));
+        if let (Some(path), Some(digest)) = (path, digest) {
+            any = true;
+            let digest = Digest {
+                algorithm: Algorithm::Sha256,
+                bytes: digest.into(),
+            };
+            let file = PublishedFile::new(Expected::Digest(digest), String::new());
+            files.entry(path).or_insert(file);
+        }
+    }
+    any
+}
+
+#[derive(Deserialize)]
+struct DvcFile {
+    #[serde(default)]
+    outs: Vec<DvcOut>,
+}
+
+#[derive(Deserialize)]
+struct DvcOut {
+    path: String,
+    #[serde(default)]
+    md5: Option<String>,
+    #[serde(default)]
+    size: Option<u64>,
+    /// Since version 3; before, text was hashed with its line ends changed.
+    #[serde(default)]
+    hash: Option<String>,
+}
+
+/// What DVC tracks: MD5, which is compared and proves nothing. The names of its files.
+fn of_dvc(root: &Path, files: &mut Files) -> Result<Vec<String>, SourceError> {
+    let mut found = Vec::new();
+    let mut pending = vec![String::new()];
+    let mut seen = 0;
+    while let Some(directory) = pending.pop() {
+        let Ok(entries) = std::fs::read_dir(root.join(&directory)) else {
+            continue;
+        };
+        for entry in entries.filter_map(Result::ok) {
+            let Ok(name) = entry.file_name().into_string() else {
+                continue;
+            };
+            let is_directory = entry.file_type().is_ok_and(|kind| kind.is_dir());
+            if is_directory && !name.starts_with('.') && directory.matches('/').count() < 4 {
+                pending.push(format!("{directory}{name}/"));
+            }
+            let is_dvc = Path::new(&name)
+                .extension()
+                .is_some_and(|ending| ending == "dvc");
+            if is_directory || !is_dvc || name == ".dvc" {
+                continue;
+            }
+            seen += 1;
+            if seen > MAX_DVC {
+                return Err(SourceError::Unusable(format!(
+                    "it has more than {MAX_DVC} files of DVC"
+                )));
+            }
+            let place = format!("{directory}{name}");
+            let Some(bytes) = read(&root.join(&place))? else {
+                continue;
+            };
+            for out in outs(&bytes, &place)? {
+                if let Some((path, file)) = claimed(&directory, &out) {
+                    files.entry(path).or_insert(file);
+                }
+            }
+            found.push(place);
+        }
+    }
+    found.sort_unstable();
+    Ok(found)
+}
+
+fn outs(bytes: &[u8], place: &str) -> Result<Vec<DvcOut>, SourceError> {
+    let text = String::from_utf8_lossy(bytes);
+    let file: Result<DvcFile, _> = serde_saphyr::from_str(&text);
+    let file = file.map_err(|_| {
+        SourceError::Unusable(format!("{} is no file of DVC", crate::path::display(place)))
+    })?;
+    Ok(file.outs)
+}
+
+/// A file with the MD5 that DVC has of it; of directories it has another, over a list.
+fn claimed(directory: &str, out: &DvcOut) -> Option<(ArtifactPath, PublishedFile)> {
+    let path = ArtifactPath::new(&format!("{directory}{}", out.path)).ok()?;
+    acceptable_path(&path).ok()?;
+    let md5 = out
+        .md5
+        .as_deref()
+        .filter(|_| out.hash.as_deref() == Some("md5"))?;
+    let bytes = decode(Algorithm::Md5, md5).ok()?;
+    let file = PublishedFile {
+        size: out.size,
+        claims: vec![Digest {
+            algorithm: Algorithm::Md5,
+            bytes: bytes.into(),
+        }],
+        ..PublishedFile::new(Expected::Unknown, String::new())
+    };
+    Some((path, file))
+}
+
+/// What is recorded of the metadata of `MLflow`.
+const MLFLOW: [&str; 6] = [
+    "run_id",
+    "model_id",
+    "model_uuid",
+    "mlflow_version",
+    "utc_time_created",
+    "artifact_path",
+];
+
+/// What the directory's own files say of it.
+pub(super) fn claims(published: &mut Published, root: &Path) -> Result<(), SourceError> {
+    let Some(bytes) = read(&root.join("MLmodel"))? else {
+        return Ok(());
+    };
+    let text = String::from_utf8_lossy(&bytes);
+    let value: Result<BTreeMap<String, Value>, _> = serde_saphyr::from_str(&text);
+    let value =
+        value.map_err(|_| SourceError::Unusable("MLmodel is no metadata of MLflow".into()))?;
+    for name in MLFLOW {
+        let said = match value.get(name) {
+            Some(Value::String(text)) => text.clone(),
+            Some(Value::Number(number)) => number.to_string(),
+            _ => continue,
+        };
+        let named_in = Text::new(format!("MLmodel: {name}"));
+        if let (Ok(named_in), Ok(value)) = (named_in, Text::new(said))
+            && published.claims.len() < MAX_CLAIMS
+        {
+            published.claims.push(Claim { named_in, value });
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_of_dvc() {
+        let text = "outs:\n- md5: 900150983cd24fb0d6963f7d28e17f72\n  size: 3\n  hash: md5\n  path: a.csv\n\
+            - md5: 900150983cd24fb0d6963f7d28e17f72.dir\n  hash: md5\n  path: d\n\
+            - md5: 900150983cd24fb0d6963f7d28e17f72\n  path: old.csv\n\
+            - md5: 900150983cd24fb0d6963f7d28e17f72\n  hash: md5\n  path: ../x\n";
+        let all = outs(text.as_bytes(), "x.dvc").unwrap();
+        assert_eq!(all.len(), 4);
+        let found: Vec<_> = all.iter().filter_map(|out| claimed("s/", out)).collect();
+        assert_eq!(found.len(), 1);
+        assert_eq!(found[0].0.as_str(), "s/a.csv");
+        assert!(outs(b"outs: 3", "x.dvc").is_err());
+        assert!(outs(b"a: &a [*a, *a]", "x.dvc").is_err() || outs(b"a: 1", "x").is_ok());
+    }
+
+    #[test]
+    fn a_list_that_leads_out() {
+        let line = |path: &str| format!("{}  {path}\n", "a".repeat(64));
+        assert!(of_list(line("../x").as_bytes(), "SHA256SUMS").is_err());
+        assert!(of_list((line("x") + &line("./x")).as_bytes(), "SHA256SUMS").is_err());
+        assert_eq!(
+            of_list(line("d/x").as_bytes(), "S").unwrap().unwrap().len(),
+            1
+        );
+        assert!(of_list(b"nothing", "S").unwrap().is_none());
+    }
+}
