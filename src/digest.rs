@@ -10,6 +10,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use sha2::Digest as _;
 
+use crate::xet::XetHasher;
+
 /// A SHA-256 digest (FIPS 180-4), spelled as 64 lower-case hexadecimal digits.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Sha256(pub [u8; 32]);
@@ -99,6 +101,8 @@ pub enum Algorithm {
     Md5,
     /// BLAKE2b, 64 bytes, unkeyed (RFC 7693).
     Blake2b,
+    /// What Xet, the store behind Hugging Face, calls the content: a tree of BLAKE3 over its chunks.
+    Xet,
     /// SHA-256 over the digests of the file's parts: what stands for a file that OMS signed in shards.
     #[serde(skip)]
     #[schemars(skip)]
@@ -147,6 +151,7 @@ impl Algorithm {
             Algorithm::GitSha1 => "git-sha1",
             Algorithm::Md5 => "md5",
             Algorithm::Blake2b => "blake2b",
+            Algorithm::Xet => "xet",
             Algorithm::Sharded(_) => "sharded",
         }
     }
@@ -167,6 +172,7 @@ impl Algorithm {
             Algorithm::GitSha1 => "git blob",
             Algorithm::Md5 => "MD5",
             Algorithm::Blake2b => "BLAKE2b",
+            Algorithm::Xet => "Xet hash",
             Algorithm::Sharded(_) => "sharded digest",
         }
     }
@@ -174,7 +180,7 @@ impl Algorithm {
     /// Length of the digest in bytes.
     pub const fn length(self) -> usize {
         match self {
-            Algorithm::Sha256 | Algorithm::Blake3 | Algorithm::Sharded(_) => 32,
+            Algorithm::Sha256 | Algorithm::Blake3 | Algorithm::Xet | Algorithm::Sharded(_) => 32,
             Algorithm::Sha512 | Algorithm::Blake2b => 64,
             Algorithm::GitSha1 => 20,
             Algorithm::Md5 => 16,
@@ -232,6 +238,7 @@ enum State {
     GitSha1(sha1::Sha1),
     Md5(md5::Md5),
     Blake2b(Box<blake2::Blake2b512>),
+    Xet(Box<XetHasher>),
     Sharded(Box<Shards>),
 }
 
@@ -319,6 +326,7 @@ impl Hasher {
             }
             Algorithm::Md5 => State::Md5(md5::Md5::new()),
             Algorithm::Blake2b => State::Blake2b(Box::default()),
+            Algorithm::Xet => State::Xet(Box::default()),
             Algorithm::Sharded(sharding) => State::Sharded(Box::new(Shards::new(sharding))),
         };
         Hasher(algorithms.iter().map(start).collect())
@@ -334,6 +342,7 @@ impl Hasher {
                 State::GitSha1(state) => state.update(bytes),
                 State::Md5(state) => state.update(bytes),
                 State::Blake2b(state) => state.update(bytes),
+                State::Xet(state) => state.update(bytes),
                 State::Sharded(state) => state.update(bytes),
             }
         }
@@ -352,6 +361,7 @@ impl Hasher {
                 State::GitSha1(state) => out.extend_from_slice(&state.finalize()),
                 State::Md5(state) => out.extend_from_slice(&state.finalize()),
                 State::Blake2b(state) => out.extend_from_slice(&state.finalize()),
+                State::Xet(state) => out.extend_from_slice(&state.finish()),
                 State::Sharded(state) => {
                     let (digest, mut kept) = state.finish();
                     out.extend_from_slice(&digest);

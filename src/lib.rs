@@ -43,3 +43,4 @@ pub mod tlog_policy;
 pub mod verify;
 pub mod witness;
 pub mod x509;
+pub mod xet;

@@ -7,8 +7,9 @@ use serde::de::DeserializeOwned;
 
 use crate::key::KeyAlgorithm;
 
-pub(super) const ALGORITHMS: &[&str] =
-    &["sha256", "blake3", "blake2b", "sha512", "git-sha1", "md5"];
+pub(super) const ALGORITHMS: &[&str] = &[
+    "sha256", "blake3", "blake2b", "sha512", "git-sha1", "md5", "xet",
+];
 pub(super) const ROLES: &[&str] = &[
     "developer",
     "operator",

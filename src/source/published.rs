@@ -238,31 +238,7 @@ impl PublishedFile {
             (Expected::Unknown, _) => {}
             (Expected::Digest(digest), _) => is(digest)?,
             (Expected::Blob { id, pointer }, Some(sha256)) => {
-                let lies = Pointer { sha256, size };
-                let of = lies.id().map_err(|error| Wrong::Odd(error.to_string()))?;
-                if of == *id {
-                    return Ok(());
-                }
-                if let Some(pointer) = pointer {
-                    if Pointer::parse(content).is_some() {
-                        return Err(Wrong::Pointer);
-                    }
-                    return Err(Wrong::Content {
-                        found: format!("SHA-256 {sha256}"),
-                        expected: pointer.sha256.to_string(),
-                    });
-                }
-                let of = ObjectId::of(Kind::Blob, content);
-                let of = of.map_err(|error| Wrong::Odd(error.to_string()))?;
-                if of != *id {
-                    return Err(Wrong::Content {
-                        found: format!("git blob {of}"),
-                        expected: id.to_string(),
-                    });
-                }
-                if Pointer::parse(content).is_some() {
-                    return Err(Wrong::Pointer);
-                }
+                is_blob((*id, pointer.as_ref()), Pointer { sha256, size }, content)?;
             }
             (Expected::Blob { .. }, None) => return Err(Wrong::Odd("it has no SHA-256".into())),
         }
@@ -281,6 +257,38 @@ impl PublishedFile {
         }
         Ok(())
     }
+}
+
+/// Is the content what git calls `id`, itself or by the pointer `lies` to it?
+fn is_blob(
+    (id, pointer): (ObjectId, Option<&Pointer>),
+    lies: Pointer,
+    content: &[u8],
+) -> Result<(), Wrong> {
+    let odd = |error: crate::git::GitError| Wrong::Odd(error.to_string());
+    if lies.id().map_err(odd)? == id {
+        return Ok(());
+    }
+    if let Some(pointer) = pointer {
+        if Pointer::parse(content).is_some() {
+            return Err(Wrong::Pointer);
+        }
+        return Err(Wrong::Content {
+            found: format!("SHA-256 {}", lies.sha256),
+            expected: pointer.sha256.to_string(),
+        });
+    }
+    let of = ObjectId::of(Kind::Blob, content).map_err(odd)?;
+    if of != id {
+        return Err(Wrong::Content {
+            found: format!("git blob {of}"),
+            expected: id.to_string(),
+        });
+    }
+    if Pointer::parse(content).is_some() {
+        return Err(Wrong::Pointer);
+    }
+    Ok(())
 }
 
 /// No pointer is larger (git-lfs, spec v1).
@@ -414,15 +422,12 @@ fn compare_one(
             return Err(Wrong::Odd("it changes while it is read".into()));
         }
     }
-    let result = published.check(file.size, &digests, &content);
-    match result {
-        Err(Wrong::Content { expected, .. }) if published.is_by_content() && !by_content => {
-            let sha256 = manifest.digest(file, Algorithm::Sha256).unwrap_or_default();
-            Err(Wrong::Content {
-                found: format!("SHA-256 {}", data_encoding::HEXLOWER.encode(sha256)),
-                expected,
-            })
-        }
+    let too_large = published.is_by_content() && !by_content;
+    match published.check(file.size, &digests, &content) {
+        Err(Wrong::Content { .. }) if too_large => Err(Wrong::Odd(format!(
+            "has {} bytes, and is in git itself: only up to {MAX_SMALL} are compared there",
+            file.size
+        ))),
         result => result,
     }
 }

@@ -66,3 +66,4 @@ mod timestamps;
 mod tlog_policy;
 mod tour;
 mod witness;
+mod xet;

@@ -133,6 +133,10 @@ pub(in crate::cli) struct CheckArgs {
     /// do; in PEM
     #[arg(long, value_name = "FILE")]
     image_key: Option<PathBuf>,
+    /// Of a hub: compute the hashes of Xet as well, and compare those that are published. Costs about as much again as
+    /// SHA-256
+    #[arg(long)]
+    xet: bool,
 }
 
 impl CheckArgs {
@@ -282,6 +286,7 @@ impl Source {
                 hub::hub(offline)?,
                 source.clone(),
                 checks.openpgp(),
+                checks.xet,
             ))),
             Source::Https(url) => {
                 let name = dest.file_name().unwrap_or_default();

@@ -3,7 +3,7 @@
 use std::sync::OnceLock;
 
 use super::{Hub, HubError, HubSource, RepositoryKind};
-use crate::digest::Sha256;
+use crate::digest::{Algorithm, Digest, Sha256, decode};
 use crate::git::snapshot::MAX_PROOF;
 use crate::git::{ObjectId, Pointer};
 use crate::json::JsonError;
@@ -24,6 +24,8 @@ pub struct HubChannel {
     commit: OnceLock<ObjectId>,
     /// Who must have signed the commit.
     signer: Option<gpg::Key>,
+    /// Compute the hashes of Xet, too: they cost as much again as SHA-256.
+    with_xet: bool,
 }
 
 /// What the proof is called among the attachments of a record.
@@ -59,6 +61,12 @@ impl Channel for HubChannel {
         for file in listing {
             if let Some(entry) = files.get_mut(&file.path) {
                 entry.size = Some(file.size);
+                let xet = file.xet.filter(|_| self.with_xet);
+                let xet = xet.and_then(|hex| decode(Algorithm::Xet, &hex).ok());
+                entry.claims.extend(xet.map(|bytes| Digest {
+                    algorithm: Algorithm::Xet,
+                    bytes: bytes.into(),
+                }));
             }
         }
         let asked = source.revision.clone();
@@ -111,12 +119,18 @@ impl Channel for HubChannel {
 
 impl HubChannel {
     /// The repository `source` of `hub`.
-    pub fn new(hub: Hub, source: HubSource, signer: Option<gpg::Key>) -> HubChannel {
+    pub fn new(
+        hub: Hub,
+        source: HubSource,
+        signer: Option<gpg::Key>,
+        with_xet: bool,
+    ) -> HubChannel {
         HubChannel {
             hub,
             source,
             commit: OnceLock::new(),
             signer,
+            with_xet,
         }
     }
 
