@@ -137,6 +137,11 @@ impl MinisignSignature {
         })
     }
 
+    /// What its signer says besides, which the second signature covers.
+    pub fn comment(&self) -> &str {
+        &self.comment
+    }
+
     /// The number of the key that it names.
     pub fn key_id(&self) -> String {
         shown(self.id)

@@ -50,6 +50,9 @@ const BLOCK: usize = 512;
 /// The most headers.
 const MAX_HEADERS: u64 = 4_000_000;
 
+/// How much emptiness may follow the end: archives are filled up to whole records.
+const MAX_EMPTY: u64 = 64 * 1024 * 1024;
+
 /// The largest name or set of attributes that stands in an entry of its own.
 const MAX_EXTENSION: u64 = 64 * 1024;
 
@@ -71,6 +74,7 @@ impl<R: Read> Archive<R> {
         loop {
             self.skip()?;
             let Some(header) = self.header()? else {
+                self.must_end()?;
                 return Ok(None);
             };
             let size = number(field(&header, 124, 12))
@@ -80,10 +84,13 @@ impl<R: Read> Archive<R> {
                 b'L' | b'K' | b'x' | b'g' => {
                     let content = self.extension(size)?;
                     match flag {
-                        b'L' => long_name = Some(until_zero(&content).to_vec()),
-                        b'x' => attributes.read(&content)?,
-                        // Names of links and attributes for all are of no use here; a path for all is a trap.
-                        _ => {}
+                        b'L' if long_name.is_none() => {
+                            long_name = Some(until_zero(&content).to_vec());
+                        }
+                        b'x' if !attributes.is_read => attributes.read(&content)?,
+                        b'g' => Attributes::default().read_for_all(&content)?,
+                        b'K' => {}
+                        _ => return Err(TarError::Malformed("an entry has two names")),
                     }
                 }
                 _ => {
@@ -100,6 +107,10 @@ impl<R: Read> Archive<R> {
                         _ => size,
                     };
                     self.expect(size);
+                    // Which of two names counts is not the same for all who read archives.
+                    if attributes.path.is_some() && long_name.is_some() {
+                        return Err(TarError::Malformed("an entry has two names"));
+                    }
                     let path = attributes.path.or(long_name);
                     let path = path.unwrap_or_else(|| name(&header));
                     // Old archives tell directories by their slash alone.
@@ -168,14 +179,34 @@ impl<R: Read> Archive<R> {
         }
     }
 
-    /// A header; `None` at the end of the archive, which two empty blocks mark, or the end of the input.
+    /// Behind the end there is nothing: some read on.
+    fn must_end(&mut self) -> Result<(), TarError> {
+        let mut buffer = [0; 16 * 1024];
+        let mut empty: u64 = 0;
+        loop {
+            match self.input.read(&mut buffer) {
+                Ok(0) => return Ok(()),
+                Ok(count) => {
+                    let read = buffer.get(..count).unwrap_or_default();
+                    empty += count as u64;
+                    if empty > MAX_EMPTY || read.iter().any(|byte| *byte != 0) {
+                        return Err(TarError::Malformed("something follows its end"));
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    /// A header; `None` at the end of the archive, which empty blocks mark.
     fn header(&mut self) -> Result<Option<[u8; BLOCK]>, TarError> {
         let mut header = [0; BLOCK];
         let mut have = 0;
         while have < BLOCK {
             let rest = header.get_mut(have..).unwrap_or_default();
             match self.input.read(rest) {
-                Ok(0) if have == 0 => return Ok(None),
+                // An archive ends with empty blocks: without them it may have been longer.
                 Ok(0) => return Err(TarError::CutOff),
                 Ok(count) => have += count,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -206,12 +237,23 @@ struct Attributes {
     path: Option<Vec<u8>>,
     size: Option<u64>,
     is_sparse: bool,
+    is_read: bool,
 }
 
 impl Attributes {
+    /// Those for all entries to come may say nothing that matters: not everybody heeds them.
+    fn read_for_all(mut self, content: &[u8]) -> Result<(), TarError> {
+        self.read(content)?;
+        if self.path.is_some() || self.size.is_some() || self.is_sparse {
+            return Err(TarError::Malformed("it has a name or size for all entries"));
+        }
+        Ok(())
+    }
+
     /// Records `LENGTH KEY=VALUE\n`, where the length counts all of it.
     fn read(&mut self, mut content: &[u8]) -> Result<(), TarError> {
         let wrong = || TarError::Malformed("the attributes of an entry");
+        self.is_read = true;
         while !content.is_empty() && content.first() != Some(&0) {
             let space = content.iter().position(|byte| *byte == b' ');
             let digits = space.and_then(|space| content.get(..space));
@@ -317,7 +359,9 @@ mod tests {
     #[test]
     fn entries_and_limits() {
         let file = [header("a", b'0', "3"), b"abc".to_vec(), vec![0; 509]].concat();
-        let found = all(&[&file[..], &header("d/", b'0', "0"), &header("l", b'2', "7")].concat());
+        let end = [0; 1024];
+        let with_end = |parts: &[&[u8]]| all(&[&parts.concat()[..], &end].concat());
+        let found = with_end(&[&file, &header("d/", b'0', "0"), &header("l", b'2', "7")]);
         assert_eq!(
             found.unwrap(),
             [
@@ -327,10 +371,17 @@ mod tests {
             ]
         );
         let odd = [header("d/", b'0', "3"), b"abc".to_vec(), vec![0; 509]].concat();
-        assert_eq!(all(&odd).unwrap()[0].1, EntryKind::Other);
-        // What comes after the end is no part of it.
-        let more = [&file[..], &[0; 1024], &file[..]].concat();
-        assert_eq!(all(&more).unwrap().len(), 1);
+        assert_eq!(with_end(&[&odd]).unwrap()[0].1, EntryKind::Other);
+        // What comes after the end would be read by some; and without the end, there may have been more.
+        assert!(with_end(&[&file, &end, &file]).is_err());
+        assert!(all(&file).is_err());
+        let named = |name: &[u8]| {
+            let mut block = name.to_vec();
+            block.resize(BLOCK, 0);
+            [header("n", b'L', &format!("{:o}", name.len())), block].concat()
+        };
+        assert_eq!(with_end(&[&named(b"long"), &file]).unwrap()[0].0, "long");
+        assert!(with_end(&[&named(b"long"), &named(b"other"), &file]).is_err());
         assert!(all(&file[..514]).is_err());
         assert!(all(&[7; 512]).is_err());
         let mut wrong = file.clone();
@@ -343,7 +394,7 @@ mod tests {
             let size = format!("{:o}", text.len());
             let mut block = text.as_bytes().to_vec();
             block.resize(BLOCK, 0);
-            all(&[header("x", b'x', &size), block, file.clone()].concat())
+            with_end(&[&header("x", b'x', &size), &block, &file])
         };
         assert_eq!(attributes("10 path=b\n").unwrap()[0].0, "b");
         for wrong in [

@@ -10,31 +10,38 @@ pub const MAX_LIST: u64 = 64 * 1024 * 1024;
 /// name the file, or names it with two digests of one kind.
 pub fn find(list: &[u8], name: &str) -> Option<Digest> {
     let text = std::str::from_utf8(list).ok()?;
-    let mut found: Option<Digest> = None;
+    let mut found: Vec<Digest> = Vec::new();
     for line in text.lines() {
         let Some((named, digest)) = entry(line) else {
             continue;
         };
-        let named = named.strip_prefix("./").unwrap_or(named);
-        if named != name {
+        if named.strip_prefix("./").unwrap_or(named) != name {
             continue;
         }
-        match &found {
-            Some(one) if one.algorithm == digest.algorithm && *one != digest => return None,
-            Some(one) if one.bytes.len() >= digest.bytes.len() => {}
-            _ => found = Some(digest),
+        match found.iter().find(|one| one.algorithm == digest.algorithm) {
+            Some(one) if *one != digest => return None,
+            Some(_) => {}
+            None => found.push(digest),
         }
     }
-    found
+    found.into_iter().max_by_key(|one| one.bytes.len())
 }
 
-/// Every file that `list` names, with the digest on its line.
-pub fn entries(list: &[u8]) -> impl Iterator<Item = (&str, Digest)> {
-    let text = std::str::from_utf8(list).unwrap_or_default();
-    text.lines().filter_map(entry)
+/// Is any line of it that of a list?
+pub fn is_list(list: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(list);
+    text.lines().any(|line| entry(line).is_some())
 }
 
-/// The digest in a file that is about the file `name` alone: bare, or with the name, wherever its author had it.
+/// Every file that `list` names, with the digest on its line; `None` if a line of it is not understood. Empty lines and
+/// remarks are none.
+pub fn entries(list: &[u8]) -> Option<Vec<(&str, Digest)>> {
+    let text = std::str::from_utf8(list).ok()?;
+    let is_said = |line: &&str| !line.trim().is_empty() && !line.starts_with('#');
+    text.lines().filter(is_said).map(entry).collect()
+}
+
+/// The digest in a file that is about one file alone: with its name, wherever its author had it, or bare.
 pub fn only(list: &[u8], name: &str) -> Option<Digest> {
     let text = std::str::from_utf8(list).ok()?;
     let mut lines = text.lines().filter(|line| !line.trim().is_empty());
@@ -47,6 +54,11 @@ pub fn only(list: &[u8], name: &str) -> Option<Digest> {
         (last == Some(name)).then_some(digest)
     };
     entry(line).and_then(named).or_else(|| bare(line.trim()))
+}
+
+/// Is it a digest and nothing else, so that it could be of any file?
+pub fn is_bare(list: &[u8]) -> bool {
+    std::str::from_utf8(list).is_ok_and(|text| bare(text.trim()).is_some())
 }
 
 /// A file's name and its digest.
@@ -124,6 +136,13 @@ mod tests {
     fn two_answers_are_none() {
         let list = format!("{}  x\n{}  x\n", "a".repeat(64), "b".repeat(64));
         assert_eq!(find(list.as_bytes(), "x"), None);
+        let three = format!(
+            "{}  x\n{}  x\n{}  x\n",
+            "a".repeat(64),
+            "b".repeat(128),
+            "c".repeat(64)
+        );
+        assert_eq!(find(three.as_bytes(), "x"), None);
         let list = format!("{}  x\n{}  x\n", "a".repeat(64), "b".repeat(128));
         assert_eq!(
             find(list.as_bytes(), "x").unwrap().algorithm,

@@ -23,7 +23,7 @@ use crate::report::text::count;
 use crate::statement::acquire::Acquire;
 use crate::statement::derive::Derive;
 use crate::statement::items::{self, ITEMS};
-use crate::statement::{Record, Statement};
+use crate::statement::{Record, SourceUri, Statement};
 use crate::time::Timestamp;
 use crate::verify::authorised;
 
@@ -123,8 +123,7 @@ pub(super) fn run(args: &TraceArgs, global: &Global, output: &Output) -> Outcome
         derived: Vec::new(),
         records_not_counted: 0,
     };
-    let mut acquired: Vec<(u64, Statement)> = Vec::new();
-    let mut edges: BTreeMap<Sha256, Vec<(u64, Statement)>> = BTreeMap::new();
+    let mut records = Records::default();
     log.scan(|index, bytes| {
         let envelope = Envelope::parse(bytes, MAX_ENTRY).ok();
         let statement = envelope
@@ -141,34 +140,95 @@ pub(super) fn run(args: &TraceArgs, global: &Global, output: &Output) -> Outcome
             answer.records_not_counted += 1;
             return;
         }
-        if let Record::Derive(record) = &statement.record {
-            let inputs = record.inputs.iter();
-            for input in inputs.filter_map(|one| one.digest.artifact()) {
-                let made = edges.entry(input.value()).or_default();
-                made.push((index, statement.clone()));
-            }
-        } else {
-            acquired.push((index, statement));
-        }
+        records.take(index, statement);
     })?;
-    for (index, statement) in &acquired {
-        answer
-            .datasets
-            .extend(dataset(&*store, (*index, statement), (&wanted, window))?);
+    let mut start: Vec<Sha256> = Vec::new();
+    for (index, statement) in &records.acquired {
+        let look = Look {
+            wanted: &wanted,
+            window,
+            edges: &records.edges,
+        };
+        if let Some(found) = look.dataset(&*store, (*index, statement), &mut start)? {
+            start.extend(statement.artifact().map(ArtifactDigest::value));
+            answer.datasets.push(found);
+        }
     }
-    let mut start: Vec<ArtifactDigest> = acquired
-        .iter()
-        .filter(|(index, _)| answer.datasets.iter().any(|one| one.record == *index))
-        .filter_map(|(_, statement)| statement.artifact())
-        .collect();
     if let Wanted::Digest(digest) = &wanted {
-        start.extend([
-            ArtifactDigest::DirHash1(*digest),
-            ArtifactDigest::Sha256(*digest),
-        ]);
+        start.push(*digest);
+        // A file of something that was made is in what was made from that, too.
+        for (_, statement) in &records.derived {
+            if let Some(manifest) = statement.record.manifest()
+                && manifest_has(&*store, manifest.sha256, digest)?
+            {
+                start.extend(statement.artifact().map(ArtifactDigest::value));
+            }
+        }
     }
-    answer.derived = derived(&start, &edges);
+    answer.derived = records.from(&start);
     say(&answer, output)
+}
+
+/// The records that count, each once.
+#[derive(Default)]
+struct Records {
+    acquired: Vec<(u64, Statement)>,
+    derived: Vec<(u64, Statement)>,
+    /// By what they were made from, in `derived`.
+    edges: BTreeMap<Sha256, Vec<usize>>,
+}
+
+impl Records {
+    fn take(&mut self, index: u64, statement: Statement) {
+        let Record::Derive(record) = &statement.record else {
+            self.acquired.push((index, statement));
+            return;
+        };
+        let inputs = record.inputs.iter();
+        let place = self.derived.len();
+        for input in inputs.filter_map(|one| one.digest.artifact()) {
+            let made = self.edges.entry(input.value()).or_default();
+            if made.last() != Some(&place) {
+                made.push(place);
+            }
+        }
+        self.derived.push((index, statement));
+    }
+
+    /// Everything that was made from `start`, each once, nearest first.
+    fn from(&self, start: &[Sha256]) -> Vec<Derived> {
+        let mut reached: BTreeSet<u64> = BTreeSet::new();
+        let mut known: BTreeSet<Sha256> = BTreeSet::new();
+        let mut pending: VecDeque<Sha256> = start.iter().copied().collect();
+        let mut all = Vec::new();
+        while let Some(from) = pending.pop_front() {
+            if !known.insert(from) {
+                continue;
+            }
+            for place in self.edges.get(&from).into_iter().flatten() {
+                let Some((index, statement)) = self.derived.get(*place) else {
+                    continue;
+                };
+                let (Record::Derive(record), Some(artifact)) =
+                    (&statement.record, statement.artifact())
+                else {
+                    continue;
+                };
+                pending.push_back(artifact.value());
+                if reached.insert(*index) {
+                    let [subject] = &statement.subject;
+                    all.push(Derived {
+                        artifact: artifact.to_string(),
+                        name: subject.name.to_string(),
+                        record: *index,
+                        relation: record.relation,
+                        from: input(record, from),
+                    });
+                }
+            }
+        }
+        all
+    }
 }
 
 fn wanted(args: &TraceArgs) -> Result<Wanted, Failure> {
@@ -183,13 +243,12 @@ fn wanted(args: &TraceArgs) -> Result<Wanted, Failure> {
     }
     let text = args.source.clone().unwrap_or_default();
     if text.contains("://") {
-        return Ok(Wanted::Prefix(text));
+        return Ok(Wanted::Prefix(lower(&text)));
     }
-    let domain = text
-        .strip_prefix("*.")
-        .unwrap_or(&text)
-        .to_ascii_lowercase();
-    let is_domain = |byte: u8| byte.is_ascii_alphanumeric() || b".-_:".contains(&byte);
+    let domain = text.trim_end_matches('.');
+    let domain = domain.strip_prefix("*.").unwrap_or(domain);
+    let domain = domain.to_ascii_lowercase();
+    let is_domain = |byte: u8| byte.is_ascii_alphanumeric() || b".-_".contains(&byte);
     if domain.is_empty() || !domain.bytes().all(is_domain) {
         return Err(Failure::error(format!(
             "--source: {:?} is no domain, nor the beginning of an address",
@@ -214,14 +273,37 @@ fn time(text: &str, is_end: bool) -> Result<Timestamp, Failure> {
 impl Wanted {
     fn is_from(&self, uri: &str) -> bool {
         match self {
-            Wanted::Prefix(prefix) => uri.starts_with(prefix.as_str()),
+            // Of a server alone, not of another whose name goes on.
+            Wanted::Prefix(prefix) => {
+                lower(uri)
+                    .strip_prefix(prefix.as_str())
+                    .is_some_and(|rest| {
+                        let is_server = !prefix
+                            .split_once("://")
+                            .is_some_and(|(_, rest)| rest.contains('/'));
+                        !is_server || rest.is_empty() || rest.starts_with(['/', ':', '?', '#'])
+                    })
+            }
             Wanted::Domain(domain) => host(uri).is_some_and(|host| {
-                let above = host.strip_suffix(domain.as_str());
+                let above = host.trim_end_matches('.').strip_suffix(domain.as_str());
                 above.is_some_and(|above| above.is_empty() || above.ends_with('.'))
             }),
             Wanted::Digest(_) => false,
         }
     }
+}
+
+/// An address with its scheme and server in lower case, which is how they are compared.
+fn lower(uri: &str) -> String {
+    let Some((scheme, rest)) = uri.split_once("://") else {
+        return uri.to_owned();
+    };
+    let (server, path) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
+    format!(
+        "{}://{}{path}",
+        scheme.to_ascii_lowercase(),
+        server.to_ascii_lowercase()
+    )
 }
 
 /// Was it then? `None` if nobody knows.
@@ -233,153 +315,145 @@ fn within(window: Option<Window>, times: Option<Window>) -> Option<bool> {
     Some(start <= to && from <= end)
 }
 
-/// What an acquire record says of what is looked for, if anything.
-fn dataset(
-    store: &dyn Store,
-    (index, statement): (u64, &Statement),
-    (wanted, window): (&Wanted, Option<Window>),
-) -> Result<Option<Dataset>, Failure> {
-    let Record::Acquire(record) = &statement.record else {
-        return Ok(None);
-    };
-    let Some(artifact) = statement.artifact() else {
-        return Ok(None);
-    };
-    let [subject] = &statement.subject;
-    let mut found = Dataset {
-        artifact: artifact.to_string(),
-        name: subject.name.to_string(),
-        record: index,
-        source: record.source_uri.to_string(),
-        items: None,
-        items_in_all: None,
-        without_time: 0,
-        examples: Vec::new(),
-    };
-    let attached = record
-        .attachments
-        .iter()
-        .find(|one| one.name.as_str() == ITEMS);
-    if let Some(attached) = attached {
-        let bytes = ledger::blob(store, &attached.sha256).map_err(|error| {
-            Failure::error(format!(
-                "record {index}: its items cannot be read: {}",
-                cause(&error)
-            ))
-            .hint("a ledger without its blobs cannot answer: fetch them, or ask another copy")
-        })?;
-        let any = of_items(&bytes, (wanted, window), &mut found)
-            .map_err(|error| Failure::because(format!("record {index}: its items"), &error))?;
-        return Ok(any.then_some(found));
-    }
-    if let Wanted::Digest(digest) = wanted {
-        let is = artifact.value() == *digest || manifest_has(store, record, digest)?;
-        return Ok(is.then_some(found));
-    }
-    if !wanted.is_from(record.source_uri.as_str()) {
-        return Ok(None);
-    }
-    let times = record.retrieved.map(|times| (times.start, times.end));
-    match within(window, times) {
-        Some(false) => Ok(None),
-        Some(true) => Ok(Some(found)),
-        None => {
-            found.without_time = 1;
-            Ok(Some(found))
+/// What is looked for, and what could be made from it.
+struct Look<'a> {
+    wanted: &'a Wanted,
+    window: Option<Window>,
+    edges: &'a BTreeMap<Sha256, Vec<usize>>,
+}
+
+impl Look<'_> {
+    /// What an acquire record says of what is looked for, if anything. Files of it from which something was made by
+    /// themselves go to `start`.
+    fn dataset(
+        &self,
+        store: &dyn Store,
+        (index, statement): (u64, &Statement),
+        start: &mut Vec<Sha256>,
+    ) -> Result<Option<Dataset>, Failure> {
+        let (Record::Acquire(record), Some(artifact)) = (&statement.record, statement.artifact())
+        else {
+            return Ok(None);
+        };
+        let [subject] = &statement.subject;
+        let mut found = Dataset {
+            artifact: artifact.to_string(),
+            name: subject.name.to_string(),
+            record: index,
+            source: record.source_uri.to_string(),
+            items: None,
+            items_in_all: None,
+            without_time: 0,
+            examples: Vec::new(),
+        };
+        let mut any = self.whole(record, artifact, &mut found);
+        let attached = record
+            .attachments
+            .iter()
+            .find(|one| one.name.as_str() == ITEMS);
+        if let Some(attached) = attached {
+            let bytes = ledger::blob(store, &attached.sha256).map_err(|error| {
+                let why = cause(&error);
+                Failure::error(format!("record {index}: its items cannot be read: {why}")).hint(
+                    "a ledger without its blobs cannot answer: fetch them, or ask another copy",
+                )
+            })?;
+            let items = self.items(&bytes, &mut found, start);
+            any |= items
+                .map_err(|error| Failure::because(format!("record {index}: its items"), &error))?;
+        } else if let Wanted::Digest(digest) = self.wanted {
+            any |= manifest_has(store, record.manifest.sha256, digest)?;
+        } else if any {
+            // Of all of it, so of each of its files.
+            let text = ledger::blob(store, &record.manifest.sha256)?;
+            let lines = text.split(|byte| *byte == b'\n');
+            let digests = lines.filter_map(|line| {
+                std::str::from_utf8(line.get(..64)?)
+                    .ok()?
+                    .parse::<Sha256>()
+                    .ok()
+            });
+            start.extend(digests.filter(|digest| self.edges.contains_key(digest)));
         }
+        Ok(any.then_some(found))
+    }
+
+    /// Is all of it from there, and then?
+    fn whole(&self, record: &Acquire, artifact: ArtifactDigest, found: &mut Dataset) -> bool {
+        if let Wanted::Digest(digest) = self.wanted {
+            return artifact.value() == *digest;
+        }
+        let http = record.authentication.http.as_ref();
+        let elsewhere = http.into_iter().flat_map(|http| {
+            http.final_uri
+                .iter()
+                .chain(&http.redirects)
+                .map(SourceUri::as_str)
+        });
+        let mut addresses = std::iter::once(record.source_uri.as_str()).chain(elsewhere);
+        if !addresses.any(|uri| self.wanted.is_from(uri)) {
+            return false;
+        }
+        let times = record.retrieved.map(|times| (times.start, times.end));
+        let is_then = within(self.window, times);
+        found.without_time += u64::from(is_then.is_none());
+        is_then != Some(false)
+    }
+
+    fn items(
+        &self,
+        bytes: &[u8],
+        found: &mut Dataset,
+        start: &mut Vec<Sha256>,
+    ) -> Result<bool, crate::json::JsonError> {
+        let (mut matching, mut all) = (0, 0);
+        for item in items::read(bytes) {
+            let item = item?;
+            all += 1;
+            let is = match self.wanted {
+                Wanted::Digest(digest) => item.sha256 == *digest,
+                wanted => {
+                    let end = item.final_url.as_ref();
+                    wanted.is_from(item.url.as_str())
+                        || end.is_some_and(|url| wanted.is_from(url.as_str()))
+                }
+            };
+            if !is {
+                continue;
+            }
+            match within(self.window, item.retrieved_at.map(|at| (at, at))) {
+                Some(false) => continue,
+                Some(true) => {}
+                None => found.without_time += 1,
+            }
+            matching += 1;
+            start.extend(Some(item.sha256).filter(|one| self.edges.contains_key(one)));
+            if found.examples.len() < EXAMPLES {
+                found
+                    .examples
+                    .push(format!("{} from {}", item.path, item.url));
+            }
+        }
+        found.items = Some(matching);
+        found.items_in_all = Some(all);
+        Ok(matching > 0)
     }
 }
 
-fn manifest_has(store: &dyn Store, record: &Acquire, digest: &Sha256) -> Result<bool, Failure> {
-    let text = ledger::blob(store, &record.manifest.sha256)?;
+fn manifest_has(store: &dyn Store, manifest: Sha256, digest: &Sha256) -> Result<bool, Failure> {
+    let text = ledger::blob(store, &manifest)?;
     let hex = digest.to_string();
     Ok(text
         .split(|byte| *byte == b'\n')
         .any(|line| line.starts_with(hex.as_bytes())))
 }
 
-fn of_items(
-    bytes: &[u8],
-    (wanted, window): (&Wanted, Option<Window>),
-    found: &mut Dataset,
-) -> Result<bool, crate::json::JsonError> {
-    let (mut matching, mut all) = (0, 0);
-    for item in items::read(bytes) {
-        let item = item?;
-        all += 1;
-        let is = match wanted {
-            Wanted::Digest(digest) => item.sha256 == *digest,
-            _ => {
-                wanted.is_from(item.url.as_str())
-                    || item
-                        .final_url
-                        .as_ref()
-                        .is_some_and(|url| wanted.is_from(url.as_str()))
-            }
-        };
-        if !is {
-            continue;
-        }
-        match within(window, item.retrieved_at.map(|at| (at, at))) {
-            Some(false) => continue,
-            Some(true) => {}
-            None => found.without_time += 1,
-        }
-        matching += 1;
-        if found.examples.len() < EXAMPLES {
-            found
-                .examples
-                .push(format!("{} from {}", item.path, item.url));
-        }
-    }
-    found.items = Some(matching);
-    found.items_in_all = Some(all);
-    let is_artifact =
-        matches!(wanted, Wanted::Digest(digest) if found.artifact.ends_with(&digest.to_string()));
-    Ok(matching > 0 || is_artifact)
-}
-
-/// Everything that was made from `start`, each once, nearest first.
-fn derived(
-    start: &[ArtifactDigest],
-    edges: &BTreeMap<Sha256, Vec<(u64, Statement)>>,
-) -> Vec<Derived> {
-    let mut reached: BTreeSet<u64> = BTreeSet::new();
-    let mut known: BTreeSet<Sha256> = BTreeSet::new();
-    let mut pending: VecDeque<ArtifactDigest> = start.iter().copied().collect();
-    let mut all = Vec::new();
-    while let Some(from) = pending.pop_front() {
-        if !known.insert(from.value()) {
-            continue;
-        }
-        for (index, statement) in edges.get(&from.value()).into_iter().flatten() {
-            let Record::Derive(record) = &statement.record else {
-                continue;
-            };
-            let Some(artifact) = statement.artifact() else {
-                continue;
-            };
-            pending.push_back(artifact);
-            if reached.insert(*index) {
-                let [subject] = &statement.subject;
-                all.push(Derived {
-                    artifact: artifact.to_string(),
-                    name: subject.name.to_string(),
-                    record: *index,
-                    relation: record.relation,
-                    from: input(record, from),
-                });
-            }
-        }
-    }
-    all
-}
-
 /// The input as the record spells it.
-fn input(record: &Derive, from: ArtifactDigest) -> String {
+fn input(record: &Derive, from: Sha256) -> String {
     let all = record.inputs.iter().filter_map(|one| one.digest.artifact());
-    let mut same = all.filter(|one| one.value() == from.value());
-    same.next().unwrap_or(from).to_string()
+    let mut same = all.filter(|one| one.value() == from);
+    same.next()
+        .map_or_else(|| from.to_string(), |one| one.to_string())
 }
 
 fn say(answer: &Answer, output: &Output) -> Outcome {

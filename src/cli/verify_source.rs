@@ -93,7 +93,7 @@ pub(super) fn run(
         (false, Some(source), _) => Some(asked(&source, artifact, (checks, ""), output)?),
         (false, None, Some(known)) => {
             let record = &known.recorded.record;
-            if known.recorded.is_of_checkout()? {
+            if known.recorded.is_of_checkout() {
                 return Err(Failure::error(format!(
                     "record {} is of a checkout, which no server is asked about",
                     known.recorded.index
@@ -101,7 +101,8 @@ pub(super) fn run(
                 .hint("verify with --offline, by the commit that was recorded"));
             }
             let revision = record.revision.as_ref().map(Text::as_str);
-            let source = Source::of_record(record.source_uri.as_str(), revision);
+            let is_single = matches!(known.recorded.subject, Some(ArtifactDigest::Sha256(_)));
+            let source = Source::of_record(record.source_uri.as_str(), revision, is_single);
             let source = source.map_err(|failure| {
                 failure.hint("verify with --offline, or name the source: --source=SOURCE")
             })?;

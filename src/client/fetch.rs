@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::error::Error;
 use std::io::Read;
-use std::net::{IpAddr, Ipv6Addr, SocketAddr, ToSocketAddrs};
+use std::net::{SocketAddr, ToSocketAddrs};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -12,13 +12,14 @@ use reqwest::blocking::{Client, Response};
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::{StatusCode, Url, header};
 
+use super::address::{is_private, is_within, not_public};
 use super::http::shown;
 
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum FetchError {
-    #[error("{0:?} is no address of http or https")]
+    #[error("{0} is no address of http or https, without a name and password")]
     Address(String),
     #[error("{url} is an address of a private network")]
     Private { url: String },
@@ -26,6 +27,10 @@ pub enum FetchError {
     NotHttps { url: String },
     #[error("cannot reach {url}")]
     Request { url: String, source: reqwest::Error },
+    #[error("{url} sends another part than was asked for")]
+    Range { url: String },
+    #[error("{url} is sent in the encoding {encoding}: its bytes are not the file's")]
+    Encoded { url: String, encoding: String },
     #[error("the answer of {url} ends too early")]
     Body { url: String, source: std::io::Error },
     #[error("{url} answers {status}{}", code.as_ref().map_or(String::new(), |code| format!(" ({code})")))]
@@ -81,6 +86,8 @@ pub struct Ask<'a> {
     pub from: u64,
     /// And only of this version: of another, the whole comes.
     pub validator: Option<&'a str>,
+    /// An encoding is a property of what is stored, and the bytes are the stored ones.
+    pub takes_encoded: bool,
 }
 
 /// What is asked for.
@@ -144,7 +151,7 @@ impl Fetcher {
             .ok()
             .filter(|url| matches!(url.scheme(), "http" | "https") && url.host_str().is_some())
             .filter(|url| url.username().is_empty() && url.password().is_none())
-            .ok_or_else(|| FetchError::Address(crate::path::display(base)))?;
+            .ok_or_else(|| FetchError::Address(shown(base)))?;
         // Whoever embeds the library may have chosen a provider already; then that one serves.
         _ = rustls::crypto::ring::default_provider().install_default();
         let guarded = Guarded::default();
@@ -194,10 +201,17 @@ impl Fetcher {
         self.base.scheme() == "https"
     }
 
-    /// May the server send to `url`? Not into a private network, nor to where everybody can listen.
-    pub fn may_send_to(&self, url: &str) -> Result<(), FetchError> {
-        let to = Url::parse(url).map_err(|_| FetchError::Address(crate::path::display(url)))?;
-        self.may_go(&self.base, &to)
+    /// Another server, to which this one sends: not into a private network, unless this is within one, nor to where
+    /// everybody can listen.
+    pub fn sent_to(&self, url: &str) -> Result<Fetcher, FetchError> {
+        let to = Url::parse(url).map_err(|_| FetchError::Address(shown(url)))?;
+        self.may_go(&self.base, &to)?;
+        let within = *self.private.get_or_init(|| is_within(&self.base));
+        if within {
+            Fetcher::new(url)
+        } else {
+            Fetcher::public(url)
+        }
     }
 
     /// Is `url` on the server itself?
@@ -235,7 +249,7 @@ impl Fetcher {
 
     /// Follows redirects. With an error, how long to wait at least before another attempt, if one may help.
     fn follow(&self, url: &str, ask: &Ask<'_>) -> Result<Answer, (FetchError, Option<Duration>)> {
-        let wrong = || (FetchError::Address(crate::path::display(url)), None);
+        let wrong = || (FetchError::Address(shown(url)), None);
         let mut at = Url::parse(url).map_err(|_| wrong())?;
         let mut peers = Vec::new();
         for _ in 0..=REDIRECTS {
@@ -267,18 +281,27 @@ impl Fetcher {
                 continue;
             }
             if status.is_success() {
-                return Ok(Answer {
+                let answer = Answer {
                     partial: status == StatusCode::PARTIAL_CONTENT,
                     response,
                     peers,
                     url: shown(at.as_str()),
-                });
+                };
+                answer.must_fit(ask).map_err(|error| (error, None))?;
+                return Ok(answer);
             }
             let busy = status.is_server_error() || matches!(status.as_u16(), 408 | 425 | 429);
             let after = response.headers().get(header::RETRY_AFTER);
             let after = after.and_then(|value| value.to_str().ok()?.parse().ok());
             let pause = Duration::from_secs(after.unwrap_or(0).min(60));
-            return Err((status_error(&at, &response), busy.then_some(pause)));
+            let mut error = status_error(&at, &response);
+            if let FetchError::Status { challenge, .. } = &mut error
+                && !same_origin(&at, &self.base)
+            {
+                // Who asks is proved to the server itself alone, whoever else may want to know.
+                *challenge = None;
+            }
+            return Err((error, busy.then_some(pause)));
         }
         Err((FetchError::Redirects { url: shown(url) }, None))
     }
@@ -328,7 +351,7 @@ impl Fetcher {
         if from.scheme() == "https" && to.scheme() != "https" {
             return refuse("where everybody can listen");
         }
-        let private = *self.private.get_or_init(|| is_private(&self.base));
+        let private = *self.private.get_or_init(|| is_within(&self.base));
         if !private && !same_origin(to, &self.base) {
             if is_private(to) {
                 return refuse("an address of a private network");
@@ -348,6 +371,26 @@ impl Answer {
     /// A header of it, if it is text.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.response.headers().get(name)?.to_str().ok()
+    }
+
+    /// A part is what was asked for, and the bytes are those of the file.
+    fn must_fit(&self, ask: &Ask<'_>) -> Result<(), FetchError> {
+        let range = self.header("content-range").unwrap_or_default();
+        let from = range
+            .strip_prefix("bytes ")
+            .and_then(|range| range.split_once('-')?.0.trim().parse().ok());
+        if self.partial && (ask.from == 0 || from != Some(ask.from)) {
+            let url = self.url.clone();
+            return Err(FetchError::Range { url });
+        }
+        let encoding = self.header("content-encoding").unwrap_or("identity");
+        if encoding != "identity" && !encoding.is_empty() && !ask.takes_encoded {
+            return Err(FetchError::Encoded {
+                url: self.url.clone(),
+                encoding: crate::path::display(encoding),
+            });
+        }
+        Ok(())
     }
 
     /// The status by which it succeeded.
@@ -396,16 +439,20 @@ impl Answer {
         let mut bytes = Vec::new();
         let began = Instant::now();
         let mut response = self.response.take(limit + 1);
+        let mut buffer = vec![0; 64 * 1024];
         loop {
-            let before = bytes.len();
-            let piece = (&mut response).take(1 << 20).read_to_end(&mut bytes);
-            piece.map_err(|source| FetchError::Body {
-                url: url.clone(),
-                source,
-            })?;
-            if bytes.len() == before {
+            let count = match response.read(&mut buffer) {
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
+                read => read.map_err(|source| FetchError::Body {
+                    url: url.clone(),
+                    source,
+                })?,
+            };
+            if count == 0 {
                 break;
             }
+            bytes.extend_from_slice(buffer.get(..count).unwrap_or_default());
+            // After each piece: whoever sends a byte now and then is slow, too.
             if began.elapsed() > WHOLE {
                 return Err(FetchError::Slow { url });
             }
@@ -445,101 +492,9 @@ fn same_origin(a: &Url, b: &Url) -> bool {
         && a.port_or_known_default() == b.port_or_known_default()
 }
 
-/// Is it, or does its name lead to, an address that is not the public's? A name that leads nowhere is left
-/// to whoever connects: a proxy may know it.
-fn is_private(url: &Url) -> bool {
-    let host = url.host_str().unwrap_or_default();
-    let bare = host.trim_start_matches('[').trim_end_matches(']');
-    if let Ok(address) = bare.parse() {
-        return not_public(address);
-    }
-    if bare == "localhost" || bare.ends_with(".localhost") {
-        return true;
-    }
-    let port = url.port_or_known_default().unwrap_or(443);
-    (bare, port)
-        .to_socket_addrs()
-        .is_ok_and(|mut all| all.any(|address| not_public(address.ip())))
-}
-
-/// Addresses that are not for the whole Internet (IANA special-purpose registries).
-fn not_public(address: IpAddr) -> bool {
-    match address {
-        IpAddr::V4(address) => {
-            let [a, b, c, _] = address.octets();
-            address.is_private()
-                || address.is_loopback()
-                || address.is_link_local()
-                || address.is_unspecified()
-                || address.is_broadcast()
-                || address.is_documentation()
-                || address.is_multicast()
-                || a == 0
-                || a >= 240
-                || (a == 100 && (b & 0xc0) == 64)
-                || (a == 192 && b == 0 && c == 0)
-                || (a == 198 && (b & 0xfe) == 18)
-        }
-        IpAddr::V6(address) => {
-            if let Some(mapped) = embedded(address) {
-                return not_public(IpAddr::V4(mapped));
-            }
-            let [first, second, third, ..] = address.segments();
-            address.is_loopback()
-                // Old and local ways to write addresses of IPv4 into them: nobody's public server has one.
-                || first == 0
-                || (first == 0x2001 && second == 0)
-                || (first == 0x64 && second == 0xff9b && third == 1)
-                || address.is_unspecified()
-                || address.is_multicast()
-                || (first & 0xfe00) == 0xfc00
-                || (first & 0xffc0) == 0xfe80
-                || (first & 0xffc0) == 0xfec0
-                || (first == 0x2001 && second == 0xdb8)
-        }
-    }
-}
-
-/// The IPv4 address that is written into one of IPv6: mapped, translated (`64:ff9b::/96`), 6to4.
-fn embedded(address: Ipv6Addr) -> Option<std::net::Ipv4Addr> {
-    let ([0, 0, 0, 0, 0, 0xffff, high, low]
-    | [0x64, 0xff9b, 0, 0, 0, 0, high, low]
-    | [0x2002, high, low, ..]) = address.segments()
-    else {
-        return None;
-    };
-    Some((u32::from(high) << 16 | u32::from(low)).into())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn addresses_that_are_not_the_publics() {
-        for private in [
-            "http://127.0.0.1:1/x",
-            "http://10.1.2.3",
-            "http://169.254.169.254/latest/meta-data",
-            "http://100.64.0.1",
-            "http://[::1]/",
-            "http://[::ffff:10.0.0.1]/",
-            "http://[64:ff9b::7f00:1]/",
-            "http://[2002:7f00:1::]/",
-            "http://[fd00::1]/",
-            "http://[::7f00:1]/",
-            "http://[2001:0:1::1]/",
-            "http://[64:ff9b:1::1]/",
-            "http://localhost/",
-            "http://0x7f.1/",
-            "http://2130706433/",
-        ] {
-            assert!(is_private(&Url::parse(private).unwrap()), "{private}");
-        }
-        for public in ["http://8.8.8.8", "http://[2606:4700::1111]/"] {
-            assert!(!is_private(&Url::parse(public).unwrap()), "{public}");
-        }
-    }
 
     /// A name to which a server has sent is looked at when it is connected to; a proxy's is not.
     #[test]

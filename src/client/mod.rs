@@ -1,6 +1,7 @@
 //! Talking to servers of the ledger's world: one file per protocol. Opens a connection only where
 //! the caller asks for one.
 
+mod address;
 pub mod fetch;
 pub mod http;
 mod mirror;

@@ -206,7 +206,7 @@ fn resolve(packed: BTreeMap<usize, Packed>) -> Result<Objects, GitError> {
                 still.push((at, base, delta));
                 continue;
             };
-            let (kind, content) = (*kind, apply(content, &delta)?);
+            let (kind, content) = (*kind, apply(content, &delta, MAX_OBJECT)?);
             by_offset.insert(at, keep(&mut objects, kind, content)?);
         }
         if still.len() == before {
@@ -220,8 +220,8 @@ fn resolve(packed: BTreeMap<usize, Packed>) -> Result<Objects, GitError> {
     })
 }
 
-/// What `delta` makes of `base`: pieces of it, and new ones.
-pub(super) fn apply(base: &[u8], delta: &[u8]) -> Result<Vec<u8>, GitError> {
+/// What `delta` makes of `base`, of at most `most` bytes: pieces of it, and new ones.
+pub(super) fn apply(base: &[u8], delta: &[u8], most: usize) -> Result<Vec<u8>, GitError> {
     let damaged = || GitError::Pack("a delta is damaged");
     let mut rest = delta;
     let number = |rest: &mut &[u8]| {
@@ -241,7 +241,7 @@ pub(super) fn apply(base: &[u8], delta: &[u8]) -> Result<Vec<u8>, GitError> {
         return Err(damaged());
     }
     let size = number(&mut rest)?;
-    if size > MAX_OBJECT {
+    if size > most {
         return Err(damaged());
     }
     let mut out = Vec::new();

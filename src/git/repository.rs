@@ -2,6 +2,7 @@
 //! with their indexes (gitrepository-layout, gitformat-pack, index version 2). No git is run, no configuration heeded; every object is
 //! hashed, so it does not matter who wrote the files.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::Read;
 use std::os::unix::fs::FileExt;
@@ -54,6 +55,9 @@ const MAX_PACKS: usize = 10_000;
 /// The longest chain of deltas; git makes 50, or 4,095 where it is told to.
 const MAX_CHAIN: usize = 4096;
 
+/// What the deltas of a chain take together.
+const MAX_DELTAS: usize = 256 * 1024 * 1024;
+
 fn unusable<T>(why: impl Into<String>) -> Result<T, RepositoryError> {
     Err(RepositoryError::Unusable(why.into()))
 }
@@ -63,12 +67,22 @@ fn text(path: &Path) -> Result<String, DiskError> {
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
+/// A file, and not something that never answers.
+fn open(path: &Path) -> std::io::Result<File> {
+    if !std::fs::metadata(path)?.is_file() {
+        return Err(std::io::Error::other("it is no file"));
+    }
+    File::open(path)
+}
+
 impl Repository {
     /// The repository that `checkout` is of; none if there is no `.git`.
     pub fn open(checkout: &Path) -> Result<Option<Repository>, RepositoryError> {
         let git = checkout.join(".git");
-        let Ok(metadata) = git.symlink_metadata() else {
-            return Ok(None);
+        let metadata = match git.symlink_metadata() {
+            Ok(metadata) => metadata,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error.into()),
         };
         // Of further checkouts, and of submodules, it is a file.
         let directory = if metadata.is_dir() {
@@ -119,8 +133,8 @@ impl Repository {
             if self.packs.len() >= MAX_PACKS {
                 return unusable(format!("it has more than {MAX_PACKS} packs"));
             }
-            let index = File::open(&path)?;
-            let content = File::open(path.with_extension("pack"))?;
+            let index = open(&path)?;
+            let content = open(&path.with_extension("pack"))?;
             let mut head = [0; 8];
             index.read_exact_at(&mut head, 0)?;
             if head != *b"\xfftOc\0\0\0\x02" {
@@ -248,7 +262,7 @@ impl Repository {
         let name = id.to_string();
         let (directory, rest) = name.split_at(2);
         let path = self.common.join("objects").join(directory).join(rest);
-        let file = match File::open(&path) {
+        let file = match open(&path) {
             Ok(file) => file,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(error.into()),
@@ -290,10 +304,12 @@ impl Pack {
     /// The object at `at`, from what it is made of.
     fn unpack(&self, at: u64, most: usize) -> Result<(Kind, Vec<u8>), RepositoryError> {
         // From the object back to what it is made of; then forth again.
-        let mut deltas = Vec::new();
+        let mut deltas: Vec<Vec<u8>> = Vec::new();
+        let mut passed = BTreeSet::new();
         let mut at = at;
         let (kind, mut content) = loop {
-            if deltas.len() > MAX_CHAIN {
+            let bytes: usize = deltas.iter().map(Vec::len).sum();
+            if deltas.len() > MAX_CHAIN || bytes > MAX_DELTAS || !passed.insert(at) {
                 return Err(GitError::Limit {
                     what: "the length of a chain of deltas",
                     limit: MAX_CHAIN,
@@ -315,7 +331,7 @@ impl Pack {
             }
         };
         while let Some(delta) = deltas.pop() {
-            content = apply(&content, &delta)?;
+            content = apply(&content, &delta, most)?;
         }
         Ok((kind, content))
     }
@@ -388,19 +404,26 @@ impl Pack {
     }
 }
 
-/// An address that may be on record: `host:path`, as ssh takes it, written as an address.
+/// An address that may be on record: that of a server, without who asks it; `host:path`, as ssh takes it, written as one.
 fn without_credentials(url: &str) -> Option<String> {
     let Some((scheme, rest)) = url.split_once("://") else {
-        let (host, path) = url
-            .split_once(':')
-            .filter(|(host, _)| !host.contains('/'))?;
-        let host = host.rsplit('@').next().unwrap_or_default();
+        let after = url.rsplit_once('@').map_or(url, |(_, after)| after);
+        let (host, path) = after.split_once(':')?;
+        let is_host = |byte: u8| byte.is_ascii_alphanumeric() || b".-".contains(&byte);
+        // One letter is a drive.
+        if host.len() < 2 || !host.bytes().all(is_host) || path.starts_with('\\') {
+            return None;
+        }
         return Some(format!("ssh://git@{host}/{}", path.trim_start_matches('/')));
     };
-    let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
+    if !["http", "https", "ssh", "git"].contains(&scheme) {
+        return None;
+    }
+    let (authority, path) = rest.split_once('/')?;
     let host = authority.rsplit('@').next().unwrap_or_default();
     let user = if scheme == "ssh" { "git@" } else { "" };
-    Some(format!("{scheme}://{user}{host}/{path}"))
+    let path = path.split(['?', '#']).next().unwrap_or_default();
+    (!host.is_empty()).then(|| format!("{scheme}://{user}{host}/{path}"))
 }
 
 #[cfg(test)]
@@ -417,6 +440,18 @@ mod tests {
         ] {
             assert_eq!(without_credentials(url).as_deref(), Some(expected));
         }
-        assert_eq!(without_credentials("/srv/git/a"), None);
+        for none in [
+            "/srv/git/a",
+            "file:///home/me/a",
+            "C:\\me\\a",
+            "../a",
+            "sftp://h/home/me",
+        ] {
+            assert_eq!(without_credentials(none), None, "{none}");
+        }
+        assert_eq!(
+            without_credentials("oauth2:secret@github.com:a/b.git").as_deref(),
+            Some("ssh://git@github.com/a/b.git")
+        );
     }
 }

@@ -17,6 +17,9 @@ const MAX_NAMES: usize = 5_000_000;
 const MAX_DEPTH: usize = 256;
 const MAX_PATHS: usize = 1 << 30;
 
+/// What all trees of a commit take together.
+const MAX_TREES: usize = 512 * 1024 * 1024;
+
 /// The longest name that a file system takes.
 const MAX_NAME: usize = 255;
 
@@ -88,6 +91,7 @@ impl SnapshotProof {
         get: &mut dyn FnMut(Kind, ObjectId) -> Result<Vec<u8>, E>,
     ) -> Result<SnapshotProof, E> {
         let raw = get(Kind::Commit, commit_id)?;
+        let mut bytes = 0;
         let mut trees = BTreeMap::new();
         let mut pending = vec![commit(commit_id, &raw)?.tree];
         while let Some(id) = pending.pop() {
@@ -95,6 +99,8 @@ impl SnapshotProof {
                 continue;
             }
             let content = get(Kind::Tree, id)?;
+            bytes += content.len();
+            within(bytes, MAX_TREES, "the size of all trees")?;
             let entries = tree(id, &content)?;
             let directories = entries.iter().filter(|one| one.mode == Mode::Directory);
             pending.extend(directories.map(|one| one.id));

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::io::{self, Read};
 
 use flate2::read::MultiGzDecoder;
-use ruzstd::decoding::StreamingDecoder;
+use ruzstd::decoding::{FrameDecoder, StreamingDecoder};
 use serde::{Deserialize, Serialize};
 
 use super::published::{Compression, Expected, PackedFiles, PublishedFile, Wrong};
@@ -63,25 +63,29 @@ fn most(packed: u64) -> u64 {
     packed.saturating_mul(1100).saturating_add(1 << 30)
 }
 
-/// Reads the archive `packed` from `input`, and shows `sink` every file in it.
+/// Reads the archive `packed` from `input`, and shows `sink` every file in it, none of which may have more than `largest`
+/// bytes.
 pub fn read(
     input: &mut dyn Read,
     packed: &PackedFiles,
+    largest: u64,
     sink: &mut dyn Sink,
 ) -> Result<(), ArchiveError> {
     let algorithms = packed.file.algorithms();
+    // What has more than it is published to have is another, and is not read to its end.
+    let mut input = input.take(packed.file.size.unwrap_or(u64::MAX - 1) + 1);
     let mut input = Hashed {
-        input,
+        input: &mut input,
         hasher: Hasher::new(&algorithms, packed.file.size.unwrap_or_default()),
         size: 0,
     };
     let limit = most(packed.file.size.unwrap_or_default());
+    let limit = (limit, largest);
     match packed.compression {
         Compression::None => members(&mut input, limit, sink)?,
         Compression::Gzip => members(MultiGzDecoder::new(&mut input), limit, sink)?,
         Compression::Zstd => {
-            let decoder = StreamingDecoder::new(&mut input).map_err(io::Error::other);
-            members(decoder.map_err(TarError::from)?, limit, sink)?;
+            members(ZstdFrames::new(&mut input), limit, sink)?;
         }
     }
     // To its end: a digest is of all of it.
@@ -94,7 +98,11 @@ pub fn read(
     }
 }
 
-fn members(input: impl Read, limit: u64, sink: &mut dyn Sink) -> Result<(), ArchiveError> {
+fn members(
+    input: impl Read,
+    (limit, largest): (u64, u64),
+    sink: &mut dyn Sink,
+) -> Result<(), ArchiveError> {
     let mut archive = Archive::new(input);
     let mut total: u64 = 0;
     let mut buffer = vec![0; PIECE];
@@ -113,6 +121,23 @@ fn members(input: impl Read, limit: u64, sink: &mut dyn Sink) -> Result<(), Arch
         let path = ArtifactPath::from_bytes(bytes)
             .map_err(|error| ArchiveError::Member(error.to_string()))?;
         acceptable_path(&path).map_err(|why| ArchiveError::Member(format!("{} {why}", shown())))?;
+        // In layers of images these take away what is in layers before: what is left is not what lies here.
+        if path
+            .as_str()
+            .rsplit('/')
+            .next()
+            .is_some_and(|name| name.starts_with(".wh."))
+        {
+            return Err(ArchiveError::Member(format!(
+                "{path} takes a file of another layer away: such layers are not put together"
+            )));
+        }
+        if entry.size > largest {
+            return Err(ArchiveError::Member(format!(
+                "{path} has {} bytes, and --max-size allows {largest}",
+                entry.size
+            )));
+        }
         total = total.saturating_add(entry.size);
         if total > limit {
             return Err(ArchiveError::Bomb(limit));
@@ -128,6 +153,95 @@ fn members(input: impl Read, limit: u64, sink: &mut dyn Sink) -> Result<(), Arch
         sink.end()?;
     }
     Ok(())
+}
+
+/// Frames of zstd one after the other, as pzstd and others write them (RFC 8878 §3): what is behind the first is content,
+/// too.
+struct ZstdFrames<R: Read> {
+    state: Frames<R>,
+}
+
+enum Frames<R: Read> {
+    Between(R),
+    Within(Box<StreamingDecoder<Peeked<R>, FrameDecoder>>),
+    Ended,
+}
+
+/// A reader, and bytes that were taken from it already.
+struct Peeked<R> {
+    first: io::Cursor<[u8; 4]>,
+    rest: R,
+}
+
+impl<R: Read> Read for Peeked<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self.first.read(buffer)? {
+            0 => self.rest.read(buffer),
+            count => Ok(count),
+        }
+    }
+}
+
+impl<R: Read> ZstdFrames<R> {
+    fn new(input: R) -> ZstdFrames<R> {
+        ZstdFrames {
+            state: Frames::Between(input),
+        }
+    }
+
+    /// Begins with the next frame of content, if there is one.
+    fn next(mut input: R) -> io::Result<Frames<R>> {
+        loop {
+            let mut first = [0; 4];
+            let mut have = 0;
+            while have < first.len() {
+                match input.read(first.get_mut(have..).unwrap_or_default())? {
+                    0 if have == 0 => return Ok(Frames::Ended),
+                    0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+                    count => have += count,
+                }
+            }
+            // §3.1.2: frames to be passed over, with their size.
+            if u32::from_le_bytes(first) & 0xffff_fff0 == 0x184d_2a50 {
+                let mut size = [0; 4];
+                input.read_exact(&mut size)?;
+                let size = u64::from(u32::from_le_bytes(size));
+                if io::copy(&mut input.by_ref().take(size), &mut io::sink())? < size {
+                    return Err(io::ErrorKind::UnexpectedEof.into());
+                }
+                continue;
+            }
+            let peeked = Peeked {
+                first: io::Cursor::new(first),
+                rest: input,
+            };
+            let decoder = StreamingDecoder::new(peeked);
+            let wrong = |error| io::Error::new(io::ErrorKind::InvalidData, format!("{error}"));
+            return Ok(Frames::Within(Box::new(decoder.map_err(wrong)?)));
+        }
+    }
+}
+
+impl<R: Read> Read for ZstdFrames<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if buffer.is_empty() {
+            return Ok(0);
+        }
+        loop {
+            match std::mem::replace(&mut self.state, Frames::Ended) {
+                Frames::Ended => return Ok(0),
+                Frames::Between(input) => self.state = ZstdFrames::next(input)?,
+                Frames::Within(mut decoder) => {
+                    let count = decoder.read(buffer)?;
+                    if count > 0 {
+                        self.state = Frames::Within(decoder);
+                        return Ok(count);
+                    }
+                    self.state = Frames::Between(decoder.into_inner().rest);
+                }
+            }
+        }
+    }
 }
 
 /// Hashes what is read.
@@ -202,6 +316,7 @@ impl Members {
             };
             let file = PublishedFile {
                 size: Some(member.size),
+                is_member: true,
                 ..PublishedFile::new(Expected::Digest(digest), packed.file.place.clone())
             };
             Some((path, file))
@@ -220,18 +335,33 @@ impl Default for Members {
 #[derive(Default)]
 pub struct Listing {
     pub members: Vec<Member>,
+    /// In the archives before, too.
+    files: usize,
     paths: usize,
     hasher: Option<Hasher>,
 }
 
-/// The most files in an archive, and the bytes of all their paths.
+/// The most files in all archives of an artifact, and the bytes of all their paths.
 const MAX_FILES: usize = 2_000_000;
 const MAX_PATHS: usize = 256 * 1024 * 1024;
+
+impl Listing {
+    /// The next archive of the same artifact: what it may have is what the others left.
+    #[must_use]
+    pub fn next(&self) -> Listing {
+        Listing {
+            files: self.files,
+            paths: self.paths,
+            ..Listing::default()
+        }
+    }
+}
 
 impl Sink for Listing {
     fn begin(&mut self, path: &ArtifactPath, size: u64) -> Result<(), ArchiveError> {
         self.paths += path.as_str().len();
-        if self.members.len() >= MAX_FILES || self.paths > MAX_PATHS {
+        self.files += 1;
+        if self.files > MAX_FILES || self.paths > MAX_PATHS {
             return Err(ArchiveError::Member(format!(
                 "it has more than {MAX_FILES} files, or {MAX_PATHS} bytes of names"
             )));

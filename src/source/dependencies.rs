@@ -67,7 +67,10 @@ pub fn named_in(name: &str, content: &[u8]) -> Vec<Dependency> {
         && !base.is_empty()
     {
         let revision = value.get("revision").and_then(Value::as_str);
+        // Where it lay on its author's machine is nobody's matter.
+        let is_path = base.starts_with(['/', '.', '~']) || base.contains(['\\', ':']);
         let source = match revision {
+            _ if is_path => "a path on the machine of its author".to_owned(),
             Some(revision) => format!("hf:{base}@{revision}"),
             None => format!("hf:{base}"),
         };
@@ -94,6 +97,9 @@ mod tests {
         let found = named_in("adapter_config.json", adapter);
         assert_eq!(found[0].source.as_str(), "hf:acme/base@v1");
         assert!(named_in("config.json", adapter).is_empty());
+        let local = br#"{"base_model_name_or_path": "/home/alice/base"}"#;
+        let found = named_in("adapter_config.json", local);
+        assert!(!found[0].source.as_str().contains("alice"));
         for other in ["[]", "{\"auto_map\": 1}"] {
             assert!(named_in("config.json", other.as_bytes()).is_empty());
         }

@@ -151,13 +151,15 @@ impl HttpsChannel {
         let name = last_part(&self.url);
         let decoded = percent_decoded(&name).and_then(|bytes| String::from_utf8(bytes).ok());
         let name = decoded.unwrap_or(name);
-        let digest_in = |bytes: &[u8]| {
+        // Only of a file's own list it is known which file a bare digest is of; or of one that the user names.
+        let digest_in = |bytes: &[u8], own: bool| {
             let found = checksum_list::find(bytes, &name);
-            found.or_else(|| checksum_list::only(bytes, &name))
+            let may_be_bare = own || checksum_list::is_bare(bytes);
+            found.or_else(|| checksum_list::only(bytes, &name).filter(|_| may_be_bare))
         };
         match &self.checks.list {
             Some(List::Bytes { bytes, read_from }) => {
-                let digest = digest_in(bytes);
+                let digest = digest_in(bytes, false);
                 let digest = digest.ok_or_else(|| not_named(read_from, &name))?;
                 return Ok(Some(FoundList {
                     bytes: bytes.clone(),
@@ -168,7 +170,7 @@ impl HttpsChannel {
             }
             Some(List::Url(url)) => {
                 let fetched = fetch(url, MAX_LIST)?;
-                let digest = digest_in(&fetched.bytes);
+                let digest = digest_in(&fetched.bytes, false);
                 let digest = digest.ok_or_else(|| not_named(&shown(url), &name))?;
                 return Ok(Some(FoundList {
                     bytes: fetched.bytes,
@@ -179,14 +181,19 @@ impl HttpsChannel {
             }
             None => {}
         }
-        let own = ENDINGS.map(|ending| format!("{}{ending}", without_query(&self.url)));
-        let shared = LISTS.map(|list| beside(&self.url, list));
-        for url in own.into_iter().chain(shared) {
+        let own = ENDINGS.map(|ending| (format!("{}{ending}", without_query(&self.url)), true));
+        let shared = LISTS.map(|list| (beside(&self.url, list), false));
+        for (url, own) in own.into_iter().chain(shared) {
             let Some((bytes, _)) = self.look(&url, MAX_LOOKED_FOR)? else {
                 continue;
             };
             // A page that says that there is none answers with success, too, on some servers.
-            if let Some(digest) = digest_in(&bytes) {
+            let digest = if own {
+                digest_in(&bytes, true)
+            } else {
+                checksum_list::find(&bytes, &name)
+            };
+            if let Some(digest) = digest {
                 return Ok(Some(FoundList {
                     bytes,
                     digest,
@@ -233,6 +240,19 @@ impl HttpsChannel {
                 key.id()
             )]));
         }
+        // As minisign writes it, unless its user says otherwise.
+        let name = last_part(&self.url);
+        let said = signature.comment().split_whitespace();
+        let said: Vec<&str> = said.filter_map(|word| word.strip_prefix("file:")).collect();
+        if said
+            .iter()
+            .any(|said| *said != name && crate::path::display(said) != name)
+        {
+            return Err(SourceError::Contradiction(vec![format!(
+                "{url}: its signer says that it is of {}",
+                crate::path::display(&said.join(" "))
+            )]));
+        }
         Ok(Some(signature))
     }
 
@@ -255,8 +275,10 @@ impl HttpsChannel {
             } else {
                 &list.bytes
             };
-            key.verify(&signature, signed)
+            let comment = key
+                .verify(&signature, signed)
                 .map_err(|error| refuse(&error))?;
+            self.is_of_this_file(list, comment)?;
             return Ok(Some(SignedList {
                 method: AuthenticationMethod::Minisign,
                 by: format!("minisign key {}", key.id()),
@@ -274,6 +296,7 @@ impl HttpsChannel {
                     gpg::GpgError::NotRun(why) => SourceError::Unusable(why),
                     error => SourceError::Contradiction(vec![format!("{place}: {error}")]),
                 })?;
+                self.is_of_this_file(list, "")?;
                 return Ok(Some(SignedList {
                     method: AuthenticationMethod::Gpg,
                     by: format!("OpenPGP key {}", key.fingerprint),
@@ -309,16 +332,6 @@ fn not_named(list: &str, name: &str) -> SourceError {
 impl Channel for HttpsChannel {
     fn published(&self) -> Result<Published, SourceError> {
         let head = self.head()?;
-        if let Some(encoding) = head
-            .header("content-encoding")
-            .filter(|it| *it != "identity")
-        {
-            return Err(SourceError::Unusable(format!(
-                "{} is sent in the encoding {}: its bytes are not the file's",
-                shown(&self.url),
-                crate::path::display(encoding)
-            )));
-        }
         let mut evidence = Vec::new();
         let mut assurance = Assurance {
             method: AuthenticationMethod::Tls,
@@ -368,6 +381,7 @@ impl Channel for HttpsChannel {
         let file = PublishedFile {
             size: head.whole_size(),
             validator: head.validator(),
+            is_member: false,
             expected: match expected.or(sent) {
                 Some(digest) => Expected::Digest(digest),
                 None => Expected::Unknown,
@@ -418,6 +432,18 @@ impl Channel for HttpsChannel {
 }
 
 impl HttpsChannel {
+    /// A signed digest with no name could be put beside any file: then what its signer says besides must name it.
+    fn is_of_this_file(&self, list: &FoundList, comment: &str) -> Result<(), SourceError> {
+        let name = last_part(&self.url);
+        if !checksum_list::is_bare(&list.bytes) || (!name.is_empty() && comment.contains(&name)) {
+            return Ok(());
+        }
+        Err(SourceError::Contradiction(vec![format!(
+            "{} is signed, and does not say of which file it is",
+            list.read_from
+        )]))
+    }
+
     /// Who named a key wants its signature, or nothing.
     fn demand(&self, assurance: &Assurance) -> Result<(), SourceError> {
         let missing = |what: &str| {
@@ -497,12 +523,9 @@ fn digests(answer: &Answer) -> (Option<Digest>, Vec<Digest>) {
     (strong, claims.into_iter().collect())
 }
 
-/// As a record says it: a query that holds a secret is left out.
+/// As a record says it: without its query, which can hold a secret under any name.
 pub fn recorded(url: &str) -> String {
-    match SourceUri::new(url) {
-        Ok(uri) => uri.as_str().to_owned(),
-        Err(_) => shown(url),
-    }
+    shown(url)
 }
 
 fn without_query(url: &str) -> &str {
@@ -548,6 +571,6 @@ mod tests {
             "https://h/a/SHA256SUMS"
         );
         assert_eq!(recorded("https://h/a?token=x"), "https://h/a");
-        assert_eq!(recorded("https://h/a?b=x"), "https://h/a?b=x");
+        assert_eq!(recorded("https://h/a?st=x"), "https://h/a");
     }
 }

@@ -55,6 +55,8 @@ pub struct PublishedFile {
     /// What tells this version from any other, while it is fetched.
     pub validator: Option<String>,
     pub expected: Expected,
+    /// It is in an archive, which `place` names.
+    pub is_member: bool,
     /// A signature over the BLAKE2b digest of the content, and the key that must have made it.
     pub signature: Option<Box<(MinisignSignature, MinisignKey)>>,
     /// Weak digests that the source has. Another content is not what was published; the same says nothing.
@@ -169,6 +171,7 @@ impl PublishedFile {
         PublishedFile {
             size: None,
             validator: None,
+            is_member: false,
             expected,
             signature: None,
             claims: Vec::new(),

@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-use crate::registry::{Place, place, private, with_referrers};
+use crate::registry::{Place, odd, place, private, with_referrers};
 use crate::support::{Run, tool};
 
 const WEIGHT: &str = "application/vnd.cncf.model.weight.v1";
@@ -498,4 +498,66 @@ fn referrers_by_their_interface() {
         .shell(&format!("curl -sf {url}/tags/list"))
         .stdout;
     assert!(!tags.contains("sha256-"), "{tags}");
+}
+
+/// What a registry answers that does not fit the question, and to whom a login goes.
+#[test]
+fn a_registry_that_is_odd() {
+    let Some(place) = odd() else { return };
+    let acquire = |repository: &str| {
+        let source = format!("oci://{}/{repository}:v1", place.host());
+        let auth = data_encoding::BASE64.encode(b"tester:secret-of-a-test");
+        let config = json!({ "auths": { place.host(): { "auth": auth } } });
+        place
+            .workspace
+            .write("docker/config.json", config.to_string());
+        let mut command = place.command(&["acquire", "--no-record", &source]);
+        Run::from(command.env("DOCKER_CONFIG", "docker").output().unwrap())
+    };
+    acquire("range")
+        .exits(2)
+        .says("another part than was asked for");
+    acquire("encoded").exits(2).says("in the encoding gzip");
+    // Another server, to which it sends, does not get to say where a login goes.
+    acquire("steal").exits(2).says("answers 401");
+    let log = place.log();
+    assert!(log.contains("/blob None"), "{log}");
+    assert!(!log.contains("Basic") && !log.contains("/token"), "{log}");
+}
+
+/// Archives that others read to another end.
+#[test]
+fn archives_in_pieces() {
+    let Some(place) = place() else { return };
+    if !tool("zstd") {
+        return;
+    }
+    place
+        .workspace
+        .shell(
+            "mkdir t && echo a > t/a && echo b > t/b && tar -c t/a t/b > whole.tar && split -b 700 whole.tar piece. && \
+             for p in piece.*; do zstd -q -c $p; done > frames.zst && \
+             (tar -c t/a | head -c 1024 | zstd -q -c; tar -c t/b | zstd -q -c) > joined.zst && \
+             tar -c t/a > behind.tar && tar -c t/b >> behind.tar && head -c 1024 whole.tar > cut.tar",
+        )
+        .exits(0);
+    let get = |file: &str, kind: &str| {
+        let layer = json!({ "file": file, "mediaType": format!("{WEIGHT}.{kind}") });
+        let name = file.replace('.', "-");
+        place.push(&name, &model_pack(&json!([layer])));
+        let source = format!("oci://{}/{name}:v1", place.host());
+        place.run(&["acquire", "--no-record", &source])
+    };
+    for (file, kind) in [("frames.zst", "tar+zstd"), ("joined.zst", "tar+zstd")] {
+        get(file, kind).exits(0);
+        assert_eq!(
+            files(&place, &file.replace('.', "-")),
+            "t/a\nt/b\n",
+            "{file}"
+        );
+    }
+    get("behind.tar", "tar")
+        .exits(1)
+        .says("something follows its end");
+    get("cut.tar", "tar").exits(1).says("is cut off");
 }

@@ -145,10 +145,7 @@ fn descriptions_in_croissant() {
     };
     describe(digest.trim());
     let run = acquire().exits(0).says("set (a set of files)");
-    assert_eq!(
-        run.json()["authentication"]["method"],
-        "checksum-from-publisher"
-    );
+    assert_eq!(run.json()["authentication"]["method"], "tls");
     let predicate = record(workspace, 0);
     assert_eq!(predicate["source_uri"], "https://example.org/d");
     assert_eq!(

@@ -51,7 +51,7 @@ fn a_checkout_of_git() {
     let predicate = record(&workspace, 0);
     assert_eq!(
         predicate["source_uri"],
-        "https://example.org/team/model.git"
+        "git+https://example.org/team/model.git"
     );
     assert_eq!(predicate["requested_revision"], "main");
     assert!(predicate["commit_signature"].is_null());

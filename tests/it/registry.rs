@@ -74,6 +74,27 @@ pub(crate) fn with_referrers() -> Option<Place> {
     })
 }
 
+/// One that answers otherwise than it should, and another server to which it sends.
+pub(crate) fn odd() -> Option<Place> {
+    if !tool("python3") {
+        return None;
+    }
+    let workspace = Workspace::initialised();
+    let (port, other) = (servers::free_port(), servers::free_port());
+    let script = repository().join("tests/peers/oci/odd.py");
+    let (script, first, second) = (
+        script.display().to_string(),
+        port.to_string(),
+        other.to_string(),
+    );
+    let server = servers::serve(port, &["python3", &script, &first, &second]);
+    Some(Place {
+        workspace,
+        port,
+        server,
+    })
+}
+
 impl Place {
     pub(crate) fn host(&self) -> String {
         format!("localhost:{}", self.port)

@@ -201,9 +201,7 @@ impl Download<'_> {
             let mut content = self
                 .channel
                 .open(path, file, from, file.validator.as_deref())?;
-            if let (Some(a), Some(b)) = (&file.validator, &content.validator)
-                && a != b
-            {
+            if is_another(file, content.validator.as_deref()) {
                 return Err(Stop::Changed);
             }
             if from > 0 && !content.is_rest {
@@ -233,6 +231,15 @@ impl Download<'_> {
     }
 }
 
+/// Is what comes another version than was asked about? Of content that nothing else tells, it must say that it is not.
+fn is_another(file: &PublishedFile, comes: Option<&str>) -> bool {
+    match (file.validator.as_deref(), comes) {
+        (Some(asked), Some(comes)) => asked != comes,
+        (Some(_), None) => !file.is_known(),
+        (None, _) => false,
+    }
+}
+
 fn too_large(path: &ArtifactPath, size: u64, most: u64) -> String {
     format!("{path} has {size} bytes or more, and --max-size allows {most}")
 }
@@ -253,9 +260,7 @@ pub(super) fn stream(
         attempt += 1;
         let opened = channel.open(path, file, size, file.validator.as_deref());
         let mut content = opened.map_err(failed)?;
-        if let (Some(a), Some(b)) = (&file.validator, &content.validator)
-            && a != b
-        {
+        if is_another(file, content.validator.as_deref()) {
             let message = format!("{path} is changed at its source while it is read");
             return Err(Failed::Error(message));
         }

@@ -55,15 +55,16 @@ pub(super) fn fetch(
         bar: &bar,
     };
     let mut aside = None;
-    unpack::members(published, known, |packed| {
+    let most = args.max_size;
+    unpack::members(published, known, most, |packed, listing| {
         if adopts {
-            return unpack::stream(channel, packed);
+            return unpack::stream(channel, packed, listing, most);
         }
         let aside = match &mut aside {
             Some(aside) => aside,
             none => none.insert(Aside::open(dest)?),
         };
-        open.archives(aside).list(packed)
+        open.archives(aside).list(packed, listing)
     })?;
     let published = &*published;
     output.say(format!(
@@ -91,8 +92,7 @@ pub(super) fn fetch(
     };
     let is_packed = |path: &ArtifactPath| {
         let file = published.files.get(path);
-        let place = file.map(|file| file.place.as_str()).unwrap_or_default();
-        published.packed.iter().any(|one| one.file.place == place)
+        file.is_some_and(|file| file.is_member)
     };
     let packed: BTreeSet<&ArtifactPath> = wanted
         .keys()
@@ -165,16 +165,18 @@ pub(in crate::cli) fn list_archives(
     channel: &dyn Channel,
     published: &mut Published,
 ) -> Result<(), Failure> {
-    list(channel, published, None)
+    list(channel, published, super::DEFAULTS.1)
 }
 
-/// The same, except of those whose members are `known`.
+/// The same, with no file larger than `most`.
 pub(super) fn list(
     channel: &dyn Channel,
     published: &mut Published,
-    known: Option<Members>,
+    most: u64,
 ) -> Result<(), Failure> {
-    unpack::members(published, known, |packed| unpack::stream(channel, packed))
+    unpack::members(published, None, most, |packed, listing| {
+        unpack::stream(channel, packed, listing, most)
+    })
 }
 
 /// Is `dest` what the source becomes, a file or a directory, or nothing yet?

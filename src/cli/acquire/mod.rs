@@ -263,6 +263,12 @@ pub(super) fn run(args: &AcquireArgs, global: &Global, output: &Output) -> Outco
         }
     }
 
+    let is_named_here = matches!(source, Source::Directory(_) | Source::List(_));
+    if args.about.source_uri.is_some() && !is_named_here {
+        return Err(Failure::error(format!(
+            "{source} has an address, by which it is recorded: --source-uri is for what is here"
+        )));
+    }
     let channel = source.channel(&dest, &args.checks, false)?;
     for note in channel.notes() {
         output.warn(note);
@@ -305,13 +311,13 @@ impl Job<'_> {
         let begun = context::now();
         let mut published = ask(channel, source)?;
         let known = match config {
-            Some(config) if !published.packed.is_empty() => {
+            Some(config) if !published.packed.is_empty() && !args.stream => {
                 known_members(&published, config, global, output)?
             }
             _ => None,
         };
         if args.stream {
-            fetch::list(channel, &mut published, known)?;
+            fetch::list(channel, &mut published, args.max_size)?;
             let limits = (args.connections, args.max_size);
             let evidence = remote::read(channel, &published, limits, output)?;
             let found = Found {
@@ -337,8 +343,18 @@ impl Job<'_> {
         )?;
         let artifact = Artifact::open(dest)?;
         let carries = matches!(source, Source::Directory(_));
-        let vouched = match config {
-            Some(config) if carries => signatures::verified(&artifact, args.jobs, config, output)?,
+        // Whoever only verifies may have no policy: then nobody's signature counts.
+        let policy = match config {
+            None if carries => Config::find(global)?,
+            _ => None,
+        };
+        let vouched = match config.or(policy.as_ref()) {
+            Some(config) if carries => signatures::verified(
+                (&artifact, &as_recorded(&artifact, &evidence)),
+                args.jobs,
+                config,
+                output,
+            )?,
             _ => None,
         };
         let found = Found {
@@ -447,7 +463,20 @@ fn conclude(
                 published.name
             )
         }
-        Some(path) => format!("{came} of {files} fetched; all are as published: {path}"),
+        Some(path) => {
+            let unknown = published
+                .files
+                .values()
+                .filter(|file| !file.is_known())
+                .count();
+            let unknown = unknown.saturating_sub(*came);
+            if unknown > 0 && args.adopt {
+                let told = "of which nothing is published that would tell them";
+                format!("{unknown} of {files} taken as they are, {told}: {path}")
+            } else {
+                format!("{came} of {files} fetched; all are as published: {path}")
+            }
+        }
         None => format!("{files} read where they are; nothing is kept here"),
     });
     if published.uri.is_empty() && args.about.source_uri.is_none() && recorder.is_some() {

@@ -9,7 +9,6 @@ use crate::cli::{Global, keyring};
 use crate::envelope::Envelope;
 use crate::ledger::tile::MAX_ENTRY;
 use crate::ledger::{self, Log, Store};
-use crate::source::hub::SNAPSHOT;
 use crate::statement::acquire::Acquire;
 use crate::statement::{Record, Statement, Text};
 use crate::verify::authorised;
@@ -57,10 +56,11 @@ impl Recorded {
             }
             let subject = statement.artifact();
             if let Record::Acquire(record) = statement.record {
+                // The newest; of several about the same content rather one that can prove it.
                 let has = |one: &Acquire| !one.attachments.is_empty();
                 let better = found
                     .as_ref()
-                    .is_none_or(|(_, old, _)| has(&record) || !has(old));
+                    .is_none_or(|(_, old, of)| has(&record) || !has(old) || *of != subject);
                 if better {
                     found = Some((index, record, subject));
                 }
@@ -83,12 +83,8 @@ impl Recorded {
     }
 
     /// Is it of a checkout of git, and not of a hub?
-    pub(in crate::cli) fn is_of_checkout(&self) -> Result<bool, Failure> {
-        let has = |one: &crate::statement::acquire::Attachment| one.name.as_str() == SNAPSHOT;
-        let is_hub = super::hub::hub(true)?
-            .place(self.record.source_uri.as_str())
-            .is_some();
-        Ok(self.record.attachments.iter().any(has) && !is_hub)
+    pub(in crate::cli) fn is_of_checkout(&self) -> bool {
+        self.record.source_uri.as_str().starts_with("git+")
     }
 
     /// The text of its manifest.

@@ -26,14 +26,8 @@ pub(in crate::cli) fn read(
     (connections, most): (NonZero<usize>, u64),
     output: &Output,
 ) -> Result<ArtifactEvidence, Failure> {
-    let is_packed = |file: &PublishedFile| {
-        let place = &file.place;
-        published.packed.iter().any(|one| one.file.place == *place)
-    };
-    let (packed, plain): (BTreeMap<_, _>, BTreeMap<_, _>) = published
-        .files
-        .iter()
-        .partition(|(_, file)| is_packed(file));
+    let (packed, plain): (BTreeMap<_, _>, BTreeMap<_, _>) =
+        published.files.iter().partition(|(_, file)| file.is_member);
     let plain: Vec<(&ArtifactPath, &PublishedFile)> = plain.into_iter().collect();
     let bar = Bar::of(output, "reading");
     bar.start(
@@ -53,6 +47,9 @@ pub(in crate::cli) fn read(
         Some((path.clone(), file.size?, sha256))
     });
     all.extend(listed);
+    if all.len() != published.files.len() {
+        return Err(Failure::error("not every file could be read"));
+    }
     let manifest = manifest(all, published)?;
     let signature = ArtifactPath::new(SIGNATURE).ok();
     let signature =

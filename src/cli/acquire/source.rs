@@ -203,7 +203,11 @@ impl CheckArgs {
 
 impl Source {
     /// The source that a record names, at this revision.
-    pub(in crate::cli) fn of_record(uri: &str, revision: Option<&str>) -> Result<Source, Failure> {
+    pub(in crate::cli) fn of_record(
+        uri: &str,
+        revision: Option<&str>,
+        is_single: bool,
+    ) -> Result<Source, Failure> {
         let hub = hub::hub(true)?;
         if let (Some(place), Some(revision)) = (hub.place(uri), revision) {
             let text = format!("hf:{place}@{revision}");
@@ -215,7 +219,8 @@ impl Source {
             Some(digest) if uri.starts_with("oci") => format!("{uri}@{digest}"),
             None if uri.starts_with("s3://") => match revision {
                 Some(version) => format!("{uri}?versionId={version}"),
-                None => uri.to_owned(),
+                None if is_single => uri.to_owned(),
+                None => format!("{uri}/"),
             },
             _ => uri.to_owned(),
         };

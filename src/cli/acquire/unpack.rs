@@ -18,18 +18,28 @@ use crate::source::published::{Evidence, PackedFiles, Published};
 pub(super) fn members(
     published: &mut Published,
     known: Option<Members>,
-    mut read: impl FnMut(&PackedFiles) -> Result<Listing, Failure>,
+    most: u64,
+    mut read: impl FnMut(&PackedFiles, Listing) -> Result<Listing, Failure>,
 ) -> Result<(), Failure> {
     if published.packed.is_empty() {
         return Ok(());
     }
     let known = known.unwrap_or_default();
     let mut members = Members::new();
+    let mut listing = Listing::default();
     for packed in &published.packed {
         let place = packed.file.place.clone();
-        let list = match known.archives.get(&place) {
-            Some(list) => list.clone(),
-            None => read(packed)?.members,
+        if packed.file.size.is_none_or(|size| size > most) {
+            let size = packed.file.size.unwrap_or_default();
+            return Err(Failure::error(format!(
+                "{place} has {size} bytes, and --max-size allows {most}"
+            )));
+        }
+        let list = if let Some(list) = known.archives.get(&place) {
+            list.clone()
+        } else {
+            listing = read(packed, listing.next())?;
+            std::mem::take(&mut listing.members)
         };
         members.archives.insert(place, list);
     }
@@ -62,18 +72,24 @@ pub(super) fn members(
 pub(in crate::cli) fn stream(
     channel: &dyn Channel,
     packed: &PackedFiles,
+    listing: Listing,
+    most: u64,
 ) -> Result<Listing, Failure> {
     let place = &packed.file.place;
     let path = ArtifactPath::new(place)?;
     let mut content = channel
         .open(&path, &packed.file, 0, None)
         .map_err(|error| Failure::because(place, &error))?;
-    list(&mut content, packed)
+    list(&mut content, packed, listing, most)
 }
 
-fn list(input: &mut dyn std::io::Read, packed: &PackedFiles) -> Result<Listing, Failure> {
-    let mut listing = Listing::default();
-    let read = archive::read(input, packed, &mut listing);
+fn list(
+    input: &mut dyn std::io::Read,
+    packed: &PackedFiles,
+    mut listing: Listing,
+    most: u64,
+) -> Result<Listing, Failure> {
+    let read = archive::read(input, packed, most, &mut listing);
     read.map_err(|error| failure(&error, packed))?;
     Ok(listing)
 }
@@ -111,8 +127,13 @@ impl Archives<'_> {
     }
 
     /// Fetches and lists an archive.
-    pub(super) fn list(&self, packed: &PackedFiles) -> Result<Listing, Failure> {
-        list(&mut self.fetched(packed)?, packed)
+    pub(super) fn list(&self, packed: &PackedFiles, listing: Listing) -> Result<Listing, Failure> {
+        list(
+            &mut self.fetched(packed)?,
+            packed,
+            listing,
+            self.download.most,
+        )
     }
 
     /// Unpacks those of `wanted` that are in archives; what came.
@@ -125,7 +146,7 @@ impl Archives<'_> {
         for packed in &published.packed {
             let is_in = |path: &&&ArtifactPath| {
                 let file = published.files.get(**path);
-                file.is_some_and(|file| file.place == packed.file.place)
+                file.is_some_and(|file| file.is_member && file.place == packed.file.place)
             };
             let wanted: BTreeMap<&ArtifactPath, Option<&crate::source::published::PublishedFile>> =
                 wanted
@@ -142,7 +163,12 @@ impl Archives<'_> {
                 now: None,
                 came: Vec::new(),
             };
-            let read = archive::read(&mut self.fetched(packed)?, packed, &mut sink);
+            let read = archive::read(
+                &mut self.fetched(packed)?,
+                packed,
+                self.download.most,
+                &mut sink,
+            );
             read.map_err(|error| failure(&error, packed))?;
             came.append(&mut sink.came);
         }

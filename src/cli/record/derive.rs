@@ -59,8 +59,20 @@ pub(super) fn inputs(args: &DeriveArgs, output: &Output) -> Result<Vec<Input>, F
 }
 
 fn input(given: &str, output: &Output) -> Result<Input, Failure> {
+    let is_role = |role: &str| {
+        !role.is_empty()
+            && role
+                .bytes()
+                .all(|byte| byte.is_ascii_lowercase() || byte == b'-')
+    };
     let (role, artifact) = match given.split_once('=') {
-        Some((role, artifact)) if !role.contains(['/', ':']) => (Some(role), artifact),
+        Some((role, _)) if is_role(role) && Path::new(given).symlink_metadata().is_ok() => {
+            return Err(Failure::error(format!(
+                "--input {}: there is a file of this name: write ./{0}, or what it is used as before it",
+                crate::path::display(given)
+            )));
+        }
+        Some((role, artifact)) if is_role(role) => (Some(role), artifact),
         _ => (None, given),
     };
     let role = role
@@ -97,7 +109,7 @@ fn input(given: &str, output: &Output) -> Result<Input, Failure> {
 /// `dirHash1:HEX` or `sha256:HEX`.
 pub(in crate::cli) fn parse_digest(text: &str) -> Option<ArtifactDigest> {
     let (name, hex) = text.split_once(':')?;
-    let digest = hex.parse().ok()?;
+    let digest = hex.to_ascii_lowercase().parse().ok()?;
     match name {
         "dirHash1" => Some(ArtifactDigest::DirHash1(digest)),
         "sha256" => Some(ArtifactDigest::Sha256(digest)),

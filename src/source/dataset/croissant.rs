@@ -3,7 +3,7 @@
 
 use serde_json::Value;
 
-use super::{Entry, List, ListError, MAX_FILES, acceptable, default_path};
+use super::{Entry, List, ListError, MAX_FILES, acceptable, default_path, normal};
 use crate::digest::Sha256;
 use crate::json;
 use crate::path::ArtifactPath;
@@ -60,7 +60,6 @@ pub fn parse(bytes: &[u8]) -> Result<List, ListError> {
         licence: first(&["license"]),
         publisher: first(&["publisher", "creator"]),
         version: first(&["version"]),
-        is_publishers: true,
         ..List::default()
     };
     for file in distribution {
@@ -103,10 +102,11 @@ pub fn parse(bytes: &[u8]) -> Result<List, ListError> {
             ))
         })?;
         acceptable(url, &path)?;
+        let url = normal(url)?;
         let sha256: Option<Sha256> =
             text(file, &["sha256"]).and_then(|hex| hex.to_ascii_lowercase().parse().ok());
         list.entries.push(Entry {
-            url: url.into(),
+            url,
             path,
             sha256,
             size: text(file, &["contentSize"]).and_then(size),

@@ -61,8 +61,6 @@ pub struct List {
     pub version: Option<String>,
     /// Columns and files that are not understood, for people.
     pub ignored: Vec<String>,
-    /// The digests are the publisher's, and not those of whoever made the list.
-    pub is_publishers: bool,
 }
 
 /// A list as a channel.
@@ -93,7 +91,7 @@ pub(super) fn default_path(url: &str) -> Option<ArtifactPath> {
 
 /// May a file be called so, and have this address?
 pub(super) fn acceptable(url: &str, path: &ArtifactPath) -> Result<(), ListError> {
-    let shown = || crate::path::display(url);
+    let shown = || shown(url);
     SourceUri::new(url).map_err(|error| ListError(format!("{}: {error}", shown())))?;
     let is_http = url.get(..8).is_some_and(|start| {
         let start = start.to_ascii_lowercase();
@@ -105,7 +103,19 @@ pub(super) fn acceptable(url: &str, path: &ArtifactPath) -> Result<(), ListError
             shown()
         )));
     }
+    if path.as_str() == "model.sig" {
+        return Err(ListError(format!(
+            "{path} is what a signature is called: as a file of the dataset it needs another name"
+        )));
+    }
     acceptable_path(path).map_err(|why| ListError(format!("{path} {why}")))
+}
+
+/// The address as everybody reads it: the one that is fetched, recorded and looked for.
+pub(super) fn normal(url: &str) -> Result<String, ListError> {
+    let parsed =
+        reqwest::Url::parse(url).map_err(|_| ListError(format!("{} is no address", shown(url))))?;
+    Ok(parsed.to_string())
 }
 
 impl DatasetChannel {
@@ -187,8 +197,6 @@ impl Channel for DatasetChannel {
                 }
             }
         }
-        let all_known = self.list.entries.iter().all(|entry| entry.sha256.is_some());
-        let by_publisher = self.list.is_publishers && all_known;
         let read_from = Text::new(self.read_from.as_str()).ok();
         Ok(Published {
             uri: self.address(),
@@ -205,16 +213,6 @@ impl Channel for DatasetChannel {
             is_single: false,
             evidence: Vec::new(),
             assurance: Assurance {
-                method: if by_publisher {
-                    AuthenticationMethod::ChecksumFromPublisher
-                } else {
-                    AuthenticationMethod::None
-                },
-                result: if by_publisher {
-                    AuthenticationResult::Verified
-                } else {
-                    AuthenticationResult::NotChecked
-                },
                 digest: read_from.map(|read_from| PublishedDigest {
                     digest: self.digest,
                     read_from,
@@ -249,9 +247,9 @@ impl Channel for DatasetChannel {
         let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         let mut bytes = Vec::new();
         for entry in &self.list.entries {
-            let Some(file) = manifest.file(entry.path.as_str()) else {
-                continue;
-            };
+            let file = manifest.file(entry.path.as_str()).ok_or_else(|| {
+                SourceError::Unusable(format!("{} is in the list, and not here", entry.path))
+            })?;
             let sha256 = manifest.digest(file, Algorithm::Sha256).unwrap_or_default();
             let sha256 = <[u8; 32]>::try_from(sha256).map_err(|error| unusable(&error))?;
             let seen = seen.get(&entry.path);

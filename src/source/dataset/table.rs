@@ -1,6 +1,6 @@
 //! A list as a table (RFC 4180): a line a file, and a first line with the names of the columns.
 
-use super::{Entry, List, ListError, MAX_FILES, acceptable, default_path};
+use super::{Entry, List, ListError, MAX_FILES, acceptable, default_path, normal};
 use crate::path::ArtifactPath;
 
 /// What a column says.
@@ -89,7 +89,7 @@ fn entry<'a>(value: impl Fn(Column) -> Option<&'a str>) -> Result<Entry, String>
     acceptable(url, &path).map_err(|error| error.0)?;
     let shown = crate::path::display;
     Ok(Entry {
-        url: url.into(),
+        url: normal(url).map_err(|error| error.0)?,
         path,
         sha256: value(Column::Sha256)
             .map(|hex| hex.to_ascii_lowercase().parse())

@@ -43,7 +43,7 @@ pub(super) fn published(mut published: Published, root: &Path) -> Result<Publish
         if let Some(bytes) = read(&root.join(name))?
             && let Some(files) = of_list(&bytes, name)?
         {
-            published.files.extend(files);
+            agree(&mut published.files, files, name)?;
             published.assurance.digest = Text::new(name).ok().map(|read_from| PublishedDigest {
                 digest: Sha256::of(&bytes),
                 read_from,
@@ -54,13 +54,13 @@ pub(super) fn published(mut published: Published, root: &Path) -> Result<Publish
                 bytes,
             });
             by.push(name.to_owned());
-            break;
         }
     }
     for name in ["croissant.json", "metadata.json"] {
         if let Some(bytes) = read(&root.join(name))?
-            && of_croissant(&bytes, &mut published.files)
+            && let Some(files) = of_croissant(&bytes)
         {
+            agree(&mut published.files, files, name)?;
             by.push(name.to_owned());
         }
     }
@@ -79,7 +79,15 @@ type Files = BTreeMap<ArtifactPath, PublishedFile>;
 /// Every file that a list names.
 fn of_list(bytes: &[u8], name: &str) -> Result<Option<Files>, SourceError> {
     let mut files = Files::new();
-    for (path, digest) in checksum_list::entries(bytes) {
+    if !checksum_list::is_list(bytes) {
+        return Ok(None);
+    }
+    let entries = checksum_list::entries(bytes).ok_or_else(|| {
+        SourceError::Unusable(format!(
+            "{name} has a line that is not understood: nothing is passed over"
+        ))
+    })?;
+    for (path, digest) in entries {
         let path = ArtifactPath::new(path.strip_prefix("./").unwrap_or(path)).ok();
         let Some(path) = path.filter(|path| acceptable_path(path).is_ok()) else {
             return Err(SourceError::Contradiction(vec![format!(
@@ -96,30 +104,65 @@ fn of_list(bytes: &[u8], name: &str) -> Result<Option<Files>, SourceError> {
     Ok((!files.is_empty()).then_some(files))
 }
 
-/// The files beside a description, by their SHA-256. Is it a description?
-fn of_croissant(bytes: &[u8], files: &mut Files) -> bool {
-    let Ok(value) = serde_json::from_slice::<Value>(bytes) else {
-        return false;
+/// Puts together what is said of files: of one that is named twice, both must say the same where they say the same kind of
+/// thing, and all of it is compared.
+fn agree(all: &mut Files, more: Files, name: &str) -> Result<(), SourceError> {
+    for (path, file) in more {
+        let Some(there) = all.get_mut(&path) else {
+            all.insert(path, file);
+            continue;
+        };
+        let said = |one: &PublishedFile| match &one.expected {
+            Expected::Digest(digest) => Some(digest.clone()),
+            _ => None,
+        };
+        match (said(there), said(&file)) {
+            (Some(a), Some(b)) if a.algorithm == b.algorithm && a != b => {
+                return Err(SourceError::Contradiction(vec![format!(
+                    "{path}: {name} says {} {}, and another says {}",
+                    b.algorithm.title(),
+                    b.hex(),
+                    a.hex()
+                )]));
+            }
+            (Some(_), Some(b)) => there.claims.push(b),
+            (None, Some(_)) => there.expected = file.expected,
+            (_, None) => {}
+        }
+        there.claims.extend(file.claims);
+        there.size = there.size.or(file.size);
+    }
+    Ok(())
+}
+
+/// The files beside a description, by their SHA-256; none if it is no description.
+fn of_croissant(bytes: &[u8]) -> Option<Files> {
+    let value: Value = serde_json::from_slice(bytes).ok()?;
+    let distribution = value.get("distribution")?.as_array()?;
+    let text = |file: &Value, name: &str| {
+        let prefixed = format!("cr:{name}");
+        let value = file.get(name).or_else(|| file.get(&prefixed))?;
+        value.as_str().map(str::to_owned)
     };
-    let distribution = value.get("distribution").and_then(Value::as_array);
-    let text = |file: &Value, name: &str| file.get(name)?.as_str().map(str::to_owned);
-    let mut any = false;
-    for file in distribution.into_iter().flatten() {
+    let mut files = Files::new();
+    for file in distribution {
         let digest = text(file, "sha256").and_then(|hex| decode(Algorithm::Sha256, &hex).ok());
-        let path = text(file, "contentUrl").and_then(|path| ArtifactPath::new(&path).ok());
+        let path = text(file, "contentUrl")
+            .and_then(|path| ArtifactPath::new(path.strip_prefix("./").unwrap_or(&path)).ok());
         let path =
             path.filter(|path| acceptable_path(path).is_ok() && !path.as_str().contains("://"));
         if let (Some(path), Some(digest)) = (path, digest) {
-            any = true;
             let digest = Digest {
                 algorithm: Algorithm::Sha256,
                 bytes: digest.into(),
             };
-            let file = PublishedFile::new(Expected::Digest(digest), String::new());
-            files.entry(path).or_insert(file);
+            files.insert(
+                path,
+                PublishedFile::new(Expected::Digest(digest), String::new()),
+            );
         }
     }
-    any
+    (!files.is_empty()).then_some(files)
 }
 
 #[derive(Deserialize)]
@@ -175,7 +218,7 @@ fn of_dvc(root: &Path, files: &mut Files) -> Result<Vec<String>, SourceError> {
             };
             for out in outs(&bytes, &place)? {
                 if let Some((path, file)) = claimed(&directory, &out) {
-                    files.entry(path).or_insert(file);
+                    agree(files, Files::from([(path, file)]), &place)?;
                 }
             }
             found.push(place);
@@ -239,6 +282,10 @@ pub(super) fn claims(published: &mut Published, root: &Path) -> Result<(), Sourc
             Some(Value::Number(number)) => number.to_string(),
             _ => continue,
         };
+        // Where it lay on its author's machine is nobody's matter.
+        if said.starts_with('/') || said.contains("file:") || said.contains('\\') {
+            continue;
+        }
         let named_in = Text::new(format!("MLmodel: {name}"));
         if let (Ok(named_in), Ok(value)) = (named_in, Text::new(said))
             && published.claims.len() < MAX_CLAIMS

@@ -59,6 +59,11 @@ impl Channel for DirectoryChannel {
         let repository = Repository::open(&self.path).map_err(unusable)?;
         let mut published = match &repository {
             Some(repository) => checkout::published(blank(), repository, self.signer.as_ref())?,
+            None if self.signer.is_some() => {
+                return Err(SourceError::Contradiction(vec![
+                    "it is no checkout of git, so it has no commit that the named key could have signed".into(),
+                ]));
+            }
             None => carried::published(blank(), &self.path)?,
         };
         carried::claims(&mut published, &self.path)?;

@@ -120,7 +120,7 @@ impl OciChannel {
         let OciChannel::Registry { registry, key, .. } = self else {
             return Ok((Vec::new(), None));
         };
-        let all = referrers::read(registry, name)?;
+        let mut all = referrers::read(registry, name)?;
         let Some(key) = key else {
             return Ok((all, None));
         };
@@ -128,7 +128,12 @@ impl OciChannel {
             .ok_or_else(|| SourceError::Unusable(format!("{name} is no digest")))?;
         let by = all
             .iter()
-            .find(|one| referrers::signed(&one.bytes, key, &subject).is_some());
+            .position(|one| referrers::is_signed(&one.bytes, key, &subject));
+        if let Some(by) = by {
+            // The first are kept: that one above all.
+            all.swap(0, by);
+        }
+        let by = by.and_then(|_| all.first());
         let assured = by.map(|one| Assured {
             identity: format!("key {}", key.key_id()),
             signature: Sha256::of(&one.bytes),
@@ -226,9 +231,10 @@ impl Channel for OciChannel {
         };
         Ok(Published {
             uri: self.address(),
+            // A tag, or the digest of a list that names this one.
             requested: reference
-                .filter(|reference| reference.digest.is_none())
-                .map(|reference| reference.tag().to_owned()),
+                .map(Reference::version)
+                .filter(|version| *version != name),
             name: format!("manifest {name}"),
             revision: Some(name),
             publisher: publisher.map(str::to_owned),

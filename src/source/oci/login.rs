@@ -75,6 +75,12 @@ impl Logins {
 }
 
 fn in_config(config: &ConfigFile, host: &str, repository: &str) -> Result<Option<Login>, String> {
+    // What `docker login` calls the Docker Hub.
+    let host = if host == "docker.io" {
+        "index.docker.io"
+    } else {
+        host
+    };
     let helper = config
         .cred_helpers
         .get(host)

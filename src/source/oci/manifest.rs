@@ -7,6 +7,7 @@ use serde::Deserialize;
 
 use crate::digest::{Algorithm, Digest, Sha256, decode};
 use crate::git::snapshot::acceptable_path;
+use crate::json;
 use crate::path::ArtifactPath;
 use crate::source::published::{Compression, Expected, PackedFiles, PublishedFile};
 
@@ -116,17 +117,20 @@ pub fn parse(bytes: &[u8]) -> Result<Result<Manifest, Index>, ManifestError> {
     if bytes.len() as u64 > MAX_MANIFEST {
         return wrong(format!("the manifest has more than {MAX_MANIFEST} bytes"));
     }
-    let json = |error: serde_json::Error| ManifestError(format!("no manifest: {error}"));
-    let value: serde_json::Value = serde_json::from_slice(bytes).map_err(json)?;
+    let wrong_json = |error: serde_json::Error| ManifestError(format!("no manifest: {error}"));
+    let limit = usize::try_from(MAX_MANIFEST).unwrap_or(usize::MAX);
+    let value: serde_json::Value = json::parse(bytes, limit)
+        .map_err(|error| ManifestError(format!("no manifest: {error}")))?;
+    unambiguous(&value)?;
     // One that could be read as both is read as neither.
     let is_index = value.get("manifests").is_some();
     if is_index && (value.get("layers").is_some() || value.get("config").is_some()) {
         return wrong("it is a manifest and an index at once");
     }
     if is_index {
-        return Ok(Err(serde_json::from_value(value).map_err(json)?));
+        return Ok(Err(serde_json::from_value(value).map_err(wrong_json)?));
     }
-    let manifest: Manifest = serde_json::from_value(value).map_err(json)?;
+    let manifest: Manifest = serde_json::from_value(value).map_err(wrong_json)?;
     if manifest.schema_version != 2 {
         return wrong(format!(
             "it is a manifest of version {}, and 2 is understood",
@@ -137,6 +141,51 @@ pub fn parse(bytes: &[u8]) -> Result<Result<Manifest, Index>, ManifestError> {
         return wrong(format!("it has more than {MAX_LAYERS} layers"));
     }
     Ok(Ok(manifest))
+}
+
+/// The names of fields; others read them in any case, and the last of two counts.
+const FIELDS: [&str; 14] = [
+    "annotations",
+    "artifactType",
+    "config",
+    "data",
+    "digest",
+    "from",
+    "layers",
+    "manifests",
+    "mediaType",
+    "name",
+    "schemaVersion",
+    "size",
+    "subject",
+    "urls",
+];
+
+/// Refuses what other readers would read otherwise.
+fn unambiguous(value: &serde_json::Value) -> Result<(), ManifestError> {
+    let mut pending = vec![value];
+    while let Some(value) = pending.pop() {
+        if let Some(all) = value.as_array() {
+            pending.extend(all);
+        }
+        let Some(object) = value.as_object() else {
+            continue;
+        };
+        for (key, inner) in object {
+            let is_like = |field: &&str| field.eq_ignore_ascii_case(key) && *field != key;
+            if FIELDS.iter().any(is_like) {
+                return wrong(format!(
+                    "the field {:?} is read by others as another",
+                    shown(key)
+                ));
+            }
+            // Its keys are anybody's.
+            if key != "annotations" {
+                pending.push(inner);
+            }
+        }
+    }
+    Ok(())
 }
 
 /// The annotations that name a layer's file: ORAS and OCI, `ModelPack`.
@@ -344,6 +393,8 @@ mod tests {
             "{}",
             r#"{"schemaVersion":1,"layers":[]}"#,
             r#"{"schemaVersion":2,"layers":[],"manifests":[]}"#,
+            r#"{"schemaVersion":2,"layers":[],"Layers":[]}"#,
+            r#"{"schemaVersion":2,"layers":[],"layers":[]}"#,
         ] {
             assert!(parse(text.as_bytes()).is_err(), "{text}");
         }

@@ -54,43 +54,59 @@ pub fn read(registry: &Registry, subject: &str) -> Result<Vec<Attached>, SourceE
             .is_some_and(|kind| kind.starts_with("application/vnd.dev.sigstore.bundle"))
     };
     for descriptor in index.manifests.iter().filter(is_bundle).take(MAX_REFERRERS) {
-        let digest = descriptor.digest().map_err(|error| unusable(&error))?;
-        let manifest = registry.manifest(&spelled(&digest))?;
-        let Ok(manifest) = parse(&manifest.bytes).map_err(|error| unusable(&error))? else {
-            continue;
-        };
-        for layer in manifest.layers.iter().take(1) {
-            let layer = layer.digest().map_err(|error| unusable(&error))?;
-            found.push(Attached {
-                digest: spelled(&digest),
-                bytes: registry.small_blob(&layer, MAX_BUNDLE)?,
-            });
+        // Everybody may attach something: what is wrong with it is no reason to see nothing of the rest.
+        match bundle_of(registry, descriptor) {
+            Ok(Some(one)) => found.push(one),
+            Ok(None) | Err(SourceError::Unusable(_) | SourceError::Contradiction(_)) => {}
+            Err(error) => return Err(error),
         }
     }
     Ok(found)
 }
 
-/// Is `bundle` a signature by `key` that says something of the manifest with the digest `subject`? What it says it for:
-/// its predicate type.
-pub fn signed(bundle: &[u8], key: &PublicKey, subject: &Digest) -> Option<String> {
-    let bundle = Bundle::parse(bundle).ok()?;
-    let envelope = &bundle.dsse_envelope;
-    if envelope.payload_type != IN_TOTO || !envelope.signed_by(key) {
-        return None;
-    }
-    let limit = usize::try_from(MAX_BUNDLE).unwrap_or(usize::MAX);
-    let statement: Value = json::parse(&envelope.payload, limit).ok()?;
-    let is_about = |one: &Value| {
-        let digest = one
-            .get("digest")
-            .and_then(|all| all.get(subject.algorithm.name()));
-        digest.and_then(Value::as_str) == Some(subject.hex().as_str())
+fn bundle_of(
+    registry: &Registry,
+    descriptor: &Descriptor,
+) -> Result<Option<Attached>, SourceError> {
+    let digest = descriptor.digest().map_err(|error| unusable(&error))?;
+    let manifest = registry.manifest(&spelled(&digest))?;
+    let Ok(manifest) = parse(&manifest.bytes).map_err(|error| unusable(&error))? else {
+        return Ok(None);
     };
-    let subjects = statement.get("subject")?.as_array()?;
-    if statement.get("_type")?.as_str()? != STATEMENT || !subjects.iter().any(is_about) {
-        return None;
-    }
-    Some(statement.get("predicateType")?.as_str()?.to_owned())
+    let Some(layer) = manifest.layers.first() else {
+        return Ok(None);
+    };
+    let layer = layer.digest().map_err(|error| unusable(&error))?;
+    let bytes = registry.small_blob(&layer, MAX_BUNDLE)?;
+    // What is no bundle is nobody's evidence.
+    Ok(Bundle::parse(&bytes).is_ok().then(|| Attached {
+        digest: spelled(&digest),
+        bytes,
+    }))
+}
+
+/// Is `bundle` a signature by `key` over the manifest with the digest `subject`? A statement of another kind about it, that it
+/// failed a test for one, is none.
+pub fn is_signed(bundle: &[u8], key: &PublicKey, subject: &Digest) -> bool {
+    let is = |bundle: Bundle| {
+        let envelope = &bundle.dsse_envelope;
+        if envelope.payload_type != IN_TOTO || !envelope.signed_by(key) {
+            return None;
+        }
+        let limit = usize::try_from(MAX_BUNDLE).unwrap_or(usize::MAX);
+        let statement: Value = json::parse(&envelope.payload, limit).ok()?;
+        let is_about = |one: &Value| {
+            let digest = one
+                .get("digest")
+                .and_then(|all| all.get(subject.algorithm.name()));
+            digest.and_then(Value::as_str) == Some(subject.hex().as_str())
+        };
+        let subjects = statement.get("subject")?.as_array()?;
+        let is_signature = statement.get("predicateType")?.as_str()? == COSIGN_SIGN;
+        let is_statement = statement.get("_type")?.as_str()? == STATEMENT;
+        Some(is_statement && is_signature && subjects.iter().any(is_about))
+    };
+    Bundle::parse(bundle).ok().and_then(is).unwrap_or_default()
 }
 
 /// The statement that cosign makes of a signed image, signed by `key`: `cosign verify --key` takes it.
@@ -220,4 +236,37 @@ fn predicate_type(bundle: &[u8]) -> String {
         .as_ref()
         .and_then(|it| it.get("predicateType")?.as_str());
     kind.unwrap_or_default().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::key::{KeyAlgorithm, PrivateKey};
+    use crate::source::oci::manifest::parse_digest;
+
+    /// Only a signature is one: a statement that says something else of the manifest is not.
+    #[test]
+    fn other_statements() {
+        let key = PrivateKey::generate(KeyAlgorithm::P256).unwrap();
+        let subject = parse_digest(&name(b"manifest")).unwrap();
+        let good = image_signature(&subject, &key).unwrap();
+        assert!(is_signed(&good, &key.public(), &subject));
+        assert!(!is_signed(
+            &good,
+            &key.public(),
+            &parse_digest(&name(b"x")).unwrap()
+        ));
+        let statement = json!({
+            "_type": STATEMENT,
+            "subject": [{ "digest": { "sha256": subject.hex() } }],
+            "predicateType": "https://slsa.dev/verification_summary/v1",
+            "predicate": { "verificationResult": "FAILED" },
+        });
+        let payload = json::canonical(&statement).unwrap();
+        let envelope = Envelope::sign(payload, IN_TOTO, &key, "").unwrap();
+        let other = Bundle::with_key_hint(envelope, String::new())
+            .to_json()
+            .unwrap();
+        assert!(!is_signed(&other, &key.public(), &subject));
+    }
 }

@@ -151,8 +151,7 @@ impl Registry {
             return Ok(None);
         };
         // Whoever gives tokens is named by the registry: not within this network, and not where others listen.
-        self.fetcher.may_send_to(&realm)?;
-        let issuer = Fetcher::new(&realm)?;
+        let issuer = self.fetcher.sent_to(&realm)?;
         let service = parameter(rest, "service").unwrap_or_default();
         let actions = if pushes { "pull,push" } else { "pull" };
         let own = format!("repository:{}:{actions}", self.repository);
@@ -177,7 +176,7 @@ impl Registry {
             issuer.ask(&realm, &ask)?.all(MAX_TOKEN)?
         } else {
             let mut url = reqwest::Url::parse(&realm)
-                .map_err(|_| FetchError::Address(crate::path::display(&realm)))?;
+                .map_err(|_| FetchError::Address(crate::client::http::shown(&realm)))?;
             url.query_pairs_mut()
                 .append_pair("service", &service)
                 .append_pair("scope", &scope);

@@ -96,6 +96,10 @@ pub struct ObjectFacts {
 pub const OBJECTS: &str = "s3-objects";
 const SCHEMA: &str = "https://weighbridge.dev/s3-objects/v1";
 
+/// The longest key (Amazon S3 user guide, "Object key names"), and all of them.
+const MAX_KEY: usize = 1024;
+const MAX_KEYS: usize = 512 * 1024 * 1024;
+
 /// The most objects beneath a prefix.
 const MAX_OBJECTS: usize = 2_000_000;
 
@@ -282,6 +286,8 @@ impl S3Channel {
             headers,
             authorization: authorization.map(|(_, value)| value.as_str()),
             from,
+            // It is stored so, and means so many bytes.
+            takes_encoded: true,
             ..Ask::default()
         };
         self.fetcher.ask(&url, &ask)
@@ -313,7 +319,7 @@ impl S3Channel {
 
     /// Every key beneath the prefix, page by page.
     fn keys(&self, prefix: &str) -> Result<Vec<String>, SourceError> {
-        let mut keys = Vec::new();
+        let (mut keys, mut bytes) = (Vec::new(), 0);
         let mut token: Option<String> = None;
         loop {
             let mut query = vec![("list-type", "2"), ("prefix", prefix)];
@@ -321,7 +327,18 @@ impl S3Channel {
             let answer = self.ask(Method::Get, "", &query, (0, None))?;
             let page = listing::parse(&answer.all(listing::MAX_PAGE)?)
                 .map_err(|error| SourceError::Unusable(error.to_string()))?;
+            if page.is_truncated && page.keys.is_empty() {
+                return Err(SourceError::Contradiction(vec![
+                    "the list has more, and a page of it has nothing".into(),
+                ]));
+            }
             for key in page.keys {
+                bytes += key.len();
+                if key.len() > MAX_KEY || bytes > MAX_KEYS {
+                    return Err(SourceError::Unusable(format!(
+                        "its keys have more than {MAX_KEY} bytes, or {MAX_KEYS} together"
+                    )));
+                }
                 if !key.starts_with(prefix) {
                     let key = crate::path::display(&key);
                     return Err(SourceError::Contradiction(vec![format!(
@@ -386,9 +403,8 @@ impl S3Channel {
         }
         match self.head(&self.reference.key, self.reference.version.as_deref()) {
             Ok(found) => Ok(Some(found)),
-            // Stores in a file system have other answers for what is a directory there.
             Err(FetchError::Status { status, .. })
-                if self.reference.version.is_none() && (status == 404 || status >= 500) =>
+                if self.reference.version.is_none() && status == 404 =>
             {
                 Ok(None)
             }
@@ -496,12 +512,16 @@ impl Channel for S3Channel {
                 self.reference
             )));
         }
-        let heads = parallel::each(&keys, self.connections, |key| self.head(key, None));
+        let heads = parallel::each(&keys, self.connections, |key| {
+            // Of each what is recorded, and no more: there may be millions.
+            let (facts, answer) = self.head(key, None)?;
+            Ok::<_, FetchError>((facts, answer.asked().and_then(endpoint)))
+        });
         let mut objects = Vec::new();
         let mut peer = None;
         for head in heads {
-            let (facts, answer) = head?;
-            peer = peer.or_else(|| answer.asked().and_then(endpoint));
+            let (facts, answered) = head?;
+            peer = peer.or(answered);
             objects.push(facts);
         }
         let mut published = self.published_from(&objects, &prefix)?;
