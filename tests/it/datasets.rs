@@ -364,3 +364,103 @@ fn what_cannot_be_answered() {
     ])
     .exits(2);
 }
+
+/// Files of a dataset by themselves, and addresses as they are fetched and not as they are written.
+#[test]
+fn nothing_is_missed() {
+    let workspace = Workspace::initialised();
+    let run = |args: &[&str]| workspace.run(args);
+    workspace
+        .shell("mkdir d part model && echo a > d/a && echo b > d/b && echo c > d/c && echo m > model/w && echo p > part/w")
+        .exits(0);
+    workspace.write(
+        "d.csv",
+        "url,path\nhttps://UP.Example:443/a,a\nhttps://ex%61mple.com/b,b\nhttps://dot.example./c,c\n",
+    );
+    run(&["acquire", "--adopt", "--from-csv", "d.csv", "d"])
+        .exits(0)
+        .says("3 of 3 files taken as they are");
+    run(&[
+        "record",
+        "derive",
+        "--relation",
+        "trained-on",
+        "--input",
+        "training-data=./d/a",
+        "part",
+    ])
+    .exits(0);
+    let trace = |args: &[&str]| {
+        let mut all = vec!["trace", "--json"];
+        all.extend(args);
+        run(&all).exits(0).json()
+    };
+    let found = |source: &str| {
+        let answer = trace(&["--source", source]);
+        (
+            answer["datasets"].as_array().unwrap().len(),
+            answer["derived"].as_array().unwrap().len(),
+        )
+    };
+    // From one file of it a model was made.
+    assert_eq!(found("up.example"), (1, 1));
+    assert_eq!(found("https://up.example/"), (1, 1));
+    assert_eq!(found("example.com"), (1, 0));
+    assert_eq!(found("dot.example"), (1, 0));
+    run(&["trace", "--source", "up.example:443"]).exits(2);
+    // A file of a model is in what was made from the model.
+    run(&[
+        "record",
+        "derive",
+        "--relation",
+        "fine-tuned",
+        "--input",
+        "base-model=./part",
+        "model",
+    ])
+    .exits(0);
+    let digest = workspace.shell("sha256sum part/w | cut -c1-64").stdout;
+    let answer = trace(&["--digest", &format!("sha256:{}", digest.trim())]);
+    assert_eq!(answer["derived"].as_array().unwrap().len(), 1);
+    // A name that is a file and could be a role is asked about.
+    workspace
+        .shell("mkdir x=part && echo y > x=part/y")
+        .exits(0);
+    run(&[
+        "record",
+        "derive",
+        "--relation",
+        "merged",
+        "--input",
+        "x=part",
+        "model",
+    ])
+    .exits(2)
+    .says("write ./x=part");
+    // Passwords are not shown, and a signature's name is no file's.
+    workspace.write(
+        "secret.csv",
+        "url,path\nhttps://alice:hunter2@example.org/a,a\n",
+    );
+    let shown = run(&[
+        "acquire",
+        "--no-record",
+        "--adopt",
+        "--from-csv",
+        "secret.csv",
+        "d",
+    ])
+    .exits(2);
+    assert!(!shown.stderr.contains("hunter2"), "{shown:?}");
+    workspace.write("sig.csv", "url,path\nhttps://example.org/a,model.sig\n");
+    run(&[
+        "acquire",
+        "--no-record",
+        "--adopt",
+        "--from-csv",
+        "sig.csv",
+        "d",
+    ])
+    .exits(2)
+    .says("what a signature is called");
+}

@@ -268,3 +268,105 @@ fn what_directories_carry() {
         .says("by nobody whom the policy trusts");
     assert_eq!(run.json()["authentication"]["result"], "not-checked");
 }
+
+/// What a checkout says of itself is not what a hub has answered; and a key that is named must have signed something.
+#[test]
+fn what_a_checkout_cannot_claim() {
+    let Some(workspace) = checkout() else { return };
+    git(
+        &workspace,
+        "git -C w remote set-url origin https://huggingface.co/acme/model",
+    );
+    workspace.run(["acquire", "w"]).exits(0);
+    let source = "--source=hf:acme/model";
+    workspace
+        .run(["verify", source, "--offline", "w"])
+        .exits(2)
+        .says("no acquire record");
+    // Nor does the path of this machine get on record.
+    git(
+        &workspace,
+        "git -C w remote set-url origin file:///home/alice/model",
+    );
+    workspace
+        .run(["acquire", "w"])
+        .exits(2)
+        .says("--source-uri");
+    let key = "AAAABBBBCCCCDDDDEEEEFFFF0000111122223333";
+    workspace.shell("mkdir plain && echo x > plain/x").exits(0);
+    let uri = ["--source-uri", "https://example.org/m"];
+    workspace
+        .run(["acquire", "--openpgp-key", key, uri[0], uri[1], "plain"])
+        .exits(1)
+        .says("no checkout of git");
+    // What never answers is not waited for.
+    workspace.shell("mkfifo w/.git/objects/pack/a.idx").exits(0);
+    workspace.run(["acquire", "--no-record", "w"]).exits(2);
+}
+
+/// What is carried is compared in full, or nothing is said.
+#[test]
+fn lists_and_bundles_in_full() {
+    let workspace = Workspace::initialised();
+    workspace.model("m");
+    let uri = ["--source-uri", "https://example.org/m"];
+    let acquire = |more: &[&str]| {
+        let mut args = vec!["acquire", "--json", uri[0], uri[1]];
+        args.extend(more);
+        args.push("m");
+        workspace.run(args)
+    };
+    let first = acquire(&[]).exits(0).json()["artifact"].clone();
+    workspace
+        .shell("cd m && sha256sum config.json > SHA256SUMS && printf '\\\\0  x\\n' >> SHA256SUMS")
+        .exits(0);
+    acquire(&[]).exits(2).says("not understood");
+    workspace
+        .shell("cd m && sha256sum config.json > SHA256SUMS && sha512sum config.json | tr 0-9 0 > SHA512SUMS")
+        .exits(0);
+    acquire(&[]).exits(1).says("SHA-512");
+    workspace.shell("rm m/SHA512SUMS").exits(0);
+    acquire(&[]).exits(0);
+    // The newest record counts, not one that has more to show.
+    workspace
+        .shell("rm m/SHA256SUMS && echo new > m/new")
+        .exits(0);
+    let last = acquire(&[]).exits(0).json()["artifact"].clone();
+    assert_ne!(first, last);
+    let verify = || {
+        let source = "--source=https://example.org/m";
+        workspace.run(["verify", source, "--offline", "m"])
+    };
+    verify().exits(0);
+    workspace
+        .shell("mv m/new new && cd m && sha256sum config.json > SHA256SUMS")
+        .exits(0);
+    verify().exits(1);
+    workspace.shell("mv new m/new && rm m/SHA256SUMS").exits(0);
+    // Whoever only verifies, verifies signatures too.
+    workspace.run(["sign", "m"]).exits(0);
+    let run = acquire(&["--no-record"]).exits(0).json();
+    assert_eq!(run["authentication"]["method"], "oms");
+    workspace.write("m/evil.py", "x");
+    acquire(&["--no-record"]).exits(1).says("evil.py");
+    // A signature that leaves files out does not vouch for them.
+    workspace
+        .shell("mkdir m/sub && mv m/evil.py m/sub")
+        .exits(0);
+    workspace
+        .run([
+            "oms",
+            "sign",
+            "key",
+            "--private_key",
+            "keys/signing.key.pem",
+            "--signature",
+            "m/model.sig",
+            "--ignore-paths",
+            "m/sub",
+            "m",
+        ])
+        .exits(0);
+    let run = acquire(&[]).exits(0).says("does not cover");
+    assert_eq!(run.json()["authentication"]["result"], "not-checked");
+}
