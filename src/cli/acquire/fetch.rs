@@ -50,6 +50,7 @@ pub(super) fn fetch(
     let target = destination::root(dest, published.is_single)?;
     let open = Opener {
         args,
+        connections: super::connections(args, published.files.values()),
         channel,
         target: &target,
         bar: &bar,
@@ -134,6 +135,7 @@ pub(super) fn fetch(
 /// What every download of a run has in common.
 struct Opener<'a> {
     args: &'a AcquireArgs,
+    connections: NonZero<usize>,
     channel: &'a dyn Channel,
     target: &'a Directory,
     bar: &'a Bar,
@@ -145,7 +147,7 @@ impl Opener<'_> {
             channel: self.channel,
             target: self.target,
             aside,
-            connections: self.args.connections,
+            connections: self.connections,
             most: self.args.max_size,
             progress: self.bar,
         }
@@ -235,7 +237,7 @@ fn before(
     let mut learned: BTreeMap<_, _> = unknown
         .map(|(path, file)| (path.clone(), file.clone()))
         .collect();
-    let limits = (args.connections, args.max_size);
+    let limits = (super::connections(args, learned.values()), args.max_size);
     learn(channel, &mut learned, limits, output)?;
     let files = if learned.is_empty() {
         Cow::Borrowed(&published.files)

@@ -32,7 +32,7 @@ use crate::ledger;
 use crate::report::text::count;
 use crate::source::archive::{self, Members};
 use crate::source::dependencies::{self, MAX_CONFIG, MAX_DEPENDENCIES};
-use crate::source::published::{Assurance, Published};
+use crate::source::published::{Assurance, Published, PublishedFile};
 use crate::source::{Channel, SourceError};
 use crate::statement::Kind;
 use crate::statement::acquire::{Asset, Dependency, Method, Retrieved};
@@ -104,9 +104,9 @@ pub(super) struct AcquireArgs {
     /// Verify only: record nothing
     #[arg(long, conflicts_with_all = ["key", "role", "receipt"])]
     no_record: bool,
-    /// How many files are fetched at once
-    #[arg(long, value_name = "N", default_value = "8")]
-    connections: NonZero<usize>,
+    /// How many files are fetched at once; unless given, 8, and of large ones 4: more of them get in each other's way
+    #[arg(long, value_name = "N")]
+    connections: Option<NonZero<usize>>,
     /// No file may have more bytes than this
     #[arg(long, value_name = "BYTES", default_value = "2199023255552")]
     max_size: u64,
@@ -151,6 +151,26 @@ struct AboutArgs {
 
 /// How many files are read at once, and how large one may be, where nobody says.
 pub(super) const DEFAULTS: (NonZero<usize>, u64) = (NonZero::new(8).unwrap(), 1 << 41);
+
+/// From this size on, on average, files are large.
+const LARGE: u64 = 16 * 1024 * 1024;
+
+/// How many of `files` are fetched at once: of large ones as many as keep a few processors busy with hashing.
+fn connections<'a>(
+    args: &AcquireArgs,
+    files: impl Iterator<Item = &'a PublishedFile>,
+) -> NonZero<usize> {
+    let sizes: Vec<u64> = files.filter_map(|file| file.size).collect();
+    let total = sizes
+        .iter()
+        .fold(0, |all: u64, size| all.saturating_add(*size));
+    let is_large = total / (sizes.len().max(1) as u64) >= LARGE;
+    let usual = if is_large { MANY_LARGE } else { DEFAULTS.0 };
+    args.connections.unwrap_or(usual)
+}
+
+/// `bench/hub` measures it.
+const MANY_LARGE: NonZero<usize> = NonZero::new(4).unwrap();
 
 /// Asks the source, and says what it is in the words of a verb that failed.
 pub(super) fn ask(channel: &dyn Channel, source: &Source) -> Result<Published, Failure> {
@@ -318,7 +338,7 @@ impl Job<'_> {
         };
         if args.stream {
             fetch::list(channel, &mut published, args.max_size)?;
-            let limits = (args.connections, args.max_size);
+            let limits = (connections(args, published.files.values()), args.max_size);
             let evidence = remote::read(channel, &published, limits, output)?;
             let found = Found {
                 channel,
