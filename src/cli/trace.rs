@@ -346,7 +346,7 @@ impl Look<'_> {
             without_time: 0,
             examples: Vec::new(),
         };
-        let mut any = self.whole(record, artifact, &mut found);
+        let mut any = false;
         let attached = record
             .attachments
             .iter()
@@ -359,11 +359,16 @@ impl Look<'_> {
                 )
             })?;
             let items = self.items(&bytes, &mut found, start);
-            any |= items
+            let from_there = items
                 .map_err(|error| Failure::because(format!("record {index}: its items"), &error))?;
+            any |= found.items.unwrap_or_default() > 0;
+            // The items know better than the record where each is from, and when; unless none is from there.
+            any |= from_there == 0 && self.whole(record, artifact, &mut found);
         } else if let Wanted::Digest(digest) = self.wanted {
+            any |= artifact.value() == *digest;
             any |= manifest_has(store, record.manifest.sha256, digest)?;
-        } else if any {
+        } else if self.whole(record, artifact, &mut found) {
+            any = true;
             // Of all of it, so of each of its files.
             let text = ledger::blob(store, &record.manifest.sha256)?;
             let lines = text.split(|byte| *byte == b'\n');
@@ -400,13 +405,14 @@ impl Look<'_> {
         is_then != Some(false)
     }
 
+    /// How many items are from there, whenever.
     fn items(
         &self,
         bytes: &[u8],
         found: &mut Dataset,
         start: &mut Vec<Sha256>,
-    ) -> Result<bool, crate::json::JsonError> {
-        let (mut matching, mut all) = (0, 0);
+    ) -> Result<u64, crate::json::JsonError> {
+        let (mut matching, mut all, mut from_there) = (0, 0, 0);
         for item in items::read(bytes) {
             let item = item?;
             all += 1;
@@ -421,6 +427,7 @@ impl Look<'_> {
             if !is {
                 continue;
             }
+            from_there += 1;
             match within(self.window, item.retrieved_at.map(|at| (at, at))) {
                 Some(false) => continue,
                 Some(true) => {}
@@ -436,7 +443,7 @@ impl Look<'_> {
         }
         found.items = Some(matching);
         found.items_in_all = Some(all);
-        Ok(matching > 0)
+        Ok(from_there)
     }
 }
 

@@ -464,3 +464,30 @@ fn nothing_is_missed() {
     .exits(2)
     .says("what a signature is called");
 }
+
+/// Of one server alone, which is on record too: its items know when they were retrieved.
+#[test]
+fn when_items_are_from() {
+    let workspace = Workspace::initialised();
+    let run = |args: &[&str]| workspace.run(args);
+    workspace.shell("mkdir one && echo a > one/a").exits(0);
+    workspace.write(
+        "one.csv",
+        "url,retrieved_at\nhttps://one.example/a,2026-02-01T00:00:00Z\n",
+    );
+    run(&["acquire", "--adopt", "--from-csv", "one.csv", "one"]).exits(0);
+    let between = |to: &str| {
+        let args = [
+            "trace",
+            "--json",
+            "--source",
+            "one.example",
+            "--between",
+            "2026-01-01",
+            to,
+        ];
+        run(&args).exits(0).json()["datasets"].clone()
+    };
+    assert_eq!(between("2026-01-31"), serde_json::json!([]));
+    assert_eq!(between("2026-02-28")[0]["without_time"], 0);
+}
