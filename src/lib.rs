@@ -27,6 +27,7 @@ pub mod note;
 pub mod oms;
 pub mod parallel;
 pub mod path;
+pub mod percent;
 pub mod policy;
 pub mod report;
 #[cfg(feature = "server")]

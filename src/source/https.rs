@@ -9,6 +9,7 @@ use crate::client::http::shown;
 use crate::digest::{Algorithm, Digest, Sha256, decode_base64};
 use crate::minisign::{MAX_FILE, MinisignKey, MinisignSignature};
 use crate::path::ArtifactPath;
+use crate::percent;
 use crate::source::channel::{Channel, Content, SourceError, endpoint};
 use crate::source::gpg;
 use crate::source::published::{Assurance, Evidence, Expected, Published, PublishedFile};
@@ -100,21 +101,9 @@ pub fn fetch(url: &str, limit: u64) -> Result<Fetched, FetchError> {
 pub fn file_name(url: &str) -> Option<ArtifactPath> {
     let url = reqwest::Url::parse(url).ok()?;
     let last = url.path_segments()?.next_back()?;
-    let bytes = percent_decoded(last)?;
-    let path = ArtifactPath::from_bytes(&bytes).ok()?;
+    let path = ArtifactPath::new(&percent::decoded(last)?).ok()?;
     path.printable().ok()?;
     (!path.as_str().contains('/')).then_some(path)
-}
-
-fn percent_decoded(text: &str) -> Option<Vec<u8>> {
-    let mut parts = text.split('%');
-    let mut out = parts.next()?.as_bytes().to_vec();
-    for part in parts {
-        let (hex, rest) = part.split_at_checked(2)?;
-        out.push(u8::from_str_radix(hex, 16).ok()?);
-        out.extend_from_slice(rest.as_bytes());
-    }
-    Some(out)
 }
 
 impl HttpsChannel {
@@ -129,6 +118,12 @@ impl HttpsChannel {
             name,
             checks,
         })
+    }
+
+    /// What the file is called where it is.
+    fn published_name(&self) -> String {
+        let name = last_part(&self.url);
+        percent::decoded(&name).unwrap_or(name)
     }
 
     /// The head of the answer, by a question for it or, where that is not answered, for all.
@@ -148,9 +143,7 @@ impl HttpsChannel {
 
     /// The list that was named, or the first beside the file that names it.
     fn list(&self) -> Result<Option<FoundList>, SourceError> {
-        let name = last_part(&self.url);
-        let decoded = percent_decoded(&name).and_then(|bytes| String::from_utf8(bytes).ok());
-        let name = decoded.unwrap_or(name);
+        let name = self.published_name();
         // Only of a file's own list it is known which file a bare digest is of; or of one that the user names.
         let digest_in = |bytes: &[u8], own: bool| {
             let found = checksum_list::find(bytes, &name);
@@ -213,8 +206,15 @@ impl HttpsChannel {
                 Err(FetchError::TooLarge { .. }) => Ok(None),
                 Err(error) => Err(error),
             },
-            Err(FetchError::Status { status, .. }) if (400..500).contains(&status) => Ok(None),
-            Err(FetchError::Redirect { .. } | FetchError::Redirects { .. }) => Ok(None),
+            // What could not be looked at may be there: busy servers are no answer.
+            Err(
+                FetchError::Status {
+                    status: 400 | 401 | 403 | 404 | 405 | 406 | 410 | 451,
+                    ..
+                }
+                | FetchError::Redirect { .. }
+                | FetchError::Redirects { .. },
+            ) => Ok(None),
             Err(error) => Err(error),
         }
     }
@@ -241,13 +241,10 @@ impl HttpsChannel {
             )]));
         }
         // As minisign writes it, unless its user says otherwise.
-        let name = last_part(&self.url);
+        let name = self.published_name();
         let said = signature.comment().split_whitespace();
         let said: Vec<&str> = said.filter_map(|word| word.strip_prefix("file:")).collect();
-        if said
-            .iter()
-            .any(|said| *said != name && crate::path::display(said) != name)
-        {
+        if said.iter().any(|said| *said != name) {
             return Err(SourceError::Contradiction(vec![format!(
                 "{url}: its signer says that it is of {}",
                 crate::path::display(&said.join(" "))
@@ -434,8 +431,14 @@ impl Channel for HttpsChannel {
 impl HttpsChannel {
     /// A signed digest with no name could be put beside any file: then what its signer says besides must name it.
     fn is_of_this_file(&self, list: &FoundList, comment: &str) -> Result<(), SourceError> {
-        let name = last_part(&self.url);
-        if !checksum_list::is_bare(&list.bytes) || (!name.is_empty() && comment.contains(&name)) {
+        let name = self.published_name();
+        // The whole of a word: `big-model.bin` is not `model.bin`.
+        let names = |word: &str| {
+            let word = word.strip_prefix("file:").unwrap_or(word);
+            let rest = word.strip_prefix(name.as_str());
+            rest.is_some_and(|rest| rest.is_empty() || ENDINGS.contains(&rest))
+        };
+        if !checksum_list::is_bare(&list.bytes) || comment.split_whitespace().any(names) {
             return Ok(());
         }
         Err(SourceError::Contradiction(vec![format!(

@@ -313,7 +313,22 @@ fn signatures_of_publishers() {
         .exits(0);
     let run = get(&["--minisign-key", "m.pub"]).exits(0).json();
     assert_eq!(run["authentication"]["method"], "minisign");
-    workspace.shell("echo >> www/files/SHA256SUMS").exits(0);
+    // A bare digest that is signed says of which file it is, or is nobody's.
+    let bare = |comment: &str| {
+        let script = format!(
+            "cd www/files && sha256sum < model.bin | cut -c1-64 > model.bin.sha256 && \
+             minisign -S -t '{comment}' -s ../../m.key -m model.bin.sha256"
+        );
+        workspace.shell(&script).exits(0);
+        get(&["--no-record", "--minisign-key", "m.pub"])
+    };
+    bare("file:model.bin.sha256").exits(0);
+    bare("file:big-model.bin")
+        .exits(1)
+        .says("does not say of which file");
+    workspace
+        .shell("rm www/files/model.bin.sha256*; echo >> www/files/SHA256SUMS")
+        .exits(0);
     get(&["--minisign-key", "m.pub"])
         .exits(1)
         .says("not of this content");

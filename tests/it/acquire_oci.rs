@@ -344,7 +344,31 @@ fn archives_that_lead_elsewhere() {
     pack("twice", &["t/a", "t/a", "--hard-dereference"])
         .exits(1)
         .says("published twice");
+    place.workspace.shell("echo > t/.wh.a").exits(0);
+    pack("away", &["t/.wh.a"])
+        .exits(1)
+        .says("of another layer away");
     pack("good", &["t/a"]).exits(0);
+    // Read where it is, it is read, whatever is on record of its members.
+    let source = format!("oci://{}/good:v1", place.host());
+    place.run(&["acquire", &source, "recorded"]).exits(0);
+    let before = place.log().len();
+    place.run(&["acquire", "--stream", &source]).exits(0);
+    assert_eq!(
+        place.log()[before..].matches("GET /v2/good/blobs/").count(),
+        2
+    );
+    // It has an address, and no other.
+    place
+        .run(&[
+            "acquire",
+            "--source-uri",
+            "https://vendor.example/m",
+            &source,
+            "recorded",
+        ])
+        .exits(2)
+        .says("has an address");
     assert_eq!(files(&place, "good"), "t/a\n");
     // Not what the manifest says, though of its size.
     let blob = place.workspace.shell("cat good/t/a").stdout;

@@ -64,6 +64,8 @@ fn a_checkout_of_git() {
         .run(["verify", "--source", "w"])
         .exits(2)
         .says("--offline");
+    // It takes no network.
+    acquire(&["--no-record", "--offline"]).exits(0);
     // As a branch in a packed ref, and without one; a further checkout, whose .git is a file.
     git(&workspace, "git -C w pack-refs --all");
     acquire(&["--no-record"]).exits(0);

@@ -7,7 +7,7 @@ use crate::support::repository;
 /// A module may use lower rows, and what stands left of it in its own row.
 const LAYERS: &[&[&str]] = &[
     &[
-        "xet", "digest", "path", "time", "merkle", "json", "finding", "tar", "parallel",
+        "xet", "digest", "path", "time", "merkle", "json", "finding", "tar", "parallel", "percent",
     ],
     &["disk", "artifact", "key"],
     &[

@@ -58,30 +58,25 @@ pub(super) use source::{CheckArgs, Source, logins};
 /// signatures that are published beside the file are looked for and checked. What is there already is verified
 /// and not fetched again; what an earlier run began is taken up.
 ///
-/// A token is sent to the hub alone, and is never recorded.
+/// Tokens and logins go to the source alone, and are never recorded.
 #[derive(clap::Args)]
 #[expect(clippy::struct_excessive_bools, reason = "switches of a command")]
 #[command(
-    after_help = "The environment is heeded as the hub's own client does: HF_ENDPOINT, HF_TOKEN, HF_TOKEN_PATH, HF_HOME,
-HF_HUB_OFFLINE; of registries DOCKER_CONFIG, REGISTRY_AUTH_FILE; OLLAMA_MODELS; of S3 AWS_….
-
-
+    after_help = "The environment is heeded as each source's own client does: HF_ENDPOINT, HF_TOKEN, HF_TOKEN_PATH, HF_HOME,
+HF_HUB_OFFLINE; DOCKER_CONFIG, REGISTRY_AUTH_FILE; OLLAMA_MODELS; AWS_ACCESS_KEY_ID, AWS_PROFILE, AWS_REGION,
+AWS_ENDPOINT_URL and their like.
 
 Examples:
   weighbridge acquire hf:openai-community/gpt2@main ./gpt2
-  weighbridge acquire hf:datasets/rajpurkar/squad ./squad
   weighbridge acquire --adopt hf:openai-community/gpt2 ~/.cache/huggingface/hub/models--openai-community--gpt2/snapshots/607a…
-  weighbridge acquire --no-record hf:acme/tiny ./tiny
-    weighbridge acquire oci://registry.example/team/model:v1 ./model
-    weighbridge acquire ollama:llama3.2:1b
+  weighbridge acquire oci://registry.example/team/model:v1 ./model
+  weighbridge acquire ollama:llama3.2:1b
   weighbridge acquire --stream s3://bucket/model/
+  weighbridge acquire --minisign-key release.pub https://example.org/model.safetensors
   weighbridge acquire ./checkout
   weighbridge acquire --source-uri https://example.org/model ./downloaded
   weighbridge acquire --from-csv urls.csv --method crawl --licence CC-BY-4.0 ./data
-
-  weighbridge acquire https://example.org/model.safetensors
-
-  weighbridge acquire --minisign-key release.pub https://example.org/model.safetensors ./model.safetensors"
+  weighbridge acquire --no-record hf:acme/tiny ./tiny"
 )]
 pub(super) struct AcquireArgs {
     /// `hf:[datasets/|spaces/]ORG/NAME[@REVISION]`, `oci://HOST/REPOSITORY[:TAG]`, `ollama:NAME[:TAG]`,
@@ -224,13 +219,13 @@ fn source_of(args: &AcquireArgs) -> Result<(Source, Option<PathBuf>), Failure> {
 }
 
 pub(super) fn run(args: &AcquireArgs, global: &Global, output: &Output) -> Outcome {
-    if is_offline(args.offline) {
-        return Err(Failure::error(
-            "to acquire takes the network, and --offline or HF_HUB_OFFLINE forbids it",
-        )
+    let (source, dest) = &source_of(args)?;
+    if is_offline(args.offline) && !source.is_here(args.adopt) {
+        return Err(Failure::error(format!(
+            "{source} is elsewhere, and --offline or HF_HUB_OFFLINE forbids to ask for it"
+        ))
         .hint("`weighbridge verify --source --offline` verifies by the recorded evidence"));
     }
-    let (source, dest) = &source_of(args)?;
     if args.adopt && dest.is_none() {
         return Err(Failure::error(
             "--adopt is about what is here already: name DEST, where it is",

@@ -228,6 +228,15 @@ impl Source {
             .map_err(|why: String| Failure::error(format!("the record's source: {why}")))
     }
 
+    /// Does it take no network?
+    pub(super) fn is_here(&self, adopts: bool) -> bool {
+        match self {
+            Source::Directory(_) | Source::Layout(_) | Source::Ollama(_) => true,
+            Source::List(_) => adopts,
+            Source::Hub(_) | Source::Https(_) | Source::Oci(_) | Source::S3(_) => false,
+        }
+    }
+
     /// What it is called where it goes, unless the user says.
     pub(super) fn default_name(&self) -> Result<String, Failure> {
         match self {

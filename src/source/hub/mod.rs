@@ -5,7 +5,7 @@
 mod channel;
 
 use std::collections::BTreeMap;
-use std::fmt::{self, Write};
+use std::fmt;
 use std::str::FromStr;
 
 use data_encoding::BASE64;
@@ -19,6 +19,7 @@ use crate::git::pack::{self, Objects};
 use crate::git::snapshot::{Snapshot, SnapshotProof};
 use crate::git::{GitError, ObjectId, Pointer};
 use crate::path::ArtifactPath;
+use crate::percent::encoded;
 
 pub use channel::{HubChannel, SNAPSHOT};
 
@@ -265,7 +266,7 @@ impl Hub {
             self.endpoint,
             source.kind.plural(),
             source.name,
-            quoted(revision, false)
+            encoded(revision, false)
         );
         let wrong = |why: String| HubError::Answer {
             what: source.to_string(),
@@ -399,7 +400,7 @@ impl Hub {
         let url = format!(
             "{}/resolve/{commit}/{}",
             self.address(source),
-            quoted(path, true)
+            encoded(path, true)
         );
         let ask = Ask {
             from,
@@ -514,21 +515,6 @@ fn said(message: &[u8]) -> String {
     crate::path::display(&text.trim().chars().take(300).collect::<String>())
 }
 
-/// Percent-encoded, except what never needs it; a path keeps its slashes.
-fn quoted(text: &str, is_path: bool) -> String {
-    let mut out = String::new();
-    for byte in text.bytes() {
-        let plain = byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte);
-        if plain || (is_path && byte == b'/') {
-            out.push(char::from(byte));
-        } else {
-            // Writing to a string cannot fail.
-            _ = write!(out, "%{byte:02X}");
-        }
-    }
-    out
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -582,7 +568,5 @@ mod tests {
         for wrong in ["", "0008ERR ", "zzzz", "000fpackfi", "0008NAK\n0000"] {
             assert!(unwrapped(wrong.as_bytes()).is_err(), "{wrong}");
         }
-        assert_eq!(quoted("a b/ü?#", true), "a%20b/%C3%BC%3F%23");
-        assert_eq!(quoted("refs/pr/1", false), "refs%2Fpr%2F1");
     }
 }

@@ -29,8 +29,6 @@ const COSIGN_SIGN: &str = "https://sigstore.dev/cosign/sign/v1";
 
 /// A bundle that refers to a manifest.
 pub struct Attached {
-    /// Of the manifest that holds it.
-    pub digest: String,
     pub bytes: Vec<u8>,
 }
 
@@ -79,10 +77,8 @@ fn bundle_of(
     let layer = layer.digest().map_err(|error| unusable(&error))?;
     let bytes = registry.small_blob(&layer, MAX_BUNDLE)?;
     // What is no bundle is nobody's evidence.
-    Ok(Bundle::parse(&bytes).is_ok().then(|| Attached {
-        digest: spelled(&digest),
-        bytes,
-    }))
+    let is_bundle = Bundle::parse(&bytes).is_ok();
+    Ok(is_bundle.then_some(Attached { bytes }))
 }
 
 /// Is `bundle` a signature by `key` over the manifest with the digest `subject`? A statement of another kind about it, that it

@@ -3,6 +3,8 @@
 use quick_xml::de::from_reader;
 use serde::Deserialize;
 
+use crate::percent::decoded;
+
 /// The largest page: 1,000 keys of 1,024 bytes, each byte of which may be encoded.
 pub const MAX_PAGE: u64 = 16 * 1024 * 1024;
 
@@ -54,17 +56,6 @@ pub fn parse(bytes: &[u8]) -> Result<Page, ListingError> {
         is_truncated: answer.is_truncated,
         next: answer.next_continuation_token,
     })
-}
-
-fn decoded(text: &str) -> Option<String> {
-    let mut parts = text.split('%');
-    let mut out = parts.next()?.as_bytes().to_vec();
-    for part in parts {
-        let (hex, rest) = part.split_at_checked(2)?;
-        out.push(u8::from_str_radix(hex, 16).ok()?);
-        out.extend_from_slice(rest.as_bytes());
-    }
-    String::from_utf8(out).ok()
 }
 
 #[cfg(test)]
