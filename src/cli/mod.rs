@@ -106,7 +106,7 @@ enum Verb {
     Tour(tour::TourArgs),
     Hash(hash::HashArgs),
     Sign(sign::SignArgs),
-    Verify(verify::VerifyArgs),
+    Verify(Box<verify::VerifyArgs>),
     #[cfg(feature = "http")]
     Acquire(Box<acquire::AcquireArgs>),
     Record(record::RecordArgs),

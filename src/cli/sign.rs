@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
-use super::attach::AttachArgs;
+use super::attach::{AttachArgs, By};
 use super::context::{self, Config};
 use super::failure::Failure;
 use super::keyless::KeylessArgs;
@@ -205,7 +205,7 @@ pub(super) fn run(args: &SignArgs, global: &Global, output: &Output) -> Outcome 
         let signed = write_signature(artifact, &evidence, signature, &how, output)?;
         (evidence, signed)
     };
-    let attached = attachment.attach(signature, Some(key), output)?;
+    let attached = attachment.attach(signature, &By::Key(key), output)?;
     let document = json!({
         "signature": signature.display().to_string(),
         "root": signed.root.to_string(),
@@ -486,7 +486,7 @@ fn keyless(
     attachment.compare(artifact, &evidence)?;
     let how = (&keyless, algorithm);
     let (signed, proof) = write_keyless(artifact, &evidence, path, how, output)?;
-    let attached = attachment.attach(path, None, output)?;
+    let attached = attachment.attach(path, &By::Keyless(&keyless), output)?;
 
     let document = json!({
         "signature": path.display().to_string(),

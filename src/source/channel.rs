@@ -35,7 +35,7 @@ pub trait Channel: Sync {
         at_first.clone()
     }
 
-    /// What was not understood, for people.
+    /// What was not understood, or is warned of, for people; after it was asked.
     fn notes(&self) -> Vec<String> {
         Vec::new()
     }

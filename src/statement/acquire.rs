@@ -46,7 +46,7 @@ pub struct Acquire {
     /// The signature in the commit, if it has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub commit_signature: Option<CommitSignature>,
-    /// What the artifact's own files say of it. Nobody vouches for that.
+    /// What the artifact's own files, or the source, say of it, the scanners of a hub for one. Nobody vouches for that.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64))]
     pub claims: Vec<Claim>,
@@ -112,7 +112,7 @@ pub enum SignatureFormat {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Claim {
-    /// The file, and the field in it.
+    /// The file, and the field in it; or the source, and what it is about.
     pub named_in: Text,
     pub value: Text,
 }

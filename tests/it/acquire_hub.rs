@@ -49,6 +49,36 @@ fn what_the_hub_publishes() {
     place.workspace.run(["gate", "tiny"]).exits(0);
 }
 
+/// What the scanners of the hub say is said, and recorded as their word; when, by the hub's clock.
+#[test]
+fn what_the_scanners_of_the_hub_say() {
+    let Some(place) = place() else { return };
+    let repositories = serde_json::json!({
+        "models/acme/tiny": { "security": { "config.json": "suspicious\u{1b}[2J", "README.md": "safe" } },
+    });
+    place.hub.with("repos", repositories, || {
+        place
+            .acquire(&["hf:acme/tiny"])
+            .exits(0)
+            .says("config.json: the hub's own scanners call it suspicious")
+    });
+    let record = place.workspace.run(["ledger", "show", "0"]).json();
+    let record = &record["predicate"];
+    assert_eq!(record["authentication"]["http"]["status"], 200);
+    assert!(record["authentication"]["http"]["date"].as_str().is_some());
+    // What holds what no text may hold is said, and is not put on record.
+    let claims = serde_json::json!([{ "named_in": "hub: security scans", "value": "done" }]);
+    assert_eq!(record["claims"], claims);
+    let repositories =
+        serde_json::json!({ "models/acme/tiny": { "security": { "config.json": "unsafe" } } });
+    place.hub.with("repos", repositories, || {
+        place.acquire(&["hf:acme/tiny"]).exits(0)
+    });
+    let record = place.workspace.run(["ledger", "show", "1"]).json();
+    let claim = serde_json::json!({ "named_in": "hub: config.json", "value": "unsafe" });
+    assert_eq!(record["predicate"]["claims"][1], claim);
+}
+
 #[test]
 fn later_without_the_hub() {
     let Some(place) = place() else { return };

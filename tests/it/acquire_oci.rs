@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-use crate::registry::{Place, odd, place, private, with_referrers};
+use crate::registry::{Place, odd, place, private, with_referrers, with_tokens};
 use crate::support::{Run, tool};
 
 const WEIGHT: &str = "application/vnd.cncf.model.weight.v1";
@@ -404,6 +404,63 @@ fn a_private_registry() {
     assert_eq!(found, "");
 }
 
+/// Tokens that the registry judges: whose signature, for which service and repository.
+#[test]
+fn a_registry_that_takes_tokens() {
+    let Some(with) = with_tokens() else { return };
+    let place = &with.place;
+    place.workspace.write("m.bin", "weights");
+    for name in ["public", "private"] {
+        place.push(name, &model_pack(&json!([raw("m.bin")])));
+    }
+    let acquire = |name: &str, config: &str| -> Run {
+        let source = format!("oci://{}/{name}:v1", with.host);
+        let mut command = place.command(&["acquire", "--json", &source]);
+        command
+            .env("DOCKER_CONFIG", config)
+            .output()
+            .unwrap()
+            .into()
+    };
+    // Whoever is nobody gets a token too, for what everybody may see.
+    acquire("public", "none").exits(0);
+    acquire("private", "none").exits(2).says("docker login");
+    for (config, password) in [("wrong", "x"), ("right", "secret-of-a-test")] {
+        let auth = data_encoding::BASE64.encode(format!("tester:{password}").as_bytes());
+        let auths = json!({ "auths": { with.host.as_str(): { "auth": auth } } });
+        place
+            .workspace
+            .write(&format!("{config}/config.json"), auths.to_string());
+    }
+    acquire("private", "wrong").exits(2).says("401");
+    let run = acquire("private", "right").exits(0).json();
+    assert_eq!(run["index"], 1);
+    assert_eq!(place.workspace.read("private/m.bin"), b"weights");
+    let log = std::fs::read_to_string(with.tokens.directory.join("server.log")).unwrap();
+    assert!(
+        log.contains("asked ['test'] ['repository:private:pull'] known"),
+        "{log}"
+    );
+    // To sign is to push, for which another token is asked.
+    let target = format!("oci://{}/private:v1", with.host);
+    let sign = |config: &str| -> Run {
+        let mut command = place.command(&["sign", "--attach", &target, "private"]);
+        command
+            .env("DOCKER_CONFIG", config)
+            .output()
+            .unwrap()
+            .into()
+    };
+    sign("right").exits(0).says("attached 2 signatures");
+    let log = std::fs::read_to_string(with.tokens.directory.join("server.log")).unwrap();
+    assert!(log.contains("push"), "{log}");
+    let found = place
+        .workspace
+        .shell("grep -rl secret-of-a-test ledger public private .weighbridge* 2>/dev/null || true")
+        .stdout;
+    assert_eq!(found, "");
+}
+
 #[test]
 fn signatures_that_are_attached() {
     let Some(place) = place() else { return };
@@ -439,7 +496,7 @@ fn signatures_that_are_attached() {
     place.workspace.new_key("other.pem");
     acquire(&["--no-record", "--image-key", "other.pem.pub"])
         .exits(1)
-        .says("none of it is by the key");
+        .says("none of them is by whom");
     place
         .run(&[
             "sign",
@@ -453,7 +510,14 @@ fn signatures_that_are_attached() {
         ])
         .exits(0);
     for key in ["other.pem.pub", "keys/signing.pub.pem"] {
-        acquire(&["--no-record", "--image-key", key]).exits(0);
+        // The one that counted is kept before all others.
+        let run = acquire(&["--image-key", key]).exits(0).json();
+        let index = run["index"].to_string();
+        let record = place.run(&["ledger", "show", &index]).json()["predicate"].clone();
+        let attached = record["attachments"].as_array().unwrap();
+        let first = attached.iter().find(|one| one["name"] == "sigstore-bundle");
+        let signature = &record["authentication"]["signature_digest"];
+        assert_eq!(first.unwrap()["sha256"], *signature);
     }
     // What is signed is what is there.
     place

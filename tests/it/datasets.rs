@@ -152,6 +152,10 @@ fn descriptions_in_croissant() {
         predicate["licence"],
         "https://creativecommons.org/publicdomain/zero/1.0/"
     );
+    let attached = predicate["attachments"].as_array().unwrap();
+    let description = attached.iter().find(|one| one["name"] == "croissant");
+    let sha256 = workspace.shell("sha256sum croissant.json | cut -c1-64");
+    assert_eq!(description.unwrap()["sha256"], sha256.stdout.trim());
     describe(&digest.trim().replace(|c: char| c.is_ascii_digit(), "0"));
     acquire().exits(1).says("is published");
     // The placeholder of generators is no digest.

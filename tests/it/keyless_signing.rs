@@ -4,7 +4,11 @@
 use std::process::Command;
 use std::sync::OnceLock;
 
+use serde_json::json;
+
+use crate::registry;
 use crate::servers::{self, Server};
+
 use crate::support::{Run, Workspace, peer, repository};
 
 fn sigstore() -> Option<&'static Server> {
@@ -189,6 +193,86 @@ fn a_keyless_release_is_recorded() {
     // Another signature is not the recorded one, by whomever it is.
     instance.sign(&variables, &[]).exits(0);
     gate().exits(1).says("signature.recorded");
+}
+
+/// A manifest in a registry, signed by a login.
+#[test]
+fn an_image_is_signed_keyless() {
+    let (Some(sigstore), Some(place)) = (sigstore(), registry::place()) else {
+        return;
+    };
+    let file = |name: &str| sigstore.directory.join(name).display().to_string();
+    let issuer = format!("http://127.0.0.1:{}/email", sigstore.port);
+    place.workspace.write("m.bin", "weights");
+    let layers = json!([{ "file": "m.bin", "mediaType": "application/vnd.cncf.model.weight.v1.raw",
+        "annotations": { "org.cncf.model.filepath": "m.bin" } }]);
+    let specification = json!({ "artifactType": "application/vnd.cncf.model.manifest.v1+json",
+        "config": { "mediaType": "application/vnd.cncf.model.config.v1+json", "content": {} }, "layers": layers });
+    place.push("signed", &specification);
+    let source = format!("oci://{}/signed:v1", place.host());
+    place
+        .run(&["acquire", "--no-record", &source, "got"])
+        .exits(0);
+    let (config, root) = (file("trust_config.json"), file("trusted_root.json"));
+    let mut sign = place.command(&[
+        "sign",
+        "--keyless",
+        "--signing-config",
+        &config,
+        "--signature",
+        "s",
+        "--attach",
+        &source,
+        "got",
+    ]);
+    let token = std::fs::read_to_string(file("token.email")).unwrap();
+    sign.env("SIGSTORE_ID_TOKEN", token);
+    Run::from(sign.output().unwrap())
+        .exits(0)
+        .says("attached 2 signatures");
+    let acquire = |identity: &str, issuer: &str| {
+        place.run(&[
+            "acquire",
+            "--json",
+            "--image-identity",
+            identity,
+            "--image-issuer",
+            issuer,
+            "--image-trusted-root",
+            &root,
+            &source,
+            "got",
+        ])
+    };
+    let run = acquire("dev@example.com", &issuer).exits(0).json();
+    assert_eq!(run["authentication"]["method"], "sigstore");
+    let publisher = run["authentication"]["publisher"].as_str().unwrap();
+    assert_eq!(publisher, format!("dev@example.com by {issuer}"));
+    for (identity, issuer) in [
+        ("other@example.com", issuer.as_str()),
+        ("dev@example.com", "https://accounts.example"),
+    ] {
+        acquire(identity, issuer)
+            .exits(1)
+            .says("none of them is by whom was named");
+    }
+    // Under the roots of the public instance it is nobody's.
+    place
+        .run(&[
+            "acquire",
+            "--no-record",
+            "--image-identity",
+            "dev@example.com",
+            "--image-issuer",
+            &issuer,
+            &source,
+            "got",
+        ])
+        .exits(1);
+    place
+        .run(&["acquire", "--image-identity", "x", &source, "got"])
+        .exits(2)
+        .says("--image-issuer");
 }
 
 /// Both ways with the peer, under its own names.

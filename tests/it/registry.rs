@@ -52,6 +52,52 @@ pub(crate) fn private() -> Option<Place> {
     start("auth: {htpasswd: {realm: test, path: ROOT/passwords}}\n")
 }
 
+/// The same registry at a second address, where it takes only tokens, and the server that gives them.
+pub(crate) struct WithTokens {
+    pub(crate) place: Place,
+    pub(crate) host: String,
+    pub(crate) tokens: Server,
+    _registry: Server,
+}
+
+pub(crate) fn with_tokens() -> Option<WithTokens> {
+    if !tool("openssl") {
+        return None;
+    }
+    let place = place()?;
+    let workspace = &place.workspace;
+    let (port, tokens) = (servers::free_port(), servers::free_port());
+    let root = workspace.root().display().to_string();
+    workspace
+        .shell(
+            "openssl req -x509 -newkey rsa:2048 -nodes -keyout token.key -out token.crt -days 2 -subj /CN=tokens 2>&1",
+        )
+        .exits(0);
+    workspace.write(
+        "tokens.yml",
+        format!(
+            "version: 0.1\nlog: {{accesslog: {{disabled: false}}}}\n\
+             storage: {{filesystem: {{rootdirectory: {root}/registry}}}}\n\
+             auth: {{token: {{realm: 'http://localhost:{tokens}/token', service: test, issuer: tokens, \
+             rootcertbundle: {root}/token.crt}}}}\nhttp: {{addr: '127.0.0.1:{port}'}}\n"
+        ),
+    );
+    let config = format!("{root}/tokens.yml");
+    let script = repository().join("tests/peers/oci/tokens.py");
+    let (script, key, certificate) = (
+        script.display().to_string(),
+        format!("{root}/token.key"),
+        format!("{root}/token.crt"),
+    );
+    let giver = ["python3", &script, &tokens.to_string(), &key, &certificate];
+    Some(WithTokens {
+        tokens: servers::serve(tokens, &giver),
+        _registry: servers::serve(port, &["docker-registry", "serve", &config]),
+        host: format!("localhost:{port}"),
+        place,
+    })
+}
+
 /// Another program, which lists what refers to a manifest.
 pub(crate) fn with_referrers() -> Option<Place> {
     let program = peer("ferro-oci-server", "bin/ferro-oci-server")?;

@@ -209,8 +209,7 @@ fn source_of(args: &AcquireArgs) -> Result<(Source, Option<PathBuf>), Failure> {
                 "sources elsewhere are hf:ORG/NAME, oci://HOST/REPOSITORY, ollama:NAME, s3://BUCKET/KEY, https://HOST/FILE",
             ))
         }
-        (None, Some(Source::Directory(path))) => {
-
+                (None, Some(Source::Directory(path))) => {
             Ok((Source::Directory(path.clone()), Some(path.clone())))
         }
         (None, Some(source)) => Ok((source.clone(), args.dest.clone())),
@@ -285,9 +284,7 @@ pub(super) fn run(args: &AcquireArgs, global: &Global, output: &Output) -> Outco
         )));
     }
     let channel = source.channel(&dest, &args.checks, false)?;
-    for note in channel.notes() {
-        output.warn(note);
-    }
+
     let job = Job {
         args,
         source,
@@ -325,6 +322,10 @@ impl Job<'_> {
         } = *self;
         let begun = context::now();
         let mut published = ask(channel, source)?;
+        for note in channel.notes() {
+            output.warn(note);
+        }
+
         let known = match config {
             Some(config) if !published.packed.is_empty() && !args.stream => {
                 known_members(&published, config, global, output)?

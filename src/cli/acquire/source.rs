@@ -10,15 +10,19 @@ use super::{aws, hub};
 use crate::artifact::checksum_list::MAX_LIST;
 use crate::cli::context::variable;
 use crate::cli::failure::Failure;
+use crate::cli::trust;
 use crate::disk;
 use crate::key::PublicKey;
 use crate::minisign::{MAX_FILE, MinisignKey};
 use crate::path::ArtifactPath;
+use crate::sigstore::trust::Instance;
+use crate::sigstore::{Expect, KeylessTrust};
 use crate::source::directory::DirectoryChannel;
 use crate::source::gpg::{Fingerprint, Key};
 use crate::source::https::{self, Checks, HttpsChannel, List};
 use crate::source::hub::{HubChannel, HubSource};
 use crate::source::oci::manifest::spelled;
+use crate::source::oci::referrers::ImageSigner;
 use crate::source::oci::{
     Layout, LayoutReference, Logins, OciChannel, OllamaStore, Reference, ReferenceError, Registry,
 };
@@ -133,6 +137,24 @@ pub(in crate::cli) struct CheckArgs {
     /// do; in PEM
     #[arg(long, value_name = "FILE")]
     image_key: Option<PathBuf>,
+    /// Of an OCI source: who must have signed the manifest keyless, as `cosign sign` or `sign --keyless --attach` do: an
+    /// address or a URI, exactly
+    #[arg(
+        long,
+        value_name = "NAME",
+        requires = "image_issuer",
+        conflicts_with = "image_key"
+    )]
+    image_identity: Option<String>,
+    /// The same as a regular expression for the whole name, from its first character to its last
+    #[arg(long, value_name = "REGEX", requires = "image_issuer", conflicts_with_all = ["image_key", "image_identity"])]
+    image_identity_regexp: Option<String>,
+    /// Who vouches for that identity: the `OpenID` Connect issuer, exactly
+    #[arg(long, value_name = "URL", conflicts_with = "image_key")]
+    image_issuer: Option<String>,
+    /// The Sigstore instance of that signature, as a trusted root or a `ClientTrustConfig`; unless given, the public one
+    #[arg(long, value_name = "FILE", requires = "image_issuer")]
+    image_trusted_root: Option<PathBuf>,
     /// Of a hub: compute the hashes of Xet as well, and compare those that are published. Costs about as much again as
     /// SHA-256
     #[arg(long)]
@@ -141,11 +163,15 @@ pub(in crate::cli) struct CheckArgs {
 
 impl CheckArgs {
     pub(in crate::cli) fn is_given(&self) -> bool {
-        self.is_for_https() || self.openpgp_key.is_some() || self.image_key.is_some()
+        self.is_for_https() || self.openpgp_key.is_some() || self.is_for_images()
     }
 
     fn is_for_https(&self) -> bool {
         self.checksums.is_some() || self.minisign_key.is_some()
+    }
+
+    fn is_for_images(&self) -> bool {
+        self.image_key.is_some() || self.image_issuer.is_some()
     }
 
     fn openpgp(&self) -> Option<Key> {
@@ -157,14 +183,34 @@ impl CheckArgs {
         })
     }
 
-    fn image_key(&self) -> Result<Option<PublicKey>, Failure> {
+    fn image_signer(&self) -> Result<Option<ImageSigner>, Failure> {
+        if let Some(issuer) = &self.image_issuer {
+            let identity = match (&self.image_identity, &self.image_identity_regexp) {
+                (Some(name), _) => Expect::exact(name),
+                (None, Some(pattern)) => Expect::pattern(pattern),
+                (None, None) => {
+                    return Err(Failure::error(
+                        "--image-issuer vouches for whoever logs in there: --image-identity is missing",
+                    ));
+                }
+            };
+            let wrong = |error| Failure::because("--image-identity", &error);
+            let issuer = Expect::exact(issuer);
+            let root = trust::root(self.image_trusted_root.as_deref(), Instance::Production)?;
+            let trust = KeylessTrust::new(
+                root,
+                identity.map_err(wrong)?,
+                issuer.map_err(|error| Failure::because("--image-issuer", &error))?,
+            );
+            return Ok(Some(ImageSigner::Keyless(Box::new(trust))));
+        }
         let Some(path) = &self.image_key else {
             return Ok(None);
         };
         let pem = disk::read(path, MAX_FILE as u64)?;
         let pem = String::from_utf8_lossy(&pem);
         let key = PublicKey::from_pem(&pem);
-        key.map(Some)
+        key.map(|key| Some(ImageSigner::Key(Box::new(key))))
             .map_err(|error| Failure::because(path.display(), &error))
     }
 
@@ -289,9 +335,9 @@ impl Source {
                 "{self} has no OpenPGP signature: --openpgp-key is for https sources and for commits"
             )));
         }
-        if checks.image_key.is_some() && !matches!(self, Source::Oci(_)) {
+        if checks.is_for_images() && !matches!(self, Source::Oci(_)) {
             return Err(Failure::error(format!(
-                "{self} is in no registry, where signatures are attached: --image-key is for those"
+                "{self} is in no registry, where signatures are attached: --image-key and --image-identity are for those"
             )));
         }
         let fail = |error: SourceError| Failure::because(self, &error);
@@ -313,7 +359,7 @@ impl Source {
             Source::Oci(reference) => Ok(Box::new(OciChannel::Registry {
                 registry: Box::new(Registry::new(reference, &logins()).map_err(fail)?),
                 reference: reference.clone(),
-                key: checks.image_key()?,
+                signer: checks.image_signer()?,
             })),
             Source::Layout(reference) => Ok(Box::new(OciChannel::Layout(
                 Layout::open(reference).map_err(fail)?,

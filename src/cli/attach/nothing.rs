@@ -2,10 +2,10 @@
 
 use std::path::Path;
 
+use super::By;
 use crate::artifact::Artifact;
 use crate::cli::failure::Failure;
 use crate::cli::output::Output;
-use crate::key::Signer;
 use crate::verify::ArtifactEvidence;
 
 /// No flag.
@@ -47,7 +47,7 @@ impl Attachment {
     pub(in crate::cli) fn attach(
         &self,
         _: &Path,
-        _: Option<&dyn Signer>,
+        _: &By<'_>,
         _: &Output,
     ) -> Result<Vec<String>, Failure> {
         Ok(Vec::new())

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use super::By;
 use crate::artifact::Artifact;
 use crate::bundle::MAX_BUNDLE;
 use crate::cli::acquire::{self, Against, Source};
@@ -10,7 +11,6 @@ use crate::cli::failure::Failure;
 use crate::cli::output::Output;
 use crate::disk;
 use crate::gate::cause;
-use crate::key::Signer;
 use crate::source::oci::manifest::{name, parse_digest};
 use crate::source::oci::referrers::{self, Subject};
 use crate::source::oci::{MANIFEST, OciChannel, Reference, Registry};
@@ -21,7 +21,7 @@ use crate::verify::ArtifactEvidence;
 #[derive(clap::Args)]
 pub(in crate::cli) struct AttachArgs {
     /// Attach the signature to this model in a registry, as `oci://HOST/REPOSITORY:TAG`, and sign its manifest so that
-    /// `cosign verify --key` and admission controllers verify it. The files there must be those that are signed
+    /// `cosign verify` and admission controllers verify it. The files there must be those that are signed
     #[arg(long, value_name = "REFERENCE")]
     attach: Option<String>,
 }
@@ -58,11 +58,11 @@ impl Attachment {
     pub(in crate::cli) fn attach(
         &self,
         path: &Path,
-        signer: Option<&dyn Signer>,
+        by: &By<'_>,
         output: &Output,
     ) -> Result<Vec<String>, Failure> {
         let image = self.0.as_ref();
-        image.map_or(Ok(Vec::new()), |image| image.attach(path, signer, output))
+        image.map_or(Ok(Vec::new()), |image| image.attach(path, by, output))
     }
 }
 
@@ -93,7 +93,7 @@ impl Image {
         let channel = OciChannel::Registry {
             registry: Box::new(Registry::new(reference, &logins).map_err(fail)?),
             reference: reference.clone(),
-            key: None,
+            signer: None,
         };
         let mut published = acquire::ask(&channel, &source)?;
         acquire::list_archives(&channel, &mut published)?;
@@ -127,12 +127,7 @@ impl Image {
         Err(Failure::refused(wrong).hint(hint))
     }
 
-    fn attach(
-        &self,
-        path: &Path,
-        signer: Option<&dyn Signer>,
-        output: &Output,
-    ) -> Result<Vec<String>, Failure> {
+    fn attach(&self, path: &Path, by: &By<'_>, output: &Output) -> Result<Vec<String>, Failure> {
         let digest = name(&self.manifest);
         let subject = Subject {
             media_type: &self.media_type,
@@ -141,12 +136,13 @@ impl Image {
         };
         let now = context::now().to_string();
         let mut bundles = vec![disk::read(path, MAX_BUNDLE as u64)?];
-        if let (Some(signer), Some(subject)) = (signer, parse_digest(&digest)) {
-            let image = referrers::image_signature(&subject, signer);
-            bundles.push(image.map_err(|error| Failure::because(&self.reference, &*error))?);
-        } else {
-            output.say("the manifest itself is not signed: that takes a key");
-        }
+        let image = parse_digest(&digest)
+            .ok_or_else(|| Failure::error(format!("{digest} is no digest")))?;
+        bundles.push(match by {
+            By::Key(signer) => referrers::image_signature(&image, *signer)
+                .map_err(|error| Failure::because(&self.reference, &*error))?,
+            By::Keyless(keyless) => keyless.sign(referrers::image_statement(&image)?, output)?.0,
+        });
         let mut attached = Vec::new();
         for bundle in bundles {
             let put = referrers::attach(&self.registry, &subject, &bundle, &now);

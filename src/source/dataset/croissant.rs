@@ -11,6 +11,9 @@ use crate::path::ArtifactPath;
 /// The largest description.
 const MAX_DESCRIPTION: usize = 256 * 1024 * 1024;
 
+/// The largest that is kept with the record.
+const MAX_KEPT: usize = 16 * 1024 * 1024;
+
 /// A property by its name, with the prefix that descriptions give it or without.
 fn get<'a>(value: &'a Value, names: &[&str]) -> Option<&'a Value> {
     names.iter().find_map(|name| {
@@ -56,6 +59,8 @@ pub fn parse(bytes: &[u8]) -> Result<List, ListError> {
             .map(str::to_owned)
     };
     let mut list = List {
+        description: (bytes.len() <= MAX_KEPT).then(|| bytes.to_vec()),
+
         uri: first(&["url"]).filter(|uri| crate::statement::SourceUri::new(uri.as_str()).is_ok()),
         licence: first(&["license"]),
         publisher: first(&["publisher", "creator"]),

@@ -59,6 +59,8 @@ pub struct List {
     pub licence: Option<String>,
     pub publisher: Option<String>,
     pub version: Option<String>,
+    /// The description itself, unless it is large.
+    pub description: Option<Vec<u8>>,
     /// Columns and files that are not understood, for people.
     pub ignored: Vec<String>,
 }
@@ -170,6 +172,9 @@ impl DatasetChannel {
     }
 }
 
+/// What a description in Croissant is called among the attachments of a record.
+const DESCRIPTION: &str = "croissant";
+
 /// As many servers are kept in mind.
 const MAX_HOSTS: usize = 512;
 
@@ -211,7 +216,11 @@ impl Channel for DatasetChannel {
             claims: Vec::new(),
             is_open: false,
             is_single: false,
-            evidence: Vec::new(),
+            evidence: Vec::from_iter(self.list.description.clone().map(|bytes| Evidence {
+                name: DESCRIPTION,
+                media_type: "application/ld+json",
+                bytes,
+            })),
             assurance: Assurance {
                 digest: read_from.map(|read_from| PublishedDigest {
                     digest: self.digest,

@@ -24,8 +24,9 @@ const MAX_FILE: u64 = 16 * 1024 * 1024;
 /// The most claims.
 const MAX_CLAIMS: usize = 64;
 
-/// The most files of DVC that are looked at.
+/// The most files of DVC that are looked at, and directories that are looked through for them.
 const MAX_DVC: usize = 10_000;
+const MAX_DIRECTORIES: usize = 100_000;
 
 fn read(path: &Path) -> Result<Option<Vec<u8>>, SourceError> {
     match disk::read_no_link(path, MAX_FILE) {
@@ -169,6 +170,9 @@ fn of_croissant(bytes: &[u8]) -> Option<Files> {
 struct DvcFile {
     #[serde(default)]
     outs: Vec<DvcOut>,
+    /// What the paths are beneath, unless the file's own directory.
+    #[serde(default)]
+    wdir: String,
 }
 
 #[derive(Deserialize)]
@@ -187,8 +191,15 @@ struct DvcOut {
 fn of_dvc(root: &Path, files: &mut Files) -> Result<Vec<String>, SourceError> {
     let mut found = Vec::new();
     let mut pending = vec![String::new()];
-    let mut seen = 0;
+    let (mut seen, mut directories) = (0, 0);
     while let Some(directory) = pending.pop() {
+        directories += 1;
+        if directories > MAX_DIRECTORIES {
+            return Err(SourceError::Unusable(format!(
+                "it has more than {MAX_DIRECTORIES} directories that files of DVC could be in"
+            )));
+        }
+
         let Ok(entries) = std::fs::read_dir(root.join(&directory)) else {
             continue;
         };
@@ -197,7 +208,7 @@ fn of_dvc(root: &Path, files: &mut Files) -> Result<Vec<String>, SourceError> {
                 continue;
             };
             let is_directory = entry.file_type().is_ok_and(|kind| kind.is_dir());
-            if is_directory && !name.starts_with('.') && directory.matches('/').count() < 4 {
+            if is_directory && name != ".git" && name != ".dvc" {
                 pending.push(format!("{directory}{name}/"));
             }
             let is_dvc = Path::new(&name)
@@ -216,8 +227,9 @@ fn of_dvc(root: &Path, files: &mut Files) -> Result<Vec<String>, SourceError> {
             let Some(bytes) = read(&root.join(&place))? else {
                 continue;
             };
-            for out in outs(&bytes, &place)? {
-                if let Some((path, file)) = claimed(&directory, &out) {
+            let file = dvc_file(&bytes, &place)?;
+            for out in &file.outs {
+                if let Some((path, file)) = claimed(&directory, &file.wdir, out) {
                     agree(files, Files::from([(path, file)]), &place)?;
                 }
             }
@@ -228,18 +240,32 @@ fn of_dvc(root: &Path, files: &mut Files) -> Result<Vec<String>, SourceError> {
     Ok(found)
 }
 
-fn outs(bytes: &[u8], place: &str) -> Result<Vec<DvcOut>, SourceError> {
+fn dvc_file(bytes: &[u8], place: &str) -> Result<DvcFile, SourceError> {
     let text = String::from_utf8_lossy(bytes);
-    let file: Result<DvcFile, _> = serde_saphyr::from_str(&text);
-    let file = file.map_err(|_| {
+    serde_saphyr::from_str(&text).map_err(|_| {
         SourceError::Unusable(format!("{} is no file of DVC", crate::path::display(place)))
-    })?;
-    Ok(file.outs)
+    })
+}
+
+/// Where `path` leads, seen from `base`; nowhere if that is outside.
+fn joined(base: &str, path: &str) -> Option<ArtifactPath> {
+    let mut parts = Vec::new();
+    for part in base.split('/').chain(path.split('/')) {
+        match part {
+            "" | "." => {}
+            ".." => _ = parts.pop()?,
+            part => parts.push(part),
+        }
+    }
+    ArtifactPath::new(&parts.join("/")).ok()
 }
 
 /// A file with the MD5 that DVC has of it; of directories it has another, over a list.
-fn claimed(directory: &str, out: &DvcOut) -> Option<(ArtifactPath, PublishedFile)> {
-    let path = ArtifactPath::new(&format!("{directory}{}", out.path)).ok()?;
+fn claimed(directory: &str, wdir: &str, out: &DvcOut) -> Option<(ArtifactPath, PublishedFile)> {
+    if wdir.starts_with('/') || out.path.starts_with('/') {
+        return None;
+    }
+    let path = joined(&format!("{directory}{wdir}"), &out.path)?;
     acceptable_path(&path).ok()?;
     let md5 = out
         .md5
@@ -306,13 +332,19 @@ mod tests {
             - md5: 900150983cd24fb0d6963f7d28e17f72.dir\n  hash: md5\n  path: d\n\
             - md5: 900150983cd24fb0d6963f7d28e17f72\n  path: old.csv\n\
             - md5: 900150983cd24fb0d6963f7d28e17f72\n  hash: md5\n  path: ../x\n";
-        let all = outs(text.as_bytes(), "x.dvc").unwrap();
+        let all = dvc_file(text.as_bytes(), "x.dvc").unwrap().outs;
         assert_eq!(all.len(), 4);
-        let found: Vec<_> = all.iter().filter_map(|out| claimed("s/", out)).collect();
-        assert_eq!(found.len(), 1);
-        assert_eq!(found[0].0.as_str(), "s/a.csv");
-        assert!(outs(b"outs: 3", "x.dvc").is_err());
-        assert!(outs(b"a: &a [*a, *a]", "x.dvc").is_err() || outs(b"a: 1", "x").is_ok());
+        let of = |directory: &str, wdir: &str| -> Vec<String> {
+            let found = all.iter().filter_map(|out| claimed(directory, wdir, out));
+            found.map(|(path, _)| path.to_string()).collect()
+        };
+        assert_eq!(of("s/", ""), ["s/a.csv", "x"]);
+        assert_eq!(of("", ""), ["a.csv"]);
+        assert_eq!(of("s/", "../t"), ["t/a.csv", "x"]);
+        assert_eq!(of("s/", "../.."), Vec::<String>::new());
+        assert_eq!(of("s/", "/t"), Vec::<String>::new());
+        assert!(dvc_file(b"outs: 3", "x.dvc").is_err());
+        assert!(dvc_file(b"a: &a [*a, *a]", "x").is_err() || dvc_file(b"a: 1", "x").is_ok());
     }
 
     #[test]

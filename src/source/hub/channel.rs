@@ -13,7 +13,7 @@ use crate::source::gpg;
 use crate::source::published::{Assurance, Evidence, Published, PublishedFile, of_snapshot};
 use crate::statement::Text;
 use crate::statement::acquire::{
-    Asset, AuthenticationMethod, AuthenticationResult, PublishedDigest,
+    Asset, AuthenticationMethod, AuthenticationResult, Claim, PublishedDigest,
 };
 
 /// A repository, and the hub that has it.
@@ -26,6 +26,8 @@ pub struct HubChannel {
     signer: Option<gpg::Key>,
     /// Compute the hashes of Xet, too: they cost as much again as SHA-256.
     with_xet: bool,
+    /// What the hub's scanners warn of.
+    warnings: OnceLock<Vec<String>>,
 }
 
 /// What the proof is called among the attachments of a record.
@@ -37,6 +39,8 @@ impl Channel for HubChannel {
         let resolved = hub.resolve(source)?;
         let commit = resolved.commit;
         let commit = *self.commit.get_or_init(|| commit);
+        self.warnings.get_or_init(|| warnings(&resolved));
+
         let mut proof = hub.proof(source, commit)?;
         let git = |source| HubError::Git { commit, source };
         let snapshot = proof.snapshot().map_err(git)?;
@@ -85,7 +89,8 @@ impl Channel for HubChannel {
             files,
             packed: Vec::new(),
             commit_signature: gpg::of_commit(&proof.commit, self.signer.as_ref())?,
-            claims: Vec::new(),
+            claims: security(&resolved),
+
             is_open: false,
             is_single: false,
             assurance: self.assurance(&resolved, commit, &bytes),
@@ -112,6 +117,10 @@ impl Channel for HubChannel {
         Ok(Content::of_answer(answer))
     }
 
+    fn notes(&self) -> Vec<String> {
+        self.warnings.get().cloned().unwrap_or_default()
+    }
+
     fn hint(&self) -> &'static str {
         "a private or gated repository takes HF_TOKEN; another hub is named by HF_ENDPOINT"
     }
@@ -131,6 +140,7 @@ impl HubChannel {
             commit: OnceLock::new(),
             signer,
             with_xet,
+            warnings: OnceLock::new(),
         }
     }
 
@@ -147,6 +157,7 @@ impl HubChannel {
             method,
             result,
             endpoint: resolved.peers.first().and_then(endpoint),
+            http: Some(resolved.http.clone()),
             credential: self.hub.has_token().then(|| "token of the hub".into()),
             digest: read_from.map(|read_from| PublishedDigest {
                 digest: Sha256::of(proof),
@@ -155,4 +166,50 @@ impl HubChannel {
             ..Assurance::default()
         }
     }
+}
+
+/// The most files with issues that are told of.
+const MAX_ISSUES: usize = 32;
+
+/// What people are told of that.
+fn warnings(resolved: &super::Resolved) -> Vec<String> {
+    let issues = resolved
+        .security
+        .iter()
+        .flat_map(|it| &it.files_with_issues);
+    let line = |one: &super::SecurityIssue| {
+        let (path, level) = (
+            crate::path::display(&one.path),
+            crate::path::display(&one.level),
+        );
+        format!("{path}: the hub's own scanners call it {level}")
+    };
+    issues.take(MAX_ISSUES).map(line).collect()
+}
+
+/// What the hub's scanners say: a claim of the hub's, at the time of its answer.
+fn security(resolved: &super::Resolved) -> Vec<Claim> {
+    let Some(status) = &resolved.security else {
+        return Vec::new();
+    };
+    let done = if status.scans_done {
+        "done"
+    } else {
+        "not done"
+    };
+    let told = status.files_with_issues.iter().take(MAX_ISSUES);
+    let issues = told.map(|one| {
+        (
+            format!("hub: {}", crate::path::display(&one.path)),
+            one.level.as_str(),
+        )
+    });
+    let all = std::iter::once(("hub: security scans".to_owned(), done)).chain(issues);
+    all.filter_map(|(named_in, value)| {
+        Some(Claim {
+            named_in: Text::new(named_in).ok()?,
+            value: Text::new(value).ok()?,
+        })
+    })
+    .collect()
 }

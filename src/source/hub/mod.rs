@@ -20,6 +20,8 @@ use crate::git::snapshot::{Snapshot, SnapshotProof};
 use crate::git::{GitError, ObjectId, Pointer};
 use crate::path::ArtifactPath;
 use crate::percent::encoded;
+use crate::source::https::http;
+use crate::statement::acquire::Http;
 
 pub use channel::{HubChannel, SNAPSHOT};
 
@@ -161,6 +163,27 @@ pub struct Resolved {
     pub licence: Option<String>,
     /// Whoever proved to be the hub: SHA-256 over the certificate.
     pub peers: Vec<Peer>,
+    /// What the hub's own scanners say, if they say something.
+    pub security: Option<SecurityStatus>,
+    /// The answer that said all this.
+    pub http: Http,
+}
+
+/// What a hub says of its scans for malware and of pickles (`securityRepoStatus`).
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SecurityStatus {
+    #[serde(default)]
+    pub scans_done: bool,
+    #[serde(default)]
+    pub files_with_issues: Vec<SecurityIssue>,
+}
+
+/// A file that a scanner warns of.
+#[derive(Debug, Clone, Deserialize)]
+pub struct SecurityIssue {
+    pub path: String,
+    pub level: String,
 }
 
 /// A file as the hub lists it, after it was found to be what the commit says.
@@ -183,6 +206,8 @@ struct RevisionAnswer {
     gated: serde_json::Value,
     #[serde(default)]
     tags: Vec<String>,
+    #[serde(rename = "securityRepoStatus")]
+    security: Option<SecurityStatus>,
 }
 
 #[derive(Deserialize)]
@@ -262,7 +287,7 @@ impl Hub {
     pub fn resolve(&self, source: &HubSource) -> Result<Resolved, HubError> {
         let revision = source.revision.as_deref().unwrap_or("main");
         let url = format!(
-            "{}/api/{}/{}/revision/{}",
+            "{}/api/{}/{}/revision/{}?securityStatus=true",
             self.endpoint,
             source.kind.plural(),
             source.name,
@@ -274,6 +299,7 @@ impl Hub {
         };
         let answer = self.fetcher.ask(&url, &self.question())?;
         let peers = answer.peers.clone();
+        let http = http(&answer);
 
         let bytes = answer.all(MAX_PAGE)?;
         let answer: RevisionAnswer =
@@ -301,6 +327,8 @@ impl Hub {
             ),
             licence: licence.map(str::to_owned),
             peers,
+            security: answer.security,
+            http,
         })
     }
 

@@ -4,11 +4,10 @@ use std::fs::File;
 use std::io::{Seek, SeekFrom};
 
 use super::manifest::{Manifest, files, name, parse, parse_digest, spelled};
-use super::referrers::{self, Attached};
+use super::referrers::{self, Attached, ImageSigner};
 use super::{Layout, OllamaStore, Reference, Registry};
 use crate::client::fetch::Peer;
 use crate::digest::Sha256;
-use crate::key::PublicKey;
 use crate::path::ArtifactPath;
 use crate::source::SourceError;
 use crate::source::channel::{Channel, Content, endpoint};
@@ -23,8 +22,8 @@ pub enum OciChannel {
     Registry {
         registry: Box<Registry>,
         reference: Reference,
-        /// The key that must have signed the manifest, in a bundle that is attached to it.
-        key: Option<PublicKey>,
+        /// Who must have signed the manifest, in a bundle that is attached to it.
+        signer: Option<ImageSigner>,
     },
     Layout(Layout),
     Ollama(OllamaStore, Reference),
@@ -115,36 +114,38 @@ impl OciChannel {
         Ok(Some(bytes))
     }
 
-    /// The bundles that are attached, and whether the key that was named made one of them.
+    /// The bundles that are attached, and who signed, if somebody must have.
     fn bundles(&self, name: &str) -> Result<(Vec<Attached>, Option<Assured>), SourceError> {
-        let OciChannel::Registry { registry, key, .. } = self else {
+        let OciChannel::Registry {
+            registry, signer, ..
+        } = self
+        else {
             return Ok((Vec::new(), None));
         };
         let mut all = referrers::read(registry, name)?;
-        let Some(key) = key else {
+        let Some(signer) = signer else {
             return Ok((all, None));
         };
         let subject = parse_digest(name)
             .ok_or_else(|| SourceError::Unusable(format!("{name} is no digest")))?;
-        let by = all
+        let made = |one: &Attached| signer.made(&one.bytes, &subject);
+        let found = all
             .iter()
-            .position(|one| referrers::is_signed(&one.bytes, key, &subject));
-        if let Some(by) = by {
-            // The first are kept: that one above all.
-            all.swap(0, by);
-        }
-        let by = by.and_then(|_| all.first());
-        let assured = by.map(|one| Assured {
-            identity: format!("key {}", key.key_id()),
-            signature: Sha256::of(&one.bytes),
-        });
-        if assured.is_none() {
+            .enumerate()
+            .find_map(|(at, one)| Some((at, made(one)?, Sha256::of(&one.bytes))));
+        let Some((at, identity, signature)) = found else {
             return Err(SourceError::Contradiction(vec![format!(
-                "{name}: {} signatures are attached, and none of it is by the key that was named",
+                "{name}: {} signatures are attached, and none of them is by whom was named",
                 all.len()
             )]));
-        }
-        Ok((all, assured))
+        };
+        // The first are kept: that one above all.
+        all.swap(0, at);
+        let assured = Assured {
+            identity,
+            signature,
+        };
+        Ok((all, Some(assured)))
     }
 }
 

@@ -10,8 +10,9 @@ use super::registry::Registry;
 use crate::bundle::{Bundle, MEDIA_TYPE};
 use crate::digest::{Digest, Sha256};
 use crate::envelope::{Envelope, IN_TOTO};
-use crate::json;
+use crate::json::{self, JsonError};
 use crate::key::{PublicKey, Signer};
+use crate::sigstore::KeylessTrust;
 use crate::source::SourceError;
 use crate::statement::STATEMENT;
 
@@ -81,44 +82,68 @@ fn bundle_of(
     Ok(is_bundle.then_some(Attached { bytes }))
 }
 
-/// Is `bundle` a signature by `key` over the manifest with the digest `subject`? A statement of another kind about it, that it
-/// failed a test for one, is none.
-pub fn is_signed(bundle: &[u8], key: &PublicKey, subject: &Digest) -> bool {
-    let is = |bundle: Bundle| {
-        let envelope = &bundle.dsse_envelope;
-        if envelope.payload_type != IN_TOTO || !envelope.signed_by(key) {
-            return None;
-        }
-        let limit = usize::try_from(MAX_BUNDLE).unwrap_or(usize::MAX);
-        let statement: Value = json::parse(&envelope.payload, limit).ok()?;
-        let is_about = |one: &Value| {
-            let digest = one
-                .get("digest")
-                .and_then(|all| all.get(subject.algorithm.name()));
-            digest.and_then(Value::as_str) == Some(subject.hex().as_str())
-        };
-        let subjects = statement.get("subject")?.as_array()?;
-        let is_signature = statement.get("predicateType")?.as_str()? == COSIGN_SIGN;
-        let is_statement = statement.get("_type")?.as_str()? == STATEMENT;
-        Some(is_statement && is_signature && subjects.iter().any(is_about))
-    };
-    Bundle::parse(bundle).ok().and_then(is).unwrap_or_default()
+/// Who must have signed a manifest.
+pub enum ImageSigner {
+    Key(Box<PublicKey>),
+    /// Whoever logged in.
+    Keyless(Box<KeylessTrust>),
 }
 
-/// The statement that cosign makes of a signed image, signed by `key`: `cosign verify --key` takes it.
-pub fn image_signature(
-    manifest: &Digest,
-    key: &dyn Signer,
-) -> Result<Vec<u8>, Box<dyn std::error::Error>> {
+impl ImageSigner {
+    /// Whose signature over the manifest with the digest `subject` this is, if it is by whom must have made it. A statement of
+    /// another kind about it, that it failed a test for one, is no signature.
+    pub fn made(&self, bundle: &[u8], subject: &Digest) -> Option<String> {
+        let parsed = Bundle::parse(bundle).ok()?;
+        let envelope = &parsed.dsse_envelope;
+        if envelope.payload_type != IN_TOTO || !is_about(&envelope.payload, subject)? {
+            return None;
+        }
+        match self {
+            ImageSigner::Key(key) => envelope
+                .signed_by(key)
+                .then(|| format!("key {}", key.key_id())),
+            ImageSigner::Keyless(trust) => {
+                let bytes = <[u8; 32]>::try_from(&*subject.bytes).ok()?;
+                let proof = trust.verify(bundle, Sha256(bytes)).ok()?;
+                Some(format!("{} by {}", proof.identity, proof.issuer))
+            }
+        }
+    }
+}
+
+/// Does a statement say what cosign says of an image that it signs, of this one?
+fn is_about(statement: &[u8], subject: &Digest) -> Option<bool> {
+    let limit = usize::try_from(MAX_BUNDLE).unwrap_or(usize::MAX);
+    let statement: Value = json::parse(statement, limit).ok()?;
+    let is_it = |one: &Value| {
+        let digest = one
+            .get("digest")
+            .and_then(|all| all.get(subject.algorithm.name()));
+        digest.and_then(Value::as_str) == Some(subject.hex().as_str())
+    };
+    let subjects = statement.get("subject")?.as_array()?;
+    let is_signature = statement.get("predicateType")?.as_str()? == COSIGN_SIGN;
+    let is_statement = statement.get("_type")?.as_str()? == STATEMENT;
+    Some(is_statement && is_signature && subjects.iter().any(is_it))
+}
+
+/// What cosign states of an image that it signs: `cosign verify` takes it.
+pub fn image_statement(manifest: &Digest) -> Result<Vec<u8>, JsonError> {
     let digests = BTreeMap::from([(manifest.algorithm.name(), manifest.hex())]);
-    let statement = json!({
+    json::canonical(&json!({
         "_type": STATEMENT,
         "subject": [{ "digest": digests }],
         "predicateType": COSIGN_SIGN,
         "predicate": {},
-    });
-    let payload = json::canonical(&statement)?;
-    let envelope = Envelope::sign(payload, IN_TOTO, key, "")?;
+    }))
+}
+
+/// That statement, signed by `key`.
+pub fn image_signature(
+    manifest: &Digest,
+    key: &dyn Signer,
+) -> Result<Vec<u8>, Box<dyn std::error::Error>> {
+    let envelope = Envelope::sign(image_statement(manifest)?, IN_TOTO, key, "")?;
     let hint = data_encoding::BASE64.encode(&key.public().oms_hint().0);
     Ok(Bundle::with_key_hint(envelope, hint).to_json()?)
 }
@@ -246,12 +271,10 @@ mod tests {
         let key = PrivateKey::generate(KeyAlgorithm::P256).unwrap();
         let subject = parse_digest(&name(b"manifest")).unwrap();
         let good = image_signature(&subject, &key).unwrap();
-        assert!(is_signed(&good, &key.public(), &subject));
-        assert!(!is_signed(
-            &good,
-            &key.public(),
-            &parse_digest(&name(b"x")).unwrap()
-        ));
+        let signer = ImageSigner::Key(Box::new(key.public()));
+        assert!(signer.made(&good, &subject).is_some());
+        let another = parse_digest(&name(b"x")).unwrap();
+        assert_eq!(signer.made(&good, &another), None);
         let statement = json!({
             "_type": STATEMENT,
             "subject": [{ "digest": { "sha256": subject.hex() } }],
@@ -263,6 +286,6 @@ mod tests {
         let other = Bundle::with_key_hint(envelope, String::new())
             .to_json()
             .unwrap();
-        assert!(!is_signed(&other, &key.public(), &subject));
+        assert_eq!(signer.made(&other, &subject), None);
     }
 }
