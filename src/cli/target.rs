@@ -19,7 +19,7 @@ pub(super) struct TargetArgs {
     pub(super) path: PathBuf,
     /// The signature; unless given, model.sig in the directory, or FILE.sig beside the file
     #[arg(long, value_name = "FILE")]
-    signature: Option<PathBuf>,
+    pub(super) signature: Option<PathBuf>,
     /// Threads to hash with
     #[arg(long, short, value_name = "N")]
     pub(super) jobs: Option<NonZero<usize>>,

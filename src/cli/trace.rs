@@ -15,7 +15,6 @@ use crate::artifact::ArtifactDigest;
 use crate::digest::Sha256;
 use crate::envelope::Envelope;
 use crate::gate::cause;
-use crate::ledger::facts::host;
 use crate::ledger::tile::MAX_ENTRY;
 use crate::ledger::{self, Log, Store};
 use crate::path::display;
@@ -23,6 +22,7 @@ use crate::report::text::count;
 use crate::statement::acquire::Acquire;
 use crate::statement::derive::Derive;
 use crate::statement::items::{self, ITEMS};
+use crate::statement::source_pattern::SourcePattern;
 use crate::statement::{Record, SourceUri, Statement};
 use crate::time::Timestamp;
 use crate::verify::authorised;
@@ -55,8 +55,7 @@ pub(super) struct TraceArgs {
 
 /// What is looked for.
 enum Wanted {
-    Domain(String),
-    Prefix(String),
+    Source(SourcePattern),
     Digest(Sha256),
 }
 
@@ -241,21 +240,10 @@ fn wanted(args: &TraceArgs) -> Result<Wanted, Failure> {
             ))
         });
     }
-    let text = args.source.clone().unwrap_or_default();
-    if text.contains("://") {
-        return Ok(Wanted::Prefix(lower(&text)));
-    }
-    let domain = text.trim_end_matches('.');
-    let domain = domain.strip_prefix("*.").unwrap_or(domain);
-    let domain = domain.to_ascii_lowercase();
-    let is_domain = |byte: u8| byte.is_ascii_alphanumeric() || b".-_".contains(&byte);
-    if domain.is_empty() || !domain.bytes().all(is_domain) {
-        return Err(Failure::error(format!(
-            "--source: {:?} is no domain, nor the beginning of an address",
-            display(&text)
-        )));
-    }
-    Ok(Wanted::Domain(domain))
+    let source = args.source.as_deref().unwrap_or_default().parse();
+    source
+        .map(Wanted::Source)
+        .map_err(|error| Failure::because("--source", &error))
 }
 
 /// A time, or a day: its start or its end.
@@ -273,37 +261,10 @@ fn time(text: &str, is_end: bool) -> Result<Timestamp, Failure> {
 impl Wanted {
     fn is_from(&self, uri: &str) -> bool {
         match self {
-            // Of a server alone, not of another whose name goes on.
-            Wanted::Prefix(prefix) => {
-                lower(uri)
-                    .strip_prefix(prefix.as_str())
-                    .is_some_and(|rest| {
-                        let is_server = !prefix
-                            .split_once("://")
-                            .is_some_and(|(_, rest)| rest.contains('/'));
-                        !is_server || rest.is_empty() || rest.starts_with(['/', ':', '?', '#'])
-                    })
-            }
-            Wanted::Domain(domain) => host(uri).is_some_and(|host| {
-                let above = host.trim_end_matches('.').strip_suffix(domain.as_str());
-                above.is_some_and(|above| above.is_empty() || above.ends_with('.'))
-            }),
+            Wanted::Source(pattern) => pattern.matches(uri),
             Wanted::Digest(_) => false,
         }
     }
-}
-
-/// An address with its scheme and server in lower case, which is how they are compared.
-fn lower(uri: &str) -> String {
-    let Some((scheme, rest)) = uri.split_once("://") else {
-        return uri.to_owned();
-    };
-    let (server, path) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
-    format!(
-        "{}://{}{path}",
-        scheme.to_ascii_lowercase(),
-        server.to_ascii_lowercase()
-    )
 }
 
 /// Was it then? `None` if nobody knows.
@@ -418,7 +379,7 @@ impl Look<'_> {
             all += 1;
             let is = match self.wanted {
                 Wanted::Digest(digest) => item.sha256 == *digest,
-                wanted => {
+                wanted @ Wanted::Source(_) => {
                     let end = item.final_url.as_ref();
                     wanted.is_from(item.url.as_str())
                         || end.is_some_and(|url| wanted.is_from(url.as_str()))
@@ -521,7 +482,7 @@ mod tests {
 
     #[test]
     fn domains_and_addresses() {
-        let domain = Wanted::Domain("example.com".into());
+        let domain = Wanted::Source("example.com".parse().unwrap());
         for from in [
             "https://example.com/a",
             "https://a.b.EXAMPLE.com",
@@ -536,7 +497,7 @@ mod tests {
         ] {
             assert!(!domain.is_from(other), "{other}");
         }
-        let prefix = Wanted::Prefix("https://example.com/a/".into());
+        let prefix = Wanted::Source("https://example.com/a/".parse().unwrap());
         assert!(
             prefix.is_from("https://example.com/a/b") && !prefix.is_from("https://example.com/ab")
         );

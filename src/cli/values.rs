@@ -49,6 +49,15 @@ pub(super) const RELATIONS: &[&str] = &[
     "evaluated-on",
     "selected",
 ];
+pub(super) const RECALL_REASONS: &[&str] = &[
+    "poisoned-source",
+    "tampering",
+    "vulnerability",
+    "licence",
+    "key-compromise",
+    "privacy-request",
+    "other",
+];
 pub(super) const ZONES: &[&str] = &["train", "dev", "prod"];
 pub(super) const AUTHENTICATION_METHODS: &[&str] = &[
     "tls",

@@ -84,21 +84,20 @@ pub fn facts(entry: &[u8]) -> Facts {
         mentions.extend(digests.oms_root.map(|root| (Mention::OmsRoot, root)));
         let manifest = statement.record.manifest();
         mentions.extend(manifest.map(|it| (Mention::Manifest, it.sha256)));
-        let (source, version) = match &statement.record {
-            Record::Acquire(acquire) => (Some(acquire.source_uri.as_str().to_owned()), None),
-            Record::Derive(_) => (None, None),
-            Record::Key(_) => {
-                mentions.extend(digests.sha256.map(|it| (Mention::Key, it)));
-                (None, None)
-            }
-
+        if statement.record.kind() == Kind::Key {
+            mentions.extend(digests.sha256.map(|it| (Mention::Key, it)));
+        }
+        let (mut source, mut version) = (None, None);
+        match &statement.record {
+            Record::Acquire(acquire) => source = Some(acquire.source_uri.as_str().to_owned()),
             Record::Release(release) => {
                 let signature = release.signature.as_ref();
                 mentions.extend(signature.map(|it| (Mention::Signature, it.sha256)));
-                let version = release.version.as_ref();
-                (None, version.map(|version| version.as_str().to_owned()))
+                let named = release.version.as_ref();
+                version = named.map(|version| version.as_str().to_owned());
             }
-        };
+            _ => {}
+        }
         let actor = statement.record.actor();
         RecordFacts {
             kind: statement.record.kind(),
@@ -133,34 +132,9 @@ fn hexadecimal(payload: &[u8]) -> impl Iterator<Item = Sha256> + '_ {
         })
 }
 
-/// The host in a source URI, in lower case: `hf:org/name` has none.
-pub fn host(source: &str) -> Option<String> {
-    let (_, rest) = source.split_once("://")?;
-    let authority = rest.split(['/', '?', '#']).next()?;
-    let host = authority.rsplit('@').next()?;
-    let host = match host.strip_prefix('[') {
-        Some(address) => address.split(']').next()?,
-        None => host.split(':').next()?,
-    };
-    (!host.is_empty()).then(|| host.to_ascii_lowercase())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn hosts() {
-        for (source, expected) in [
-            ("https://Example.org:443/a", Some("example.org")),
-            ("s3://bucket/key", Some("bucket")),
-            ("https://[::1]:8080/x", Some("::1")),
-            ("hf:org/name", None),
-            ("https:///x", None),
-        ] {
-            assert_eq!(host(source).as_deref(), expected, "{source}");
-        }
-    }
 
     #[test]
     fn digests_of_what_is_not_understood_are_found() {

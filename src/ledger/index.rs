@@ -18,6 +18,7 @@ use super::tile::WIDTH;
 use crate::digest::Sha256;
 use crate::disk::{self, DiskError};
 use crate::merkle::{Hash, RootBuilder, leaf_hash};
+use crate::statement::source_pattern::host;
 use crate::statement::{Kind, Role};
 use crate::time::Timestamp;
 
@@ -423,7 +424,7 @@ fn insert(step: &Transaction<'_>, index: u64, entry: &[u8]) -> Result<i64, rusql
             record.map(|record| record.key_id.0.as_slice()),
             record.map(|record| record.time.millis()),
             record.and_then(|record| record.source.as_deref()),
-            record.and_then(|record| facts::host(record.source.as_deref()?)),
+            record.and_then(|record| host(record.source.as_deref()?)),
         ])?;
     let mut added = 0;
     let mut mention = step.prepare_cached("INSERT OR IGNORE INTO mention VALUES (?1, ?2, ?3)")?;

@@ -4,6 +4,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::predicate::{Predicate, header};
 use super::text::{SourceUri, Text};
 use super::{Actor, TimeSource};
 use crate::digest::{Algorithm, Sha256};
@@ -301,6 +302,38 @@ fn exact<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<u64, D::Er
         Ok(number)
     } else {
         Err(serde::de::Error::custom("more than 2^53 - 1"))
+    }
+}
+
+impl Predicate for Acquire {
+    const PROVISIONS: &'static [&'static str] = &[
+        "5.1.2-3",
+        "5.1.2-4",
+        "5.2.1-2",
+        "5.2.3-1",
+        "5.2.4-2",
+        "5.2.4-2.1",
+    ];
+    const EXAMPLE: &'static str = r#"{
+  "asset": "model",
+  "source_uri": "https://example.org/model.onnx",
+  "revision": "6.2.3",
+  "publisher": "Example Models Ltd",
+  "method": "download",
+  "retrieved": { "start": "2026-11-01T09:00:00.000Z", "end": "2026-11-01T09:01:00.000Z" },
+  "authentication": {
+    "method": "checksum-from-publisher",
+    "result": "verified",
+    "checked_at": "2026-11-01T09:01:00.000Z"
+  },
+  "licence": "MIT",
+  "public": true
+}"#;
+
+    header!(attachments);
+
+    fn manifest(&self) -> Option<&ManifestReference> {
+        Some(&self.manifest)
     }
 }
 

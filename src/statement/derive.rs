@@ -5,8 +5,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::acquire::ManifestReference;
+use super::predicate::{Predicate, header};
 use super::text::Text;
-use super::{Actor, SubjectDigest, TimeSource};
+use super::{Actor, Subject, SubjectDigest, TimeSource};
 use crate::digest::Sha256;
 use crate::time::Timestamp;
 
@@ -83,17 +84,34 @@ pub struct Input {
     pub role: Option<Text>,
 }
 
-impl Derive {
-    /// What its types do not say.
-    pub(super) fn check(&self) -> Result<(), &'static str> {
+impl Predicate for Derive {
+    const PROVISIONS: &'static [&'static str] = &[
+        "5.1.2-3", "5.2.1-1", "5.2.2-3", "5.2.4-1", "5.2.4-2", "5.4.1-2",
+    ];
+    const EXAMPLE: &'static str = r#"{
+  "relation": "fine-tuned",
+  "inputs": [
+    { "name": "base", "digest": { "dirHash1": "0b7bd8c64a2d0c3f9a5ad0ad0a09b2a7e5c0a1f2b3c4d5e6f708192a3b4c5d6e" }, "role": "base-model" }
+  ],
+  "code": "https://example.org/train.git@0123456789abcdef0123456789abcdef01234567",
+  "params_sha256": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+  "run_id": "run-1042",
+  "made": { "start": "2026-11-01T09:00:00.000Z", "end": "2026-11-02T09:00:00.000Z" },
+  "environment_zone": "train"
+}"#;
+
+    header!();
+
+    fn manifest(&self) -> Option<&ManifestReference> {
+        Some(&self.manifest)
+    }
+
+    fn check(&self, _: &Subject) -> Result<(), &'static str> {
         if self.inputs.is_empty() || self.inputs.len() > 128 {
             return Err("has no input, or more than 128");
         }
-        if self
-            .inputs
-            .iter()
-            .any(|one| one.digest.artifact().is_none())
-        {
+        let broken = |one: &Input| one.digest.artifact().is_none();
+        if self.inputs.iter().any(broken) {
             return Err("has an input with neither or both of dirHash1 and sha256");
         }
         Ok(())

@@ -4,8 +4,9 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::predicate::{Predicate, header};
 use super::text::{SourceUri, Text};
-use super::{Actor, Role, TimeSource};
+use super::{Actor, Role, Subject, TimeSource};
 use crate::digest::{Sha256, decode_base64};
 use crate::key::PublicKey;
 use crate::time::Timestamp;
@@ -136,10 +137,19 @@ impl KeyRecord {
             KeyChange::Revoke { .. } => None,
         }
     }
+}
 
-    /// Is it about the key with `id`, in itself? Says what is wrong.
-    pub(super) fn check(&self, id: Option<&Sha256>) -> Result<(), &'static str> {
-        let Some(id) = id else {
+impl Predicate for KeyRecord {
+    const PROVISIONS: &'static [&'static str] = &["5.2.1-2", "5.2.2-4"];
+    const EXAMPLE: &'static str = r#"{
+  "change": { "action": "revoke", "reason": "compromised" }
+}"#;
+
+    header!();
+
+    /// Is it about the key that is its subject, in itself?
+    fn check(&self, subject: &Subject) -> Result<(), &'static str> {
+        let Some(id) = subject.digest.sha256.as_ref() else {
             return Err("is about a key, whose id is a sha256");
         };
         match &self.change {

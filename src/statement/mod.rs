@@ -5,11 +5,32 @@
 //! skips what it does not know can be told half the truth.
 
 pub mod acquire;
+pub mod config_change;
+pub mod custodian_approve;
+pub mod dataset_check;
+pub mod dataset_revise;
+pub mod deploy_approve;
 pub mod derive;
+pub mod dispose;
 pub mod items;
+pub mod justify;
 pub mod key;
+mod kind;
+pub mod known_good;
+pub mod notice;
+mod predicate;
+pub mod recall;
+pub mod register;
 pub mod release;
+pub mod risk_assess;
+mod role;
+pub mod scan_result;
+pub mod source_pattern;
+pub mod supplier_assess;
+pub mod test_result;
 mod text;
+pub mod transfer;
+pub mod verify_event;
 
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
@@ -18,13 +39,15 @@ use serde::{Deserialize, Serialize};
 use crate::artifact::ArtifactDigest;
 use crate::digest::Sha256;
 use crate::json::{self, JsonError};
-use crate::time::Timestamp;
 
 pub use acquire::Acquire;
 pub use derive::Derive;
 pub use key::KeyRecord;
-
+pub use kind::{About, Kind, Record};
+pub use predicate::{AtLeastOne, DocumentReference, RecordReference};
+pub use recall::Scope;
 pub use release::Release;
+pub use role::Role;
 pub use text::{SourceUri, Text, TextError};
 
 /// The `_type` of a statement.
@@ -103,113 +126,6 @@ impl SubjectDigest {
     }
 }
 
-/// The claim.
-#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
-#[serde(tag = "predicateType", content = "predicate")]
-pub enum Record {
-    #[serde(rename = "https://weighbridge.dev/acquire/v1")]
-    Acquire(Box<Acquire>),
-    #[serde(rename = "https://weighbridge.dev/derive/v1")]
-    Derive(Box<Derive>),
-    #[serde(rename = "https://weighbridge.dev/key/v1")]
-    Key(Box<KeyRecord>),
-    #[serde(rename = "https://weighbridge.dev/release/v1")]
-    Release(Box<Release>),
-}
-
-/// The kinds of record that this version knows.
-#[derive(
-    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
-)]
-#[serde(rename_all = "kebab-case")]
-pub enum Kind {
-    /// Where it was obtained, how and when, and how that was authenticated.
-    Acquire,
-    /// What it was made from, and how.
-    Derive,
-    /// Whose a key is, what replaces it, that it no longer counts.
-    Key,
-    /// The developer publishes it under this digest.
-    Release,
-}
-
-impl Kind {
-    /// All of them.
-    pub const ALL: [Kind; 4] = [Kind::Acquire, Kind::Derive, Kind::Key, Kind::Release];
-
-    /// The name on the command line and in policies.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Kind::Acquire => "acquire",
-            Kind::Derive => "derive",
-            Kind::Key => "key",
-            Kind::Release => "release",
-        }
-    }
-
-    /// The roles that may sign it (EN 304 223, §3 of our reference: who is responsible for what).
-    pub const fn permitted(self) -> &'static [Role] {
-        match self {
-            Kind::Acquire => &[Role::Developer, Role::Operator, Role::Custodian],
-            // Of his own key everybody may say that it no longer counts; what else, `verify::keyring` knows.
-            Kind::Key => &[
-                Role::Admin,
-                Role::Developer,
-                Role::Operator,
-                Role::Custodian,
-                Role::Tester,
-                Role::Auditor,
-            ],
-            Kind::Derive | Kind::Release => &[Role::Developer],
-        }
-    }
-
-    /// The predicate type in a statement.
-    pub const fn predicate_type(self) -> &'static str {
-        match self {
-            Kind::Acquire => "https://weighbridge.dev/acquire/v1",
-            Kind::Derive => "https://weighbridge.dev/derive/v1",
-            Kind::Key => "https://weighbridge.dev/key/v1",
-            Kind::Release => "https://weighbridge.dev/release/v1",
-        }
-    }
-}
-
-/// What a key may speak for (EN 304 223 clause 4; two of our own for keys that only report, and one for
-/// keys that speak of keys).
-#[derive(
-    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
-)]
-#[serde(rename_all = "kebab-case")]
-pub enum Role {
-    /// Creates or adapts the artifact.
-    Developer,
-    /// Deploys or maintains it.
-    Operator,
-    /// Controls permissions and integrity of data.
-    Custodian,
-    /// Reports tests.
-    Tester,
-    /// Reports audits.
-    Auditor,
-    /// Says whose the keys are.
-    Admin,
-}
-
-impl Role {
-    /// The name on the command line and in policies.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Role::Developer => "developer",
-            Role::Operator => "operator",
-            Role::Custodian => "custodian",
-            Role::Tester => "tester",
-            Role::Auditor => "auditor",
-            Role::Admin => "admin",
-        }
-    }
-}
-
 /// Where a time came from. Nothing but a third party's time is more than a claim.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
@@ -232,69 +148,6 @@ pub struct Actor {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub party: Option<Text>,
     pub role: Role,
-}
-
-impl Record {
-    /// Which kind it is.
-    pub fn kind(&self) -> Kind {
-        match self {
-            Record::Acquire(_) => Kind::Acquire,
-            Record::Derive(_) => Kind::Derive,
-            Record::Key(_) => Kind::Key,
-            Record::Release(_) => Kind::Release,
-        }
-    }
-
-    /// When it was written, as the actor says.
-    pub fn time(&self) -> Timestamp {
-        match self {
-            Record::Acquire(record) => record.time,
-            Record::Derive(record) => record.time,
-            Record::Key(record) => record.time,
-            Record::Release(record) => record.time,
-        }
-    }
-
-    /// The log that it is for.
-    pub fn log(&self) -> &str {
-        match self {
-            Record::Acquire(record) => record.log.as_str(),
-            Record::Derive(record) => record.log.as_str(),
-            Record::Key(record) => record.log.as_str(),
-            Record::Release(record) => record.log.as_str(),
-        }
-    }
-
-    /// The manifest of the artifact that it is about, if it is about one.
-    pub fn manifest(&self) -> Option<&acquire::ManifestReference> {
-        match self {
-            Record::Acquire(record) => Some(&record.manifest),
-            Record::Derive(record) => Some(&record.manifest),
-            Record::Key(_) => None,
-            Record::Release(record) => Some(&record.manifest),
-        }
-    }
-
-    /// The blobs of the ledger that it names.
-    pub fn blobs(&self) -> Vec<Sha256> {
-        let attachments = match self {
-            Record::Acquire(record) => record.attachments.as_slice(),
-            Record::Derive(_) | Record::Key(_) | Record::Release(_) => &[],
-        };
-        let attached = attachments.iter().map(|one| one.sha256);
-        let manifest = self.manifest().map(|manifest| manifest.sha256);
-        manifest.into_iter().chain(attached).collect()
-    }
-
-    /// Who wrote it.
-    pub fn actor(&self) -> &Actor {
-        match self {
-            Record::Acquire(record) => &record.actor,
-            Record::Derive(record) => &record.actor,
-            Record::Key(record) => &record.actor,
-            Record::Release(record) => &record.actor,
-        }
-    }
 }
 
 /// Why bytes are not a statement we can judge.
@@ -382,40 +235,19 @@ impl Statement {
     /// Reads a payload.
     pub fn parse(payload: &[u8]) -> Result<Statement, StatementError> {
         let outline: Outline = json::parse(payload, MAX_PAYLOAD)?;
-        let kind = Kind::ALL
-            .into_iter()
-            .find(|kind| kind.predicate_type() == outline.predicate_type);
-        match kind {
-            Some(Kind::Acquire) => {
-                Statement::typed(payload, |predicate| Record::Acquire(Box::new(predicate)))
-            }
-            Some(Kind::Derive) => {
-                let statement =
-                    Statement::typed(payload, |predicate| Record::Derive(Box::new(predicate)))?;
-                if let Record::Derive(record) = &statement.record {
-                    record.check().map_err(StatementError::Record)?;
-                }
-                Ok(statement)
-            }
-            Some(Kind::Key) => {
-                let statement =
-                    Statement::typed(payload, |predicate| Record::Key(Box::new(predicate)))?;
-                let [subject] = &statement.subject;
-                if let Record::Key(record) = &statement.record {
-                    record
-                        .check(subject.digest.sha256.as_ref())
-                        .map_err(StatementError::Record)?;
-                }
-                Ok(statement)
-            }
-            Some(Kind::Release) => {
-                Statement::typed(payload, |predicate| Record::Release(Box::new(predicate)))
-            }
-            None => Err(StatementError::UnknownKind {
+        let mut kinds = Kind::ALL.iter();
+        let kind = kinds.find(|kind| kind.predicate_type() == outline.predicate_type);
+        let Some(&kind) = kind else {
+            return Err(StatementError::UnknownKind {
                 subject: outline.digests(),
                 predicate_type: outline.predicate_type,
-            }),
-        }
+            });
+        };
+        let statement = Statement::of_kind(kind, payload)?;
+        let [subject] = &statement.subject;
+        let sound = statement.record.check(subject);
+        sound.map_err(StatementError::Record)?;
+        Ok(statement)
     }
 
     fn typed<P: DeserializeOwned>(
@@ -440,10 +272,14 @@ impl Statement {
         })
     }
 
-    /// The artifact it is about; none if it is about a key.
+    /// The artifact it is about; none if it is about a key, a source or another record.
     pub fn artifact(&self) -> Option<ArtifactDigest> {
         let [subject] = &self.subject;
-        self.record.manifest()?;
-        subject.digest.artifact()
+        let is = match self.record.kind().about() {
+            About::Content | About::Artifact => true,
+            About::Key => false,
+            About::Scope => self.record.scope() == Some(&Scope::Artifact {}),
+        };
+        subject.digest.artifact().filter(|_| is)
     }
 }

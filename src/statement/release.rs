@@ -5,6 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::acquire::ManifestReference;
+use super::predicate::{Predicate, header};
 use super::text::{SourceUri, Text};
 use super::{Actor, TimeSource};
 use crate::digest::Sha256;
@@ -47,4 +48,32 @@ pub struct SignatureReference {
     pub sha256: Sha256,
     /// SHA-256 of the SubjectPublicKeyInfo of the key that signed it.
     pub key_id: Sha256,
+}
+
+impl Predicate for Release {
+    const PROVISIONS: &'static [&'static str] = &[
+        "5.1.4-5",
+        "5.2.2-4",
+        "5.2.4-1",
+        "5.2.4-1.1",
+        "5.2.4-1.2",
+        "5.2.5-3",
+        "5.3.1-2",
+        "5.3.1-2.1",
+        "5.4.1-1",
+        "5.4.1-1.1",
+        "5.4.1-3",
+    ];
+    const EXAMPLE: &'static str = r#"{
+  "version": "1.2",
+  "licence": "Apache-2.0",
+  "hash_list_uri": "https://example.org/model/SHA256SUMS",
+  "support_until": "2031-01-01T00:00:00.000Z"
+}"#;
+
+    header!();
+
+    fn manifest(&self) -> Option<&ManifestReference> {
+        Some(&self.manifest)
+    }
 }

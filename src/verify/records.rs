@@ -218,6 +218,29 @@ pub fn authorised<'a>(
     if record.time().millis() > now.millis() + CLOCK_SKEW_MILLIS {
         return Err(format!("{kind} is dated {}, after now", record.time()));
     }
+    if let Some(end) = record.expires()
+        && end <= now
+    {
+        return Err(format!("{kind} by {name} expired on {end}"));
+    }
+    if let Some(role) = record.kind().cosigned_by() {
+        let mut others = policy.identities.iter().filter(|other| {
+            other.name != identity.name
+                && other.roles.contains(&role)
+                && signed(envelope, other)
+                && !other.is_expired(now)
+                && other.credential.key().is_some_and(|key| {
+                    policy.withdrawn_for_record(key, index).is_none()
+                        && policy.algorithms.objection(key.algorithm(), now).is_none()
+                })
+        });
+        if others.next().is_none() {
+            let role = role.name();
+            return Err(format!(
+                "{kind} by {name} is not signed by a {role} as well"
+            ));
+        }
+    }
     Ok(identity)
 }
 
@@ -288,7 +311,7 @@ fn require(report: &mut Report, required: &RequiredRecord, judged: &[Judged], po
         time,
         signature: match record {
             Record::Release(release) => release.signature.as_ref().map(|named| named.sha256),
-            Record::Acquire(_) | Record::Derive(_) | Record::Key(_) => None,
+            _ => None,
         },
     });
 }

@@ -357,7 +357,7 @@ fn what_cannot_be_answered() {
         .says("items cannot be read");
     run(&["trace", "--source", "a b"])
         .exits(2)
-        .says("is no domain");
+        .says("a domain such as example.com");
     run(&[
         "trace",
         "--source",

@@ -12,7 +12,6 @@ const VERBS: &[&[&str]] = &[
     &["record"],
     &["record", "acquire"],
     &["record", "derive"],
-    &["record", "release"],
     &["trace"],
     &["acquire"],
     &["gate"],
@@ -37,6 +36,26 @@ const VERBS: &[&[&str]] = &[
     &["debug", "verify-raw"],
     &["oms"],
     &["completions"],
+    // From here on the model is recalled, and disposed of.
+    &["record", "config-change"],
+    &["record", "custodian-approve"],
+    &["record", "dataset-check"],
+    &["record", "dataset-revise"],
+    &["record", "deploy-approve"],
+    &["record", "justify"],
+    &["record", "known-good"],
+    &["record", "notice"],
+    &["record", "quarantine"],
+    &["record", "register"],
+    &["record", "release"],
+    &["record", "revoke"],
+    &["record", "risk-assess"],
+    &["record", "scan-result"],
+    &["record", "supplier-assess"],
+    &["record", "test-result"],
+    &["record", "verify-event"],
+    &["record", "transfer"],
+    &["record", "dispose"],
 ];
 
 /// A place in which every example has what it names.
@@ -54,13 +73,20 @@ fn stage() -> Workspace {
          printf '#!/bin/sh\\ncat >> alerts\\n' > alert.sh; chmod +x alert.sh; \
          weighbridge ledger show 0 --raw > record.dsse 2>/dev/null; (cat record.dsse; echo) > records.jsonl",
         ).exits(0);
-    for key in ["admin.pem", "trainer.pem", "trainer-2.pem"] {
+    for key in ["admin.pem", "trainer.pem", "trainer-2.pem", "custodian.pem"] {
         workspace.new_key(key);
     }
     let public = String::from_utf8(workspace.read("admin.pem.pub")).unwrap();
     let policy = String::from_utf8(workspace.read("weighbridge.toml")).unwrap();
+    let custodian = String::from_utf8(workspace.read("custodian.pem.pub")).unwrap();
+    let policy = policy.replacen(
+        "roles = [\"developer\"]",
+        "roles = [\"developer\", \"operator\", \"custodian\", \"tester\", \"auditor\"]",
+        1,
+    );
     let policy = format!(
-        "{policy}\n[[identity]]\nname = \"security\"\nroles = [\"admin\"]\npublic_key = \"\"\"\n{public}\"\"\"\n"
+        "{policy}\n[[identity]]\nname = \"security\"\nroles = [\"admin\"]\npublic_key = \"\"\"\n{public}\"\"\"\n\
+         [[identity]]\nname = \"records office\"\nroles = [\"custodian\"]\npublic_key = \"\"\"\n{custodian}\"\"\"\n"
     );
     workspace.write("weighbridge.toml", policy);
     workspace

@@ -33,6 +33,7 @@ mod key_records;
 mod keyless;
 mod keyless_signing;
 mod keys;
+mod kinds;
 mod ledger_append;
 mod ledger_copies;
 mod ledger_damage;

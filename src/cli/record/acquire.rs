@@ -26,8 +26,8 @@ pub(super) struct AcquireArgs {
     #[command(flatten)]
     pub(super) common: CommonArgs,
     /// Where it was obtained: an absolute URI, without credentials
-    #[arg(long, value_name = "URI")]
-    source: String,
+    #[arg(long, value_name = "URI", required_unless_present_any = ["from", "template"], conflicts_with = "from")]
+    source: Option<String>,
     /// What the source calls this exact content: a commit, a version
     #[arg(long, value_name = "TEXT")]
     revision: Option<String>,
@@ -133,7 +133,10 @@ pub(super) fn record(
         actor: recorder.actor(),
         log: recorder.log(),
         asset: args.asset,
-        source_uri: flag("--source", SourceUri::new(args.source.as_str()))?,
+        source_uri: flag(
+            "--source",
+            SourceUri::new(args.source.as_deref().unwrap_or_default()),
+        )?,
         revision: text("--revision", args.revision.as_ref())?,
         requested_revision: None,
         publisher: text("--publisher", args.publisher.as_ref())?,

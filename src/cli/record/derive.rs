@@ -27,11 +27,11 @@ pub(super) struct DeriveArgs {
     #[command(flatten)]
     pub(super) common: CommonArgs,
     /// How it was made
-    #[arg(long, value_parser = values::word::<Relation>(values::RELATIONS), value_name = "WORD")]
-    relation: Relation,
+    #[arg(long, value_parser = values::word::<Relation>(values::RELATIONS), value_name = "WORD", required_unless_present_any = ["from", "template"])]
+    relation: Option<Relation>,
     /// What it was made from: a file or directory, or its digest as dirHash1:HEX or sha256:HEX; with ROLE= before
     /// it, what it was used as
-    #[arg(long, required = true, value_name = "[ROLE=]ARTIFACT")]
+    #[arg(long, required_unless_present_any = ["from", "template"], conflicts_with = "from", value_name = "[ROLE=]ARTIFACT")]
     input: Vec<String>,
     /// The commit of the code that made it
     #[arg(long, value_name = "TEXT")]
@@ -55,10 +55,14 @@ pub(super) struct DeriveArgs {
 
 /// The inputs that `args` name; files are read.
 pub(super) fn inputs(args: &DeriveArgs, output: &Output) -> Result<Vec<Input>, Failure> {
-    args.input.iter().map(|text| input(text, output)).collect()
+    args.input
+        .iter()
+        .map(|text| input("input", text, output))
+        .collect()
 }
 
-fn input(given: &str, output: &Output) -> Result<Input, Failure> {
+/// An artifact that is named by path or digest, with what it is used as before it.
+pub(super) fn input(name: &str, given: &str, output: &Output) -> Result<Input, Failure> {
     let is_role = |role: &str| {
         !role.is_empty()
             && role
@@ -68,16 +72,14 @@ fn input(given: &str, output: &Output) -> Result<Input, Failure> {
     let (role, artifact) = match given.split_once('=') {
         Some((role, _)) if is_role(role) && Path::new(given).symlink_metadata().is_ok() => {
             return Err(Failure::error(format!(
-                "--input {}: there is a file of this name: write ./{0}, or what it is used as before it",
-                crate::path::display(given)
+                "--{name} {shown}: there is a file of this name: write ./{shown}, or what it is used as before it",
+                shown = crate::path::display(given)
             )));
         }
         Some((role, artifact)) if is_role(role) => (Some(role), artifact),
         _ => (None, given),
     };
-    let role = role
-        .map(|role| flag("--input", Text::new(role)))
-        .transpose()?;
+    let role = role.map(|role| flag(name, Text::new(role))).transpose()?;
     if let Some(digest) = parse_digest(artifact) {
         return Ok(Input {
             name: None,
@@ -139,7 +141,9 @@ pub(super) fn record(
         time_source: TimeSource::Local,
         actor: recorder.actor(),
         log: recorder.log(),
-        relation: args.relation,
+        relation: args
+            .relation
+            .ok_or_else(|| Failure::error("--relation is missing"))?,
         inputs,
         code: text("--code", args.code.as_ref())?,
         params_sha256: args.params,

@@ -1,11 +1,16 @@
 //! `record`: append a fact about an artifact to the ledger.
 
 mod acquire;
+mod any;
 mod checksums;
+mod cosign;
 mod derive;
+mod flags;
+mod recall;
 mod recorder;
-mod release;
+mod value;
 
+use std::num::NonZero;
 use std::path::PathBuf;
 
 use clap::Subcommand;
@@ -24,11 +29,11 @@ use crate::statement::acquire::ManifestReference;
 use crate::statement::{Kind, Role, Text, TextError};
 
 use acquire::AcquireArgs;
+use any::AnyKind;
 use checksums::PublishedList;
 use derive::DeriveArgs;
 pub(super) use derive::parse_digest;
 pub(super) use recorder::{Recorder, manifest_reference};
-use release::ReleaseArgs;
 
 /// Append a record about an artifact to the ledger
 ///
@@ -37,7 +42,11 @@ use release::ReleaseArgs;
 #[command(after_help = "Examples:
   weighbridge record release --version 1.2 ./model
   weighbridge record acquire --source https://example.org/model --revision 9f3c… ./model
-  weighbridge record derive --relation trained-on --input training-data=./data ./model")]
+  weighbridge record derive --relation trained-on --input training-data=./data ./model
+  weighbridge record justify --template
+  weighbridge record quarantine --reason tampering ./model
+
+docs/records has a page on each kind.")]
 pub(super) struct RecordArgs {
     #[command(subcommand)]
     kind: RecordKind,
@@ -47,16 +56,44 @@ pub(super) struct RecordArgs {
 enum RecordKind {
     Acquire(Box<AcquireArgs>),
     Derive(Box<DeriveArgs>),
-    Release(ReleaseArgs),
+    Quarantine(Box<recall::QuarantineArgs>),
+    Revoke(Box<recall::RevokeArgs>),
+    ReleaseQuarantine(Box<recall::ReleaseQuarantineArgs>),
+    #[command(flatten)]
+    Any(AnyKind),
 }
 
 /// What every record needs.
 #[derive(clap::Args)]
 struct CommonArgs {
-    #[command(flatten)]
-    target: TargetArgs,
+    /// File or directory
+    #[arg(required_unless_present = "template")]
+    path: Option<PathBuf>,
+    /// The signature; unless given, model.sig in the directory, or FILE.sig beside the file
+    #[arg(long, value_name = "FILE")]
+    signature: Option<PathBuf>,
+    /// Threads to hash with
+    #[arg(long, short, value_name = "N")]
+    jobs: Option<NonZero<usize>>,
+    /// What it says, as JSON in the form of --template, instead of flags
+    #[arg(long, value_name = "FILE")]
+    from: Option<PathBuf>,
+    /// Print what one says as JSON, and do nothing
+    #[arg(long)]
+    template: bool,
     #[command(flatten)]
     signing: SigningArgs,
+}
+
+impl CommonArgs {
+    fn target(&self) -> Result<TargetArgs, Failure> {
+        let path = self.path.clone();
+        Ok(TargetArgs {
+            path: path.ok_or_else(|| Failure::error("it is not said which artifact"))?,
+            signature: self.signature.clone(),
+            jobs: self.jobs,
+        })
+    }
 }
 
 /// Who signs a record, and how it is appended.
@@ -78,19 +115,21 @@ pub(super) struct SigningArgs {
 }
 
 pub(super) fn run(args: &RecordArgs, global: &Global, output: &Output) -> Outcome {
-    let common = match &args.kind {
-        RecordKind::Acquire(args) => &args.common,
-        RecordKind::Derive(args) => &args.common,
-        RecordKind::Release(args) => &args.common,
+    let (kind, common) = match &args.kind {
+        RecordKind::Acquire(args) => (Kind::Acquire, &args.common),
+        RecordKind::Derive(args) => (Kind::Derive, &args.common),
+        RecordKind::Quarantine(args) => return args.run(global, output),
+        RecordKind::Revoke(args) => return args.run(global, output),
+        RecordKind::ReleaseQuarantine(args) => return args.run(global, output),
+        RecordKind::Any(given) => return any::run(given, global, output),
     };
-    let kind = match &args.kind {
-        RecordKind::Acquire(_) => Kind::Acquire,
-        RecordKind::Derive(_) => Kind::Derive,
-        RecordKind::Release(_) => Kind::Release,
-    };
+    if common.template {
+        return any::template(kind, output);
+    }
     let signing = &common.signing;
     let config = Config::load(global)?;
-    let target = common.target.open()?;
+    let target = common.target()?;
+    let target = target.open()?;
     let artifact = &target.artifact;
     config.keep_out_of(artifact)?;
     let mut reader = signing.passphrase.reader();
@@ -110,6 +149,7 @@ pub(super) fn run(args: &RecordArgs, global: &Global, output: &Output) -> Outcom
         output,
     )?;
 
+    let recorder = recorder.for_kind(kind, signing.role);
     recorder.must_permit(kind)?;
     if signing.receipt.is_some() {
         recorder.can_write_receipt()?;
@@ -124,6 +164,7 @@ pub(super) fn run(args: &RecordArgs, global: &Global, output: &Output) -> Outcom
     };
     let mut inputs = Vec::new();
     let list = match &args.kind {
+        _ if common.from.is_some() => None,
         RecordKind::Derive(args) => {
             inputs = derive::inputs(args, output)?;
             derive::record(args, &recorder, inputs.clone(), nothing)?;
@@ -136,23 +177,21 @@ pub(super) fn run(args: &RecordArgs, global: &Global, output: &Output) -> Outcom
                 .map(PublishedList::read)
                 .transpose()?
         }
-        RecordKind::Release(args) => {
-            release::record(args, &recorder, nothing)?;
-            None
-        }
+        _ => None,
     };
     let evidence = target.read_complete(&[crate::digest::Algorithm::Sha256], output)?;
     let manifest = manifest_reference(&evidence);
-    let record = match &args.kind {
-        RecordKind::Acquire(args) => {
+    let record = match (&args.kind, &common.from) {
+        (_, Some(path)) => any::record_from((kind, path), Some(&evidence), &recorder)?,
+        (RecordKind::Acquire(args), None) => {
             let checked = match &list {
                 Some(list) => Some((list, list.check(&evidence.manifest)?)),
                 None => None,
             };
             acquire::record(args, &recorder, checked, manifest)?
         }
-        RecordKind::Derive(args) => derive::record(args, &recorder, inputs, manifest)?,
-        RecordKind::Release(args) => release::record(args, &recorder, manifest)?,
+        (RecordKind::Derive(args), None) => derive::record(args, &recorder, inputs, manifest)?,
+        _ => return Err(Failure::error("this kind of record is made elsewhere")),
     };
     let recorded = recorder.append(&artifact.name(), &evidence, record, None, output)?;
     let document = json!({ "artifact": recorded.artifact });

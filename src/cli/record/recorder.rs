@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use crate::artifact::ArtifactDigest;
 use crate::cli::context::{self, Config};
 use crate::cli::failure::Failure;
 use crate::cli::keyring;
@@ -13,22 +14,22 @@ use crate::cli::{Global, Outcome};
 use crate::digest::Sha256;
 use crate::envelope::{Envelope, IN_TOTO};
 use crate::key::Signer;
-#[cfg(feature = "http")]
-use crate::ledger::Store;
-use crate::ledger::{self, Level, Log};
+use crate::ledger::{self, Level, Log, Store};
 use crate::statement::acquire::ManifestReference;
 use crate::statement::release::{Release, SignatureReference};
 use crate::statement::{Actor, Kind, Record, Role, Statement, SubjectDigest, Text, TimeSource};
 use crate::time::Timestamp;
-use crate::verify::ArtifactEvidence;
+use crate::tlog_policy::TlogPolicy;
+use crate::verify::{ArtifactEvidence, authorised};
 
 /// Everything that it takes to append a record: the policy, who signs, and the log's key.
 pub(in crate::cli) struct Recorder<'a> {
     config: &'a Config,
     key: &'a dyn Signer,
     party: Text,
+    /// Those of the identity.
+    roles: Vec<Role>,
     role: Role,
-
     access: LogAccess<'a>,
     log: Text,
     now: Timestamp,
@@ -73,6 +74,7 @@ impl<'a> Recorder<'a> {
             config,
             key,
             party: identity.name,
+            roles: identity.roles,
             role,
             access,
             now,
@@ -96,16 +98,31 @@ impl<'a> Recorder<'a> {
         receipt::write(&log, index, path, output)
     }
 
+    /// The same, in a role in which a record of this kind may be signed, if the user did not say in which.
+    pub(super) fn for_kind(mut self, kind: Kind, given: Option<Role>) -> Recorder<'a> {
+        let permitted = kind.permitted();
+        let mut other = self.roles.iter().filter(|role| permitted.contains(role));
+        if given.is_none()
+            && !permitted.contains(&self.role)
+            && let Some(role) = other.next()
+        {
+            self.role = *role;
+        }
+        self
+    }
+
     /// Refuses a kind of record that the role may not sign: before the work is done.
     pub(in crate::cli) fn must_permit(&self, kind: Kind) -> Result<(), Failure> {
         if kind.permitted().contains(&self.role) {
             return Ok(());
         }
+        let permitted: Vec<&str> = kind.permitted().iter().map(|role| role.name()).collect();
         Err(Failure::error(format!(
             "role {} may not sign {}",
             self.role.name(),
             kind.name()
-        )))
+        ))
+        .hint(format!("it is signed as {}", permitted.join(" or "))))
     }
 
     /// Says what was recorded, `document` and the index, and writes the receipt if one is wanted.
@@ -137,7 +154,6 @@ impl<'a> Recorder<'a> {
     }
 
     /// Where the log is.
-    #[cfg(feature = "http")]
     pub(in crate::cli) fn store(&self) -> &dyn Store {
         self.access.store()
     }
@@ -196,11 +212,38 @@ impl<'a> Recorder<'a> {
         let statement = Statement::new(name, SubjectDigest::new(digest, oms_root), record);
         let entry = self.sign(&statement)?;
         ledger::put_blob(self.access.store(), evidence.manifest.text().as_bytes())?;
+        self.record(entry, (kind, digest), output)
+    }
+
+    /// Appends an entry of `kind` about `digest`.
+    pub(super) fn record(
+        &self,
+        entry: Vec<u8>,
+        (kind, digest): (Kind, ArtifactDigest),
+        output: &Output,
+    ) -> Result<Recorded, Failure> {
         let index = self.write(entry, &format!("{} of {digest}", kind.name()), output)?;
         Ok(Recorded {
             index,
             artifact: digest.to_string(),
         })
+    }
+
+    /// Refuses an entry that no gate with this policy would count.
+    pub(super) fn would_count(
+        &self,
+        envelope: &Envelope,
+        statement: &Statement,
+    ) -> Result<(), Failure> {
+        let policy = keyring::policy(self.config, self.now)?;
+        authorised(envelope, statement, (u64::MAX, &policy), self.now)
+            .map(|_| ())
+            .map_err(|why| Failure::error(format!("it would not count: {why}")))
+    }
+
+    /// The trust in the log that it goes into.
+    pub(super) fn trust(&self) -> &TlogPolicy {
+        &self.config.policy.log.trust
     }
 
     /// The entry that says `statement`.
