@@ -8,7 +8,9 @@ use weighbridge::artifact::checksum_list::{find, only};
 fuzz_target!(|data: &[u8]| {
     for name in ["model.bin", "a b", "", "x)"] {
         for digest in find(data, name).into_iter().chain(only(data, name)) {
-            let text = std::str::from_utf8(data).expect("text").to_ascii_lowercase();
+            let text = std::str::from_utf8(data)
+                .expect("text")
+                .to_ascii_lowercase();
             assert!(text.contains(&digest.hex()));
         }
     }

@@ -3,8 +3,9 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use weighbridge::ledger::facts::{facts, host};
+use weighbridge::ledger::facts::facts;
 use weighbridge::ledger::monitor::{Rules, Watched};
+use weighbridge::statement::source_pattern::{SourcePattern, host};
 
 fuzz_target!(|data: &[u8]| {
     let facts = facts(data);
@@ -17,5 +18,10 @@ fuzz_target!(|data: &[u8]| {
     );
     if let Ok(text) = std::str::from_utf8(data) {
         _ = host(text);
+        // A pattern that was read is read again as the same.
+        if let Ok(pattern) = text.parse::<SourcePattern>() {
+            assert_eq!(pattern.as_str().parse(), Ok(pattern.clone()));
+            _ = pattern.matches(text);
+        }
     }
 });

@@ -20,7 +20,10 @@ fuzz_target!(|data: &[u8]| {
         return;
     };
     let stored = proof.to_json().expect("it came from JSON");
-    assert_eq!(SnapshotProof::parse(&stored).expect("what is stored can be read"), proof);
+    assert_eq!(
+        SnapshotProof::parse(&stored).expect("what is stored can be read"),
+        proof
+    );
     if let Ok(snapshot) = proof.snapshot() {
         assert_eq!(snapshot.commit, proof.commit_id);
     }

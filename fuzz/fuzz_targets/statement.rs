@@ -5,15 +5,15 @@
 
 use libfuzzer_sys::fuzz_target;
 use weighbridge::json;
-use weighbridge::statement::{Kind, MAX_PAYLOAD, Statement, StatementError};
+use weighbridge::statement::{About, Kind, MAX_PAYLOAD, Statement, StatementError};
 use weighbridge::time::Timestamp;
 
 fuzz_target!(|data: &[u8]| {
     let statement = match Statement::parse(data) {
         Ok(statement) => statement,
         Err(StatementError::UnknownKind { predicate_type, .. }) => {
-            let known = Kind::ALL.map(Kind::predicate_type);
-            assert!(!known.contains(&predicate_type.as_str()));
+            let mut known = Kind::ALL.iter();
+            assert!(!known.any(|kind| kind.predicate_type() == predicate_type));
             return;
         }
         Err(_) => return,
@@ -24,9 +24,15 @@ fuzz_target!(|data: &[u8]| {
     );
     let [subject] = &statement.subject;
     let digest = subject.digest.artifact().expect("exactly one digest");
-    // What a key record is about is no artifact.
+    // What a record about a key, a source or another record is about is no artifact.
     let artifact = statement.artifact();
-    assert!(artifact == Some(digest) || statement.record.kind() == Kind::Key);
+    assert!(
+        artifact == Some(digest)
+            || !matches!(
+                statement.record.kind().about(),
+                About::Content | About::Artifact
+            )
+    );
     let kind = statement.record.kind();
     let time = statement.record.time();
     assert_eq!(

@@ -284,25 +284,15 @@ pub struct ManifestReference {
     /// SHA-256 of the manifest text, which is a blob of the ledger. For a tree it is the artifact
     /// digest.
     pub sha256: Sha256,
-    #[serde(deserialize_with = "exact")]
+    #[serde(deserialize_with = "super::predicate::exact")]
     #[schemars(range(max = 9_007_199_254_740_991_u64))]
     pub files: u64,
-    #[serde(deserialize_with = "exact")]
+    #[serde(deserialize_with = "super::predicate::exact")]
     #[schemars(range(max = 9_007_199_254_740_991_u64))]
     pub bytes: u64,
     /// Paths that exist in the artifact and are left out of the manifest.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub not_covered: Vec<Text>,
-}
-
-/// A number that canonical JSON, whose numbers are doubles, writes as it is (RFC 8785 §3.2.2.3).
-fn exact<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
-    let number = u64::deserialize(deserializer)?;
-    if number < 1 << 53 {
-        Ok(number)
-    } else {
-        Err(serde::de::Error::custom("more than 2^53 - 1"))
-    }
 }
 
 impl Predicate for Acquire {

@@ -29,7 +29,11 @@ pub struct Check {
     pub tool: Text,
     pub result: Outcome,
     /// How many items were taken out.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        deserialize_with = "super::predicate::exact_or_absent",
+        skip_serializing_if = "Option::is_none"
+    )]
     #[schemars(range(max = 9_007_199_254_740_991_u64))]
     pub removed: Option<u64>,
 }

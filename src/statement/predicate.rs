@@ -102,6 +102,7 @@ pub(super) use header;
 #[serde(deny_unknown_fields)]
 pub struct RecordReference {
     /// Its index.
+    #[serde(deserialize_with = "exact")]
     #[schemars(range(max = 9_007_199_254_740_991_u64))]
     pub index: u64,
     /// SHA-256 of the entry's bytes.
@@ -149,4 +150,21 @@ pub(super) fn ends_later(time: Timestamp, end: Timestamp) -> Result<(), &'static
     } else {
         Err("expires before it was written")
     }
+}
+
+/// A number that canonical JSON, whose numbers are doubles, writes as it is (RFC 8785 §3.2.2.3).
+pub(super) fn exact<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+    let number = u64::deserialize(deserializer)?;
+    if number < 1 << 53 {
+        Ok(number)
+    } else {
+        Err(de::Error::custom("more than 2^53 - 1"))
+    }
+}
+
+/// The same of a number that may be absent.
+pub(super) fn exact_or_absent<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<u64>, D::Error> {
+    exact(deserializer).map(Some)
 }

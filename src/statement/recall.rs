@@ -62,6 +62,7 @@ pub enum Scope {
     },
     /// The record that is the subject: it no longer counts.
     Record {
+        #[serde(deserialize_with = "super::predicate::exact")]
         #[schemars(range(max = 9_007_199_254_740_991_u64))]
         index: u64,
     },

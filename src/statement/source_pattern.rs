@@ -66,9 +66,9 @@ impl SourcePattern {
         }
         uri.strip_prefix(pattern).is_some_and(|rest| {
             // Of a server alone, not of another whose name goes on.
-            let is_server = !pattern
+            let is_server = pattern
                 .split_once("://")
-                .is_some_and(|(_, rest)| rest.contains('/'));
+                .is_some_and(|(_, rest)| !rest.contains('/'));
             !is_server || rest.is_empty() || rest.starts_with(['/', ':', '?', '#'])
         })
     }

@@ -29,6 +29,7 @@ predicate! {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct LedgerHead {
+    #[serde(deserialize_with = "super::predicate::exact")]
     #[schemars(range(max = 9_007_199_254_740_991_u64))]
     pub size: u64,
     /// Its root hash.
