@@ -93,10 +93,27 @@ rules! {
     LedgerInclusion => "ledger.inclusion", "The record is included in the log.";
         SourceFiles => "source.files", "Every file is the one that the source publishes, and there is no other.";
     SourceEvidence => "source.evidence", "There is evidence of what the source publishes.";
+    RecallRevoked => "recall.revoked", "Neither the artifact nor anything that it was made from was revoked.";
+    RecallQuarantined => "recall.quarantined", "Neither the artifact nor anything that it was made from is in quarantine.";
+    RecallDisposed => "recall.disposed", "Neither the artifact nor anything that it was made from was disposed of.";
+    RecallUnknown => "recall.unknown", "Every record that takes something back can be understood.";
     RecordMissing => "record.missing", "The ledger holds the records that the policy asks for.";
     RecordPresent => "record.present", "A required record is in the ledger, by a permitted role.";
+    RecordNegative => "record.negative", "The newest record of a required kind does not say that it failed.";
     RecordIgnored => "record.ignored", "A record about this artifact does not count, and why.";
     RecordUnknown => "record.unknown", "Every record that names this artifact can be understood.";
+    SourceDenied => "source.denied", "The artifact, and what it was made from, is from a source that the policy allows.";
+    SourceUnknown => "source.unknown", "The ledger says where the artifact is from.";
+    SourceAuthentication => "source.authentication", "Who the source is was authenticated as far as the policy asks.";
+    FormatDenied => "format.denied", "Every file is in a format that the policy allows.";
+    LicenceDenied => "licence.denied", "The licence is one that the policy allows.";
+    LicenceUnknown => "licence.unknown", "The ledger says under which licence the artifact is.";
+    SizeExceeded => "size.exceeded", "The artifact is not larger than the policy allows.";
+    ModalityRefused => "modality.refused", "Nothing is there that the policy does not allow, or that was registered as unused.";
+    ModalityUnknown => "modality.unknown", "The artifact is registered with what it is used for.";
+    LedgerAge => "ledger.age", "The ledger is not older than the policy allows, by its witnesses.";
+    LedgerReceipt => "ledger.receipt", "The ledger itself is judged where the policy takes no receipt.";
+    ExceptionExpiring => "exception.expiring", "No exception ends soon.";
     SignatureRecorded => "signature.recorded", "The signature file is the one that the release names.";
 }
 

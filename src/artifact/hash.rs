@@ -15,6 +15,7 @@ use blake3::hazmat::{
 use rustix::fs::{FileType, Stat};
 use rustix::io::Errno;
 
+use super::format::{self, Format, HEAD};
 use super::manifest::{Manifest, ManifestFile};
 use super::stat_cache::StatCache;
 use super::walk::{Artifact, FoundFile, Walk};
@@ -93,10 +94,11 @@ pub fn hash(artifact: &Artifact, walk: &Walk, hashing: Hashing<'_>) -> (Manifest
     let mut files = Vec::with_capacity(walk.files.len());
     for (file, outcome) in walk.files.iter().zip(results) {
         match outcome {
-            Some(Ok(digests)) => {
+            Some(Ok((digests, format))) => {
                 files.push(ManifestFile {
                     path: file.path.clone(),
                     size: file.size,
+                    format: Some(format),
                     digests,
                 });
             }
@@ -120,7 +122,7 @@ pub fn hash(artifact: &Artifact, walk: &Walk, hashing: Hashing<'_>) -> (Manifest
     )
 }
 
-type Outcome = Result<Box<[u8]>, FaultKind>;
+type Outcome = Result<(Box<[u8]>, Format), FaultKind>;
 
 /// Bytes read at a time: stays in the second-level cache while it is hashed.
 pub const BUFFER: usize = 64 * 1024;
@@ -237,15 +239,19 @@ fn hash_file(
 ) -> Outcome {
     let (mut file, before) = open(artifact, found)?;
     if let Some(digests) = known(found, &before, hashing) {
-        return Ok(digests);
+        return Ok((digests, format_of(&file, found)?));
     }
 
     let mut hasher = Hasher::new(hashing.algorithms, found.size);
-    let mut total = 0;
+    let (mut total, mut format) = (0, Format::Empty);
     // An empty file is read once, so that one that only claims to be empty is found out.
     loop {
         let count = read_some(&mut file, buffer)?;
-        hasher.update(buffer.get(..count).unwrap_or_default());
+        let piece = buffer.get(..count).unwrap_or_default();
+        if total == 0 {
+            format = format::identify(found.path.as_str(), head(piece));
+        }
+        hasher.update(piece);
         total += count as u64;
         hashing.progress.advance(count as u64);
         if count == 0 || total >= found.size {
@@ -258,7 +264,21 @@ fn hash_file(
     unchanged(&file, &before)?;
     let digests = hasher.finish();
     note(&before, &digests, hashing);
-    Ok(digests.into())
+    Ok((digests.into(), format))
+}
+
+fn head(bytes: &[u8]) -> &[u8] {
+    bytes.get(..HEAD.min(bytes.len())).unwrap_or_default()
+}
+
+/// What kind of file `file` is, which is not read from its start to its end.
+fn format_of(file: &File, found: &FoundFile) -> Result<Format, FaultKind> {
+    let mut buffer = [0; HEAD];
+    let count = file
+        .read_at(&mut buffer, 0)
+        .map_err(FaultKind::Unreadable)?;
+    let head = buffer.get(..count).unwrap_or_default();
+    Ok(format::identify(found.path.as_str(), head))
 }
 
 /// What is known of the file from an earlier hashing.
@@ -292,8 +312,9 @@ const SEGMENT: u64 = 16 * 1024 * 1024;
 /// (BLAKE3 paper §5.1, "multi-threading").
 fn hash_split(artifact: &Artifact, found: &FoundFile, hashing: Hashing<'_>) -> Outcome {
     let (file, before) = open(artifact, found)?;
+    let format = format_of(&file, found)?;
     if let Some(digests) = known(found, &before, hashing) {
-        return Ok(digests);
+        return Ok((digests, format));
     }
     let segments = found.size.div_ceil(SEGMENT);
     let next = AtomicUsize::new(0);
@@ -355,7 +376,7 @@ fn hash_split(artifact: &Artifact, found: &FoundFile, hashing: Hashing<'_>) -> O
         Mode::Hash,
     );
     note(&before, root.as_bytes(), hashing);
-    Ok(root.as_bytes().as_slice().into())
+    Ok((root.as_bytes().as_slice().into(), format))
 }
 
 fn hash_segment(

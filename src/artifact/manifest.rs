@@ -9,6 +9,7 @@ use std::fmt;
 use data_encoding::HEXLOWER;
 use sha2::Digest as _;
 
+use super::format::Format;
 use crate::digest::{self, Algorithm, Digest, DigestError, Sha256};
 use crate::path::{ArtifactPath, PathError};
 
@@ -25,6 +26,8 @@ pub struct Manifest {
 pub struct ManifestFile {
     pub path: ArtifactPath,
     pub size: u64,
+    /// What kind of file it is; not known of one that was not read here.
+    pub format: Option<Format>,
     /// The digests in the order of the manifest's algorithms, one after the other.
     pub(super) digests: Box<[u8]>,
 }
@@ -99,6 +102,7 @@ impl Manifest {
         let file = |(path, size, sha256): (ArtifactPath, u64, Sha256)| ManifestFile {
             path,
             size,
+            format: None,
             digests: sha256.0.into(),
         };
         let mut files: Vec<ManifestFile> = files.into_iter().map(file).collect();
@@ -111,6 +115,7 @@ impl Manifest {
         let file = ManifestFile {
             path,
             size,
+            format: None,
             digests: sha256.0.into(),
         };
         Manifest::new(&[Algorithm::Sha256], true, vec![file])
@@ -329,6 +334,7 @@ mod tests {
         let file = |(path, content): &(&str, &[u8])| ManifestFile {
             path: ArtifactPath::new(path).unwrap(),
             size: content.len() as u64,
+            format: None,
             digests: Sha256::of(content).0.into(),
         };
         Manifest::new(

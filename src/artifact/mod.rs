@@ -2,12 +2,14 @@
 //! Reads files, writes none. Knows nothing of signatures or ledgers.
 
 pub mod checksum_list;
+pub mod format;
 pub mod hash;
 mod hub_cache;
 pub mod manifest;
 pub mod stat_cache;
 pub mod walk;
 
+pub use format::Format;
 pub use hash::{FileFault, Hashing, NoProgress, Progress, hash};
 pub use hub_cache::HubCache;
 pub use manifest::{ArtifactDigest, Manifest, ManifestError, ManifestFile};

@@ -17,7 +17,7 @@ use crate::parallel;
 use crate::report::catalogue::CATALOGUE;
 use crate::report::document::{PolicySummary, exit_code};
 use crate::report::text::{count, render};
-use crate::report::{CatalogueDocument, ReportDocument};
+use crate::report::{CatalogueDocument, ClockSource, ReportDocument};
 use crate::verify::{ArtifactEvidence, Report, SignatureEvidence};
 
 /// How deep artifacts may lie, and how many directories are looked into.
@@ -152,7 +152,7 @@ pub(super) fn verify(
                 report,
                 policy,
                 &[],
-                now,
+                (now, ClockSource::Local),
             ))
         },
     );

@@ -37,6 +37,8 @@ pub(super) struct Config {
     pub(super) path: PathBuf,
     pub(super) sha256: Sha256,
     pub(super) policy: Policy,
+    /// Whose gate `policy` has, if not its own.
+    profile: Option<String>,
     trust_sha256: Option<Sha256>,
     /// What else it names: anchors, lists, trust roots.
     files: Vec<(String, Sha256)>,
@@ -77,6 +79,7 @@ impl Config {
             trust_sha256 = read.map(|index| files.remove(index).1);
         }
         Ok(Some(Config {
+            profile: None,
             files,
             path: path.clone(),
             sha256: Sha256::of(&bytes),
@@ -111,9 +114,26 @@ impl Config {
         path.relative_to(self.path.parent())
     }
 
+    /// The same, with the gate of a profile.
+    pub(super) fn in_profile(mut self, name: &str) -> Result<Config, Failure> {
+        let known: Vec<String> = self.policy.profiles.keys().cloned().collect();
+        let path = self.path.display().to_string();
+        self.policy = self.policy.in_profile(name).ok_or_else(|| {
+            let name = crate::path::display(name);
+            Failure::error(format!("{path} has no profile {name:?}")).hint(if known.is_empty() {
+                format!("add [profile.{name}.gate], which says what is otherwise than in [gate]")
+            } else {
+                format!("there are: {}", known.join(", "))
+            })
+        })?;
+        self.profile = Some(name.to_owned());
+        Ok(self)
+    }
+
     pub(super) fn summary(&self) -> PolicySummary {
         PolicySummary {
             path: self.path.display().to_string(),
+            profile: self.profile.clone(),
             sha256: self.sha256,
             trust_sha256: self.trust_sha256,
             files: self

@@ -9,7 +9,8 @@ use super::output::Output;
 use crate::artifact::{Artifact, Names, StatCache, Symlinks};
 use crate::digest::Algorithm;
 use crate::gate;
-use crate::report::{ReportDocument, text};
+use crate::report::{ClockSource, ReportDocument, text};
+use crate::time::Timestamp;
 use crate::verify::{ArtifactEvidence, Report};
 
 /// Which artifact.
@@ -108,7 +109,20 @@ impl Target<'_> {
         Ok(evidence)
     }
 
-    /// Prints what was found out about it; the exit code.
+    /// What was found out about it, as a document.
+    pub(super) fn document(
+        &self,
+        command: &str,
+        report: Report,
+        config: Option<&Config>,
+        not_checked: &[&str],
+    ) -> ReportDocument {
+        let path = self.args.path.display().to_string();
+        let clock = (context::now(), ClockSource::Local);
+        document((command, path), report, config, not_checked, clock)
+    }
+
+    /// Prints that; the exit code.
     pub(super) fn report(
         &self,
         command: &str,
@@ -117,26 +131,47 @@ impl Target<'_> {
         not_checked: &[&str],
         output: &Output,
     ) -> Result<u8, Failure> {
-        let path = self.args.path.display().to_string();
-        print((command, path), report, config, not_checked, output)
+        print(&self.document(command, report, config, not_checked), output)
     }
 }
 
-/// Prints what `command` found out about what is called `path`; the exit code.
-pub(super) fn print(
+/// What `command` found out about what is called `path`.
+pub(super) fn document(
     (command, path): (&str, String),
-    report: Report,
+    mut report: Report,
     config: Option<&Config>,
     not_checked: &[&str],
-    output: &Output,
-) -> Result<u8, Failure> {
+    clock: (Timestamp, ClockSource),
+) -> ReportDocument {
     let policy = config.map(Config::summary);
-    let now = context::now();
-    let document = ReportDocument::new(command, path, report, policy, not_checked, now);
+    // What to type next is to be typed as it stands.
+    for hint in report
+        .findings
+        .iter_mut()
+        .filter_map(|one| one.hint.as_mut())
+    {
+        if hint.contains(" PATH") {
+            *hint = hint.replace(" PATH", &format!(" {}", quoted(&path)));
+        }
+    }
+    ReportDocument::new(command, path, report, policy, not_checked, clock)
+}
+
+/// As a shell takes it for one word.
+fn quoted(path: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/._-+=:@,".contains(&byte);
+    if path.bytes().all(plain) && !path.starts_with('-') {
+        return path.to_owned();
+    }
+    format!("'{}'", path.replace('\'', "'\\''"))
+}
+
+/// Prints a report; the exit code.
+pub(super) fn print(document: &ReportDocument, output: &Output) -> Result<u8, Failure> {
     if output.json {
-        output.document(&document)?;
+        output.document(document)?;
     } else {
-        output.data(&text::render(&document))?;
+        output.data(&text::render(document))?;
     }
     Ok(document.exit_code)
 }

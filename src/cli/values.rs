@@ -6,6 +6,7 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use serde::de::DeserializeOwned;
 
 use crate::key::KeyAlgorithm;
+use crate::time::{TimeError, Timestamp};
 
 pub(super) const ALGORITHMS: &[&str] = &[
     "sha256", "blake3", "blake2b", "sha512", "git-sha1", "md5", "xet",
@@ -120,4 +121,14 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
         return Err("expected more than nothing".into());
     }
     Ok(Duration::from_millis(u64::from(number) * millis))
+}
+
+/// Takes a time in RFC 3339, or a day, which means its end.
+pub(super) fn moment(text: &str) -> Result<Timestamp, String> {
+    let whole = if text.len() == 10 {
+        format!("{text}T23:59:59.999Z")
+    } else {
+        text.to_owned()
+    };
+    whole.parse().map_err(|error: TimeError| error.to_string())
 }

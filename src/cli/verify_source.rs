@@ -4,10 +4,10 @@
 use std::collections::BTreeMap;
 
 use super::acquire::{self, Against, CheckArgs, Recorded, Source, Wanted};
-use super::context::Config;
+use super::context::{self, Config};
 use super::failure::Failure;
 use super::output::Output;
-use super::target::{TargetArgs, print};
+use super::target::{TargetArgs, document, print};
 use super::{Global, Outcome};
 use crate::artifact::{Artifact, ArtifactDigest, checksum_list, manifest};
 use crate::digest::{Algorithm, Digest, Sha256};
@@ -15,6 +15,7 @@ use crate::finding::{Finding, Rule, Severity};
 use crate::gate::cause;
 use crate::git::snapshot::SnapshotProof;
 use crate::path::ArtifactPath;
+use crate::report::ClockSource;
 use crate::source::archive::{MEMBERS, Members};
 use crate::source::https::LIST;
 use crate::source::hub::SNAPSHOT;
@@ -229,7 +230,11 @@ fn at_source(source: &Source, checks: &CheckArgs, global: &Global, output: &Outp
         report.findings.push(finding.hint(hint));
     }
     let named = ("verify", source.to_string());
-    print(named, report, Some(&config), NOT_CHECKED, output)
+    let clock = (context::now(), ClockSource::Local);
+    print(
+        &document(named, report, Some(&config), NOT_CHECKED, clock),
+        output,
+    )
 }
 
 /// What the source publishes now. Of what it publishes no digest, the content is read again.

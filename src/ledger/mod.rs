@@ -75,6 +75,11 @@ pub enum LedgerError {
     Outside { index: u64, size: u64 },
     #[error("{what}")]
     Index { what: String },
+    #[error(
+        "the artifact was made from more than can be followed: {artifacts} artifacts were found, and the limits are 10000 \
+         of them and 64 steps"
+    )]
+    TooDeep { artifacts: usize },
     #[error("an entry of {size} bytes is outside the limits of 1 to 65535")]
     EntrySize { size: usize },
     #[error("a batch of {count} entries is outside the limits of 1 to {max}", max = commit::MAX_BATCH)]

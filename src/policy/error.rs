@@ -48,6 +48,15 @@ pub enum PolicyError {
     Twice { what: &'static str, name: String },
     #[error("there is no identity: nothing could ever be accepted")]
     NoIdentity,
+    #[error("{rule} {why}")]
+    Rule { rule: String, why: String },
+    #[error("line {line}: {source}{shown}")]
+    At {
+        line: usize,
+        /// The line itself, on one of its own; nothing, if it may hold a secret.
+        shown: String,
+        source: Box<PolicyError>,
+    },
     #[error("{rule} is about keys, not about an artifact")]
     NoArtifact { rule: String },
     #[error("{rule} names no role: it could never be met")]
@@ -84,4 +93,48 @@ pub enum PolicyError {
         "gate.closed_world = false is not supported: an added file can be code that a loader runs"
     )]
     OpenWorld,
+}
+
+impl PolicyError {
+    /// What in the policy it is about, by its keys: `gate.records[1]`.
+    pub(super) fn place(&self) -> Option<String> {
+        Some(match self {
+            PolicyError::Rule { rule, .. }
+            | PolicyError::NoArtifact { rule }
+            | PolicyError::NoRoles { rule }
+            | PolicyError::RoleWithoutIdentity { rule, .. }
+            | PolicyError::RoleNotPermitted { rule, .. } => rule.clone(),
+            PolicyError::Version(_) => "version".into(),
+            PolicyError::LogPath(_) => "log.path".into(),
+            PolicyError::SlotsPassword => "log.slots".into(),
+            PolicyError::LogKey(_) => "log.key".into(),
+            PolicyError::Mirror(_) => "log.mirrors".into(),
+            PolicyError::Trust(_) | PolicyError::TrustTwice | PolicyError::Origins => "log".into(),
+            PolicyError::Key { name, .. }
+            | PolicyError::Credential { name }
+            | PolicyError::Identity { name, .. }
+            | PolicyError::Name { name, .. }
+            | PolicyError::NoRole { name } => format!("identity[{name}]"),
+            PolicyError::Timestamps(_) => "timestamps".into(),
+            PolicyError::Threshold { .. } | PolicyError::Together { .. } => "gate.signature".into(),
+            PolicyError::Algorithm(_)
+            | PolicyError::NoAlgorithm
+            | PolicyError::DeadlineOfNothing(_) => "algorithms".into(),
+            PolicyError::SigningKey { .. } => "signing.key".into(),
+            PolicyError::NoRecords => "gate.records".into(),
+            PolicyError::OpenWorld => "gate.closed_world".into(),
+            PolicyError::Twice { .. }
+            | PolicyError::NoIdentity
+            | PolicyError::Toml(_)
+            | PolicyError::At { .. } => return None,
+        })
+    }
+
+    /// May what it is about hold a secret?
+    pub(super) fn is_about_a_secret(&self) -> bool {
+        matches!(
+            self,
+            PolicyError::SlotsPassword | PolicyError::SigningKey { .. }
+        )
+    }
 }

@@ -6,30 +6,39 @@
 //! that could never be met is an error too.
 
 mod algorithms;
+mod condition;
 mod error;
+mod gate;
 mod identity;
+mod line;
 pub(crate) mod places;
 mod render;
+pub mod rules;
+mod span;
+
+use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use crate::bundle::MAX_SIGNATURES;
-use crate::credential::Credential;
 use crate::digest::Sha256;
 use crate::key::PublicKey;
 use crate::ledger::Location;
 use crate::note::NoteKey;
-use crate::statement::{Kind, Role};
+use crate::statement::Role;
 use crate::time::Timestamp;
 use crate::tlog_policy::TlogPolicy;
 use crate::x509::{Certificate, Withdrawn, WithdrawnBy};
 
 pub use algorithms::Algorithms;
 use algorithms::RawAlgorithms;
+pub use condition::Condition;
 pub use error::PolicyError;
+use gate::RawGate;
+pub use gate::{GateRules, RequiredRecord};
 use identity::RawIdentity;
 pub use identity::{Identity, Registration};
 pub use render::{NewPolicy, render};
+pub use span::Span;
 
 /// A valid policy.
 #[derive(Clone, Debug)]
@@ -43,6 +52,8 @@ pub struct Policy {
     /// Which signatures count by their kind.
     pub algorithms: Algorithms,
     pub gate: GateRules,
+    /// Gates for other places.
+    pub profiles: BTreeMap<String, GateRules>,
     pub signing: Option<Signing>,
 }
 
@@ -73,27 +84,6 @@ pub enum Prune {
     Partials,
 }
 
-/// What a gate asks for.
-#[derive(Clone, Debug)]
-pub struct GateRules {
-    /// An OMS signature by an identity that has one of these roles.
-    pub signature_roles: Vec<Role>,
-    /// How many of them must have signed.
-    pub signature_threshold: usize,
-    /// Somebody in each of these roles must have signed as well.
-    pub countersigned_by: Vec<Role>,
-    /// A record of each of these kinds.
-    pub records: Vec<RequiredRecord>,
-}
-
-/// A record that must be in the ledger about exactly this artifact.
-#[derive(Clone, Debug)]
-pub struct RequiredRecord {
-    pub kind: Kind,
-    /// Signed by an identity that has one of these roles.
-    pub roles: Vec<Role>,
-}
-
 /// What `sign` and `record` use. A gate does not look at it.
 #[derive(Clone, Debug)]
 pub struct Signing {
@@ -117,7 +107,16 @@ struct RawPolicy {
     revoked: Vec<RawRevoked>,
     algorithms: Option<RawAlgorithms>,
     gate: RawGate,
+    /// Gates for other places, by their names: what one says replaces what `[gate]` says.
+    #[serde(default)]
+    profile: BTreeMap<String, RawProfile>,
     signing: Option<RawSigning>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawProfile {
+    gate: RawGate,
 }
 
 #[derive(Deserialize)]
@@ -154,30 +153,6 @@ struct RawRevoked {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct RawGate {
-    signature: RawSignature,
-    records: Vec<RawRecord>,
-    closed_world: bool,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawSignature {
-    roles: Vec<Role>,
-    threshold: Option<usize>,
-    #[serde(default)]
-    countersigned_by: Vec<Role>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawRecord {
-    kind: Kind,
-    roles: Vec<Role>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
 struct RawSigning {
     key: String,
     role: Role,
@@ -198,6 +173,10 @@ impl Policy {
 
     /// Reads a policy, and by `read` the files that it names: a trust policy, anchors, lists.
     pub fn parse_with(text: &str, read: &mut ReadFile<'_>) -> Result<Policy, PolicyError> {
+        Policy::of_text(text, read).map_err(|error| line::pointed_at(text, error))
+    }
+
+    fn of_text(text: &str, read: &mut ReadFile<'_>) -> Result<Policy, PolicyError> {
         let raw: RawPolicy = toml::from_str(text)?;
         if raw.version != 1 {
             return Err(PolicyError::Version(raw.version));
@@ -255,7 +234,13 @@ impl Policy {
         let revoked: Vec<Withdrawn> = revoked.collect();
         let identities = identity::identities(raw.identity, &revoked, read)?;
         let timestamp_authorities = timestamps(raw.timestamps, read)?;
-        let gate = gate(raw.gate, &identities)?;
+        let mut profiles = BTreeMap::new();
+        for (name, profile) in raw.profile {
+            let place = format!("profile.{name}.gate");
+            let rules = profile.gate.over(&raw.gate);
+            profiles.insert(name, gate::read(&place, rules, &identities)?);
+        }
+        let gate = gate::read("gate", raw.gate, &identities)?;
         let signing = raw.signing.map(|signing| Signing {
             key: signing.key,
             role: signing.role,
@@ -276,8 +261,16 @@ impl Policy {
             revoked,
             algorithms: Algorithms::read(raw.algorithms)?,
             gate,
+            profiles,
             signing,
         })
+    }
+
+    /// The same, with the gate of the profile `name`.
+    #[must_use]
+    pub fn in_profile(mut self, name: &str) -> Option<Policy> {
+        self.gate = self.profiles.get(name)?.clone();
+        Some(self)
     }
 
     /// The identity whose key has `key_id`.
@@ -321,125 +314,6 @@ fn timestamps(
     };
     identity::anchors("authorities", raw.authorities, raw.authorities_file, read)
         .map_err(PolicyError::Timestamps)
-}
-
-fn gate(raw: RawGate, identities: &[Identity]) -> Result<GateRules, PolicyError> {
-    if !raw.closed_world {
-        return Err(PolicyError::OpenWorld);
-    }
-    satisfiable("gate.signature", &raw.signature.roles, identities)?;
-    let signature = &raw.signature;
-    let able = identities
-        .iter()
-        .filter(|identity| identity.role_among(&signature.roles).is_some())
-        .count();
-    // Whom an admin lets in by the ledger is not known here.
-    let open = has_admin(identities);
-    let most = if open { MAX_SIGNATURES } else { able };
-    let threshold = signature.threshold.unwrap_or(1);
-    if !(1..=most).contains(&threshold) {
-        return Err(PolicyError::Threshold { threshold, able });
-    }
-    if !signature.countersigned_by.is_empty() {
-        let rule = "gate.signature.countersigned_by";
-        satisfiable(rule, &signature.countersigned_by, identities)?;
-    }
-    let needed = threshold + signature.countersigned_by.len();
-    if needed > 1 && !open && !can_sign_together(signature, threshold, identities) {
-        return Err(PolicyError::Together { needed });
-    }
-
-    if raw.records.is_empty() {
-        return Err(PolicyError::NoRecords);
-    }
-    let mut records = Vec::new();
-    for RawRecord { kind, roles } in raw.records {
-        let rule = format!("gate.records kind {}", kind.name());
-        if kind == Kind::Key {
-            return Err(PolicyError::NoArtifact { rule });
-        }
-
-        if let Some(&role) = roles.iter().find(|role| !kind.permitted().contains(role)) {
-            return Err(PolicyError::RoleNotPermitted { rule, role, kind });
-        }
-        // Records are signed with keys.
-        let keys: Vec<Identity> = identities
-            .iter()
-            .filter(|identity| identity.credential.key().is_some())
-            .cloned()
-            .collect();
-        satisfiable(&rule, &roles, &keys)?;
-        records.push(RequiredRecord { kind, roles });
-    }
-    Ok(GateRules {
-        signature_roles: raw.signature.roles,
-        signature_threshold: threshold,
-        countersigned_by: raw.signature.countersigned_by,
-        records,
-    })
-}
-
-/// Can identities fill all places of the rule in one bundle? It has signatures of keys, and of one
-/// certificate; a keyless signature stands alone.
-fn can_sign_together(rule: &RawSignature, threshold: usize, identities: &[Identity]) -> bool {
-    let places = threshold + rule.countersigned_by.len();
-    if places > MAX_SIGNATURES {
-        return false;
-    }
-    let of_kind = |certificate: bool| {
-        identities.iter().filter(move |one| match one.credential {
-            Credential::Key(_) => !certificate,
-            Credential::Certificate(_) => certificate,
-            Credential::Keyless(_) => false,
-        })
-    };
-    let keys: Vec<&Identity> = of_kind(false).collect();
-    let certified = of_kind(true).map(Some);
-    certified.chain([None]).any(|certified| {
-        let people: Vec<&Identity> = keys.iter().copied().chain(certified).collect();
-        let fits = |place: usize, person: usize| {
-            people
-                .get(person)
-                .is_some_and(|one| match place.checked_sub(threshold) {
-                    None => one.role_among(&rule.roles).is_some(),
-                    Some(place) => rule
-                        .countersigned_by
-                        .get(place)
-                        .is_some_and(|role| one.roles.contains(role)),
-                })
-        };
-        places::fill(places, people.len(), &fits)
-            .into_iter()
-            .all(|filled| filled)
-    })
-}
-
-fn satisfiable(rule: &str, roles: &[Role], identities: &[Identity]) -> Result<(), PolicyError> {
-    if roles.is_empty() {
-        return Err(PolicyError::NoRoles { rule: rule.into() });
-    }
-    if has_admin(identities) {
-        return Ok(());
-    }
-    let nobody = roles.iter().find(|role| {
-        !identities
-            .iter()
-            .any(|identity| identity.roles.contains(role))
-    });
-    match nobody {
-        Some(&role) => Err(PolicyError::RoleWithoutIdentity {
-            rule: rule.into(),
-            role,
-        }),
-        None => Ok(()),
-    }
-}
-
-/// Can somebody say in the ledger whose further keys are? Records are signed with keys.
-fn has_admin(identities: &[Identity]) -> bool {
-    identities
-        .iter()
-        .any(|one| one.roles.contains(&Role::Admin) && one.credential.key().is_some())
 }
 
 /// A policy is committed and shown; a URL in it must not be a secret.
@@ -567,7 +441,7 @@ mod tests {
         assert_eq!(bucket.log.path.to_string(), "s3://bucket/ledger");
         for wrong in ["", "ftp://host/a", "s3://", "postgres://host/a"] {
             let error = with(path, &format!("path = \"{wrong}\"")).unwrap_err();
-            assert!(matches!(error, PolicyError::LogPath(_)), "{error}");
+            assert!(error.to_string().contains("log.path"), "{error}");
         }
         for (slots, good) in [
             (

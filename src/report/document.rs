@@ -19,8 +19,10 @@ pub struct ReportDocument {
     pub verdict: Verdict,
     /// The process's exit code: 0 pass, 1 fail, 2 inconclusive.
     pub exit_code: u8,
-    /// When, by the clock of this machine.
+    /// As of when everything was judged.
     pub checked_at: Timestamp,
+    /// Whose time that is.
+    pub clock: ClockSource,
     pub artifact: ArtifactSummary,
     /// The policy that was applied.
     pub policy: Option<PolicySummary>,
@@ -34,6 +36,16 @@ pub struct ReportDocument {
     pub findings: Vec<Finding>,
     /// What this verdict says nothing about.
     pub not_checked: Vec<String>,
+}
+
+/// Whose time a verdict is as of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum ClockSource {
+    /// The clock of this machine.
+    Local,
+    /// The user's: `--at`.
+    Given,
 }
 
 /// The artifact.
@@ -53,6 +65,8 @@ pub struct ArtifactSummary {
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct PolicySummary {
     pub path: String,
+    /// The profile whose gate was applied, if one was named.
+    pub profile: Option<String>,
     /// SHA-256 of the policy file.
     pub sha256: Sha256,
     /// SHA-256 of the trust policy that it names, if it names one.
@@ -90,7 +104,7 @@ impl ReportDocument {
         report: Report,
         policy: Option<PolicySummary>,
         not_checked: &[&str],
-        now: Timestamp,
+        (now, clock): (Timestamp, ClockSource),
     ) -> ReportDocument {
         let verdict = report.verdict();
         ReportDocument {
@@ -99,6 +113,7 @@ impl ReportDocument {
             verdict,
             exit_code: exit_code(verdict),
             checked_at: now,
+            clock,
             artifact: ArtifactSummary {
                 path,
                 digest: report.artifact.map(|digest| digest.to_string()),

@@ -7,5 +7,5 @@ pub mod hash;
 pub mod text;
 
 pub use catalogue::CatalogueDocument;
-pub use document::ReportDocument;
+pub use document::{ClockSource, ReportDocument};
 pub use hash::HashDocument;

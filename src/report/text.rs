@@ -3,7 +3,7 @@
 
 use std::fmt::Write;
 
-use super::ReportDocument;
+use super::{ClockSource, ReportDocument};
 use crate::finding::{Finding, Severity, Verdict};
 
 /// The most findings of one severity that are printed in full.
@@ -53,7 +53,17 @@ pub fn render(document: &ReportDocument) -> String {
         let trust = policy
             .trust_sha256
             .map_or(String::new(), |trust| format!(", trust {trust}"));
-        _ = writeln!(out, "  policy: {path} (sha256 {}{trust})", policy.sha256);
+        let profile = policy.profile.as_deref().map_or(String::new(), |name| {
+            format!(", profile {}", crate::path::display(name))
+        });
+        _ = writeln!(
+            out,
+            "  policy: {path}{profile} (sha256 {}{trust})",
+            policy.sha256
+        );
+    }
+    if document.clock == ClockSource::Given {
+        _ = writeln!(out, "  as of: {}, which was given", document.checked_at);
     }
     if !document.not_checked.is_empty() {
         _ = writeln!(out, "  not checked: {}", document.not_checked.join("; "));

@@ -26,7 +26,8 @@ use super::supplier_assess::SupplierAssess;
 use super::test_result::TestResult;
 use super::transfer::Transfer;
 use super::verify_event::VerifyEvent;
-use super::{Actor, Statement, StatementError};
+use super::{Actor, Statement, StatementError, SubjectDigest};
+use crate::artifact::ArtifactDigest;
 use crate::digest::Sha256;
 use crate::time::Timestamp;
 
@@ -234,5 +235,24 @@ impl Record {
         let attached = self.attachments().iter().map(|one| one.sha256);
         let manifest = self.manifest().map(|manifest| manifest.sha256);
         manifest.into_iter().chain(attached).collect()
+    }
+
+    /// The artifacts that its subject was made from.
+    pub fn made_from(&self) -> Vec<ArtifactDigest> {
+        match self {
+            Record::Derive(one) => {
+                let inputs = one.inputs.iter();
+                inputs.filter_map(|input| input.digest.artifact()).collect()
+            }
+            Record::DatasetRevise(one) => one.parent.artifact().into_iter().collect(),
+            Record::DatasetCheck(one) => {
+                let input = one.input.as_ref();
+                input
+                    .and_then(SubjectDigest::artifact)
+                    .into_iter()
+                    .collect()
+            }
+            _ => Vec::new(),
+        }
     }
 }

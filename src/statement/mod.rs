@@ -202,6 +202,12 @@ pub fn predicate_type(payload: &[u8]) -> Option<String> {
     Some(outline.predicate_type)
 }
 
+/// What a statement of any kind, understood or not, is about.
+pub fn subjects(payload: &[u8]) -> Vec<SubjectDigest> {
+    let outline: Result<Outline, _> = json::parse(payload, MAX_PAYLOAD);
+    outline.map_or(Vec::new(), |outline| outline.digests())
+}
+
 impl Outline {
     fn digests(&self) -> Vec<SubjectDigest> {
         let one = |subject: &OutlineSubject| {

@@ -75,7 +75,9 @@ impl SourcePattern {
 }
 
 fn is_address(text: &str) -> bool {
-    text.contains(':')
+    // `example.com:443` is neither an address nor a domain.
+    text.split_once(':')
+        .is_some_and(|(scheme, rest)| rest.starts_with("//") || !scheme.contains('.'))
 }
 
 /// Does the whole `text` fit `pattern`, in which `*` is any run of characters? In time that grows with both lengths.
@@ -212,9 +214,8 @@ mod tests {
                 assert!(!parsed.matches(uri), "{pattern} {uri}");
             }
         }
-        for wrong in ["", "*", "*.*", "a b", "*://*", "x\ny", "https"] {
-            let parsed = wrong.parse::<SourcePattern>();
-            assert_eq!(parsed.is_ok(), wrong == "https", "{wrong}");
+        for wrong in ["", "*", "*.*", "a b", "*://*", "x\ny", "a.example:443"] {
+            assert!(wrong.parse::<SourcePattern>().is_err(), "{wrong}");
         }
     }
 }

@@ -297,7 +297,8 @@ impl<'a> Keyring<'a> {
         }
     }
 
-    fn withdraw(&mut self, withdrawn: Withdrawn) {
+    /// A key or certificate no longer counts.
+    pub(super) fn withdraw(&mut self, withdrawn: Withdrawn) {
         // What says nothing more than is known takes no place.
         let order = |one: &Withdrawn| match one.by {
             WithdrawnBy::Policy => (0, false),

@@ -6,27 +6,33 @@
 
 mod artifact;
 mod keyring;
+mod lineage;
+mod recall;
 mod records;
+mod required;
+mod rules;
 mod signature;
 mod signers;
 
-use crate::artifact::manifest::Line;
+use crate::artifact::manifest::{Line, ManifestFile};
 use crate::artifact::{ArtifactDigest, FileFault, Manifest, Obstacle, ObstacleKind};
 use crate::checkpoint::Checkpoint;
 use crate::credential::{Clock, Credential};
-use crate::digest::Sha256;
+use crate::digest::{Algorithm, Sha256};
 use crate::finding::{Finding, Rule};
 use crate::ledger::TlogProof;
 use crate::oms::{OmsBundle, OmsError, OmsModel};
 use crate::path::ArtifactPath;
 use crate::policy::{Identity, Policy};
+use crate::statement::source_pattern::SourcePattern;
 use crate::time::Timestamp;
 use crate::timestamp::Authorities;
 
 use artifact::check_artifact;
 pub use artifact::{fault_finding, obstacle_finding};
 pub use keyring::{Keyring, Taken, is_about_a_key};
-pub use records::authorised;
+pub use recall::may_recall;
+pub use records::{authorised, signed_by_anybody, speaks};
 use records::{check_ledger, check_recorded_signature};
 use signature::{Signed, check_signature};
 
@@ -49,6 +55,15 @@ impl ArtifactEvidence {
         }
         self.manifest.artifact_digest().ok()
     }
+
+    /// The file with this SHA-256, if one has it.
+    pub fn file_with(&self, sha256: &Sha256) -> Option<&ArtifactPath> {
+        let mut files = self.manifest.files().iter();
+        let has = |file: &&ManifestFile| {
+            self.manifest.digest(file, Algorithm::Sha256) == Some(sha256.0.as_slice())
+        };
+        Some(&files.find(has)?.path)
+    }
 }
 
 /// What was found where the signature should be.
@@ -67,6 +82,7 @@ pub enum SignatureEvidence {
 
 /// What the ledger says about the artifact.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "there is one of it")]
 pub enum LedgerEvidence {
     /// It cannot be read, or its checkpoint is not signed by the trusted key.
     Unusable { rule: Rule, why: String },
@@ -78,9 +94,28 @@ pub enum LedgerEvidence {
         entries: Vec<LedgerEntry>,
         /// Entries about keys, in the log's order; a receipt has none.
         keys: Vec<LedgerEntry>,
+        /// Entries that may take back the artifact, what it was made from, a key or a record; a receipt has none.
+        recalls: Vec<LedgerEntry>,
+        /// Entries about what it was made from.
+        lineage: Vec<LedgerEntry>,
+        /// Where the items of datasets among these are from.
+        items: Vec<ItemSources>,
         complete: Option<Checkpoint>,
+        /// When a quorum of the witnesses vouched for this as the newest that there was.
+        vouched: Option<Timestamp>,
         earlier: Option<Earlier>,
     },
+}
+
+/// Which of the sources that matter the items of a dataset are from.
+#[derive(Debug)]
+pub struct ItemSources {
+    /// The record that has the items.
+    pub index: u64,
+    /// The dataset.
+    pub artifact: Option<ArtifactDigest>,
+    /// The patterns that one of them fits at least; or why they cannot be read.
+    pub matched: Result<Vec<SourcePattern>, String>,
 }
 
 /// One entry with its proof.
@@ -148,17 +183,24 @@ pub fn verify(
 ) -> Report {
     let mut report = Report::default();
     check_artifact(&mut report, artifact);
-    let (keyring, about_keys) = keyring::of(policy, ledger, now);
+    let (mut keyring, about_keys) = keyring::of(policy, ledger, now);
+    let recalls = recall::of(artifact, ledger, keyring.policy(), now);
+    // What was said of keys in the end: it does not decide whose word on keys, or on recalls, counts.
+    for withdrawn in &recalls.keys {
+        keyring.withdraw(*withdrawn);
+    }
     let policy = keyring.policy();
     let identities = signers::in_order(policy, now);
     let signed = signed_by(&mut report, artifact, signature, &identities, policy, now);
     if !signed.is_empty() {
         signers::check(&mut report, &signed, &identities, policy, now);
     }
-    check_ledger(&mut report, artifact, ledger, policy, now);
+    let judged = check_ledger(&mut report, artifact, ledger, (policy, &recalls), now);
     report.findings.extend(about_keys);
-
+    let rules = (policy, &recalls);
+    rules::check(&mut report, artifact, (ledger, &judged), rules, now);
     check_recorded_signature(&mut report, signature);
+    rules::excuse(&mut report, &judged, policy, now);
     report
 }
 

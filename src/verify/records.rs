@@ -3,6 +3,8 @@
 use std::collections::HashSet;
 
 use super::artifact::{Reported, difference_finding};
+use super::recall::{Recalls, may_recall};
+use super::required::require;
 use super::{
     AcceptedRecord, ArtifactEvidence, Earlier, LedgerEntry, LedgerEvidence, Report,
     SignatureEvidence,
@@ -10,22 +12,24 @@ use super::{
 use crate::artifact::ArtifactDigest;
 use crate::artifact::manifest::compare;
 use crate::bundle::MAX_SIGNATURES;
-use crate::digest::Algorithm;
+use crate::digest::{Algorithm, Sha256};
 use crate::envelope::{Envelope, IN_TOTO};
 use crate::finding::{Finding, Rule, Severity};
 use crate::ledger::tile::MAX_ENTRY;
-use crate::policy::{Identity, Policy, RequiredRecord};
+use crate::policy::{Identity, Policy};
 use crate::statement::acquire::AuthenticationResult;
-use crate::statement::{Record, Statement, StatementError};
+use crate::statement::{Record, Role, Statement, StatementError, predicate_type};
 use crate::time::Timestamp;
+use crate::x509::WithdrawnBy;
 
 pub(super) fn check_ledger(
     report: &mut Report,
     artifact: &ArtifactEvidence,
     ledger: &LedgerEvidence,
-    policy: &Policy,
+    (policy, recalls): (&Policy, &Recalls),
     now: Timestamp,
-) {
+) -> Vec<Judged> {
+    let mut judged = Vec::new();
     let (entries, complete, earlier) = match ledger {
         LedgerEvidence::Contradicts { why } => {
             report.add(
@@ -34,7 +38,7 @@ pub(super) fn check_ledger(
                      copy was restored on purpose, remove what is remembered of it",
                 ),
             );
-            return;
+            return judged;
         }
         LedgerEvidence::Unusable { rule, why } => {
             report.add(
@@ -42,7 +46,7 @@ pub(super) fn check_ledger(
                     "run `weighbridge ledger fsck`, and get the ledger again if it is damaged",
                 ),
             );
-            return;
+            return judged;
         }
         LedgerEvidence::Records {
             entries,
@@ -69,29 +73,38 @@ pub(super) fn check_ledger(
             message,
         ));
     }
-    let mut judged = Vec::new();
     for entry in entries {
-        match judge(entry, report.artifact, policy, now) {
-            Ok(record) => judged.push(record),
+        match judge(entry, (report.artifact, complete.is_some()), policy, now) {
+            Ok(record) => match recalls.records.get(&record.index) {
+                None => judged.push(record),
+                Some(by) => {
+                    let kind = record.statement.record.kind().name();
+                    let message = format!("does not count: {kind} was taken back by record {by}");
+                    let finding = Finding::new(Rule::RecordIgnored, Severity::Warning, message);
+                    report.add(finding.at(format!("record {}", record.index)));
+                }
+            },
             Err(Some(finding)) => report.add(finding.at(format!("record {}", entry.proof.index))),
             Err(None) => {}
         }
     }
+    report.findings.extend(recalls.findings.iter().cloned());
     for required in &policy.gate.records {
-        require(report, required, &judged, policy);
+        require(report, required, &judged, policy, now);
     }
     if report.records.is_empty()
         && let Some(earlier) = earlier
     {
         explain(report, artifact, earlier);
     }
+    judged
 }
 
 /// A record whose signature, signer and proof are good.
-struct Judged {
-    index: u64,
-    identity: Identity,
-    statement: Statement,
+pub(super) struct Judged {
+    pub(super) index: u64,
+    pub(super) identity: Identity,
+    pub(super) statement: Statement,
 }
 
 /// Does this entry count? `Err(None)` means that it is about something else.
@@ -100,7 +113,7 @@ struct Judged {
 /// cannot be understood may forbid its use: it is not passed over.
 fn judge(
     entry: &LedgerEntry,
-    artifact: Option<ArtifactDigest>,
+    (artifact, is_complete): (Option<ArtifactDigest>, bool),
     policy: &Policy,
     now: Timestamp,
 ) -> Result<Judged, Option<Finding>> {
@@ -137,6 +150,11 @@ fn judge(
         Err(StatementError::UnknownKind { predicate_type, .. }) => {
             let what = "is of a kind this version does not know";
             return Err(unknown(format!("{what}: {predicate_type:?}")));
+        }
+        // What takes something back is looked at by itself, where the whole ledger is.
+        Err(_) if is_complete && may_recall(&envelope.payload) => return Err(None),
+        Err(error) if !may_recall(&envelope.payload) => {
+            return Err(ignored(format!("it cannot be understood: {error}")));
         }
         Err(error) => return Err(unknown(format!("cannot be understood: {error}"))),
     };
@@ -244,6 +262,100 @@ pub fn authorised<'a>(
     Ok(identity)
 }
 
+/// What somebody in the policy says, in office or not.
+pub(super) struct Said {
+    pub(super) index: u64,
+    pub(super) sha256: Sha256,
+    /// What he is called.
+    pub(super) name: String,
+    pub(super) envelope: Envelope,
+    pub(super) statement: Statement,
+}
+
+/// Why an entry says nothing.
+pub(super) enum Unheard {
+    /// By nobody who may say it.
+    Foreign,
+    /// Not in the log.
+    Outside(String),
+    /// By somebody in the policy, and not understood.
+    Unknown(String),
+}
+
+/// What `entry` says, if somebody in the policy says it in a role in which he may.
+pub(super) fn said(entry: &LedgerEntry, policy: &Policy) -> Result<Said, Unheard> {
+    let envelope = Envelope::parse(&entry.bytes, MAX_ENTRY).map_err(|_| Unheard::Foreign)?;
+    let index = entry.proof.index;
+    if let Err(error) = entry.proof.verify(&entry.bytes, &policy.log.trust) {
+        return Err(Unheard::Outside(error.to_string()));
+    }
+    let statement = match Statement::parse(&envelope.payload) {
+        Ok(statement) => statement,
+        Err(error) if signed_by_anybody(&envelope, policy) => {
+            let kind = predicate_type(&envelope.payload).unwrap_or_default();
+            return Err(Unheard::Unknown(format!("{kind:?}: {error}")));
+        }
+        Err(_) => return Err(Unheard::Foreign),
+    };
+    let name = speaker(&envelope, &statement, policy, index).map(|one| one.name.to_string());
+    Ok(Said {
+        index,
+        sha256: Sha256::of(&entry.bytes),
+        name: name.ok_or(Unheard::Foreign)?,
+        envelope,
+        statement,
+    })
+}
+
+/// Does somebody in the policy make `statement`, in a role in which he may? Whether he is in office is not asked.
+pub fn speaks(envelope: &Envelope, statement: &Statement, policy: &Policy, index: u64) -> bool {
+    speaker(envelope, statement, policy, index).is_some()
+}
+
+fn speaker<'a>(
+    envelope: &Envelope,
+    statement: &Statement,
+    policy: &'a Policy,
+    index: u64,
+) -> Option<&'a Identity> {
+    if envelope.payload_type != IN_TOTO || envelope.signatures.len() > MAX_SIGNATURES {
+        return None;
+    }
+    let (record, actor) = (&statement.record, statement.record.actor());
+    let kind = record.kind();
+    if record.log() != policy.log.trust.log().name() || !kind.permitted().contains(&actor.role) {
+        return None;
+    }
+    // Who lost his key by then could be anybody; what the policy says of it later is another matter.
+    let lost = |identity: &Identity| {
+        let key = identity.credential.key();
+        let withdrawn = key.and_then(|key| policy.withdrawn_for_record(key, index));
+        withdrawn.is_some_and(|one| one.by != WithdrawnBy::Policy)
+    };
+    let may = |identity: &&Identity, role: &Role| {
+        identity.roles.contains(role) && !lost(identity) && signed(envelope, identity)
+    };
+    let mut named = policy
+        .identities
+        .iter()
+        .filter(|one| one.has_key(&actor.key_id));
+    let identity = named.find(|one| may(one, &actor.role))?;
+    if let Some(role) = kind.cosigned_by() {
+        let mut others = policy.identities.iter();
+        others.find(|one| one.name != identity.name && may(one, &role))?;
+    }
+    Some(identity)
+}
+
+/// Did anybody in the policy sign it?
+pub fn signed_by_anybody(envelope: &Envelope, policy: &Policy) -> bool {
+    envelope.signatures.len() <= MAX_SIGNATURES
+        && policy
+            .identities
+            .iter()
+            .any(|identity| signed(envelope, identity))
+}
+
 /// Records are signed with keys.
 pub(super) fn signed(envelope: &Envelope, identity: &Identity) -> bool {
     let key = identity.credential.key();
@@ -252,69 +364,6 @@ pub(super) fn signed(envelope: &Envelope, identity: &Identity) -> bool {
 
 /// How far two honest clocks may differ.
 const CLOCK_SKEW_MILLIS: i64 = 5 * 60 * 1000;
-
-fn require(report: &mut Report, required: &RequiredRecord, judged: &[Judged], policy: &Policy) {
-    let kind = required.kind;
-    let matching = judged.iter().rev().find(|judged| {
-        judged.statement.record.kind() == kind
-            && required
-                .roles
-                .contains(&judged.statement.record.actor().role)
-    });
-    let Some(found) = matching else {
-        let Some(digest) = report.artifact else {
-            let message = format!(
-                "{} records cannot be looked up: the artifact has no digest",
-                kind.name()
-            );
-            report.add(Finding::new(
-                Rule::RecordMissing,
-                Severity::Inconclusive,
-                message,
-            ));
-            return;
-        };
-        let roles: Vec<&str> = required.roles.iter().map(|role| role.name()).collect();
-        let message = format!(
-            "{} has no {} record by {} for {digest}",
-            policy.log.trust.log().name(),
-            kind.name(),
-            roles.join(" or "),
-        );
-        report.add(
-            Finding::new(Rule::RecordMissing, Severity::Fail, message).hint(format!(
-                "if these bytes are right, add it with `weighbridge record {}`",
-                kind.name()
-            )),
-        );
-        return;
-    };
-    let record = &found.statement.record;
-    let time = record.time();
-    let (name, role) = (&found.identity.name, record.actor().role.name());
-    let message = format!(
-        "{} by {name} as {role}, dated {time}, proved by inclusion",
-        kind.name()
-    );
-    let location = format!("record {}", found.index);
-    report.add(Finding::new(Rule::RecordPresent, Severity::Pass, message).at(location.clone()));
-    if let Record::Acquire(acquire) = record
-        && acquire.authentication.result != AuthenticationResult::Verified
-    {
-        let message = "the source was not authenticated when this was acquired";
-        report.add(Finding::new(Rule::RecordPresent, Severity::Warning, message).at(location));
-    }
-    report.records.push(AcceptedRecord {
-        index: found.index,
-        kind,
-        signer: found.identity.name.to_string(),
-        time,
-        signature: match record {
-            Record::Release(release) => release.signature.as_ref().map(|named| named.sha256),
-            _ => None,
-        },
-    });
-}
 
 /// A release that names its signature file means that very file.
 pub(super) fn check_recorded_signature(report: &mut Report, signature: &SignatureEvidence) {

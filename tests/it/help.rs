@@ -93,7 +93,8 @@ fn stage() -> Workspace {
 }
 
 /// What an example that cannot run by itself holds.
-const ELSEWHERE: [&str; 12] = [
+const ELSEWHERE: [&str; 13] = [
+    "gate --at",
     "sign --attach",
     "weighbridge acquire",
     "verify --source",

@@ -138,7 +138,7 @@ fn an_unknown_kind_of_record_is_not_passed_over() {
     workspace
         .gate()
         .exits(2)
-        .says("record.unknown")
+        .says("recall.unknown")
         .says("revoke");
 
     // However it says so: two digests, upper case, a field that is new, another payload type.

@@ -44,7 +44,6 @@ pub(super) use recorder::{Recorder, manifest_reference};
   weighbridge record acquire --source https://example.org/model --revision 9f3c… ./model
   weighbridge record derive --relation trained-on --input training-data=./data ./model
   weighbridge record justify --template
-  weighbridge record quarantine --reason tampering ./model
 
 docs/records has a page on each kind.")]
 pub(super) struct RecordArgs {
