@@ -21,6 +21,19 @@ pub enum JsonError {
     Malformed(#[from] serde_json::Error),
 }
 
+impl JsonError {
+    /// Does the document hold a name that the type does not know: a field, or a word in its place?
+    ///
+    /// serde has no type for that; its own words for it (`de::Error::unknown_field`, `unknown_variant`) are what there is.
+    pub fn is_unknown_name(&self) -> bool {
+        let JsonError::Malformed(error) = self else {
+            return false;
+        };
+        let text = error.to_string();
+        text.starts_with("unknown field") || text.starts_with("unknown variant")
+    }
+}
+
 /// Parses `bytes` as one JSON object of type `T`.
 ///
 /// Refused: anything but an object (a list could stand for one), more than `limit` bytes, a byte order mark, trailing content, more than 127 levels,

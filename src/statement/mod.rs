@@ -169,6 +169,17 @@ pub enum StatementError {
     Record(&'static str),
 }
 
+impl StatementError {
+    /// Does the statement say more than this version knows? Then it may say anything; else it is only wrong.
+    pub fn is_newer(&self) -> bool {
+        match self {
+            StatementError::UnknownKind { .. } => true,
+            StatementError::Json(error) => error.is_unknown_name(),
+            _ => false,
+        }
+    }
+}
+
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct Typed<P> {

@@ -153,7 +153,7 @@ fn judge(
         }
         // What takes something back is looked at by itself, where the whole ledger is.
         Err(_) if is_complete && may_recall(&envelope.payload) => return Err(None),
-        Err(error) if !may_recall(&envelope.payload) => {
+        Err(error) if !may_recall(&envelope.payload) && !error.is_newer() => {
             return Err(ignored(format!("it cannot be understood: {error}")));
         }
         Err(error) => return Err(unknown(format!("cannot be understood: {error}"))),

@@ -142,24 +142,26 @@ fn an_unknown_kind_of_record_is_not_passed_over() {
         .says("revoke");
 
     // However it says so: two digests, upper case, a field that is new, another payload type.
-    for (change, payload_type) in [
+    for (change, payload_type, rule) in [
         (
             revoke(digest).replace("\"dirHash1\"", "\"sha256\":\"00\",\"dirHash1\""),
             IN_TOTO,
+            "recall.unknown",
         ),
-        (revoke(&digest.to_uppercase()), IN_TOTO),
+        (revoke(&digest.to_uppercase()), IN_TOTO, "recall.unknown"),
         (
             serde_json::to_string(&shown)
                 .unwrap()
                 .replace("\"predicate\":{", "\"predicate\":{\"withdrawn\":true,"),
             IN_TOTO,
+            "record.unknown",
         ),
-        (revoke(digest), "application/json"),
+        (revoke(digest), "application/json", "recall.unknown"),
     ] {
         let workspace = Workspace::released();
         workspace.gate().exits(0);
         append(&workspace, &workspace, &change, payload_type);
-        workspace.gate().exits(2).says("record.unknown");
+        workspace.gate().exits(2).says(rule);
     }
 }
 
