@@ -23,6 +23,7 @@ mod commands;
 mod cosigners;
 mod datasets;
 mod directories;
+mod gate_cases;
 mod hash_list;
 mod help;
 mod hub;

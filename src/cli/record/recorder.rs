@@ -55,8 +55,10 @@ impl<'a> Recorder<'a> {
         let now = context::now();
         let identity = keyring::speaker(config, &key.public(), now)?;
 
-        let role = role.or(policy.signing.as_ref().map(|signing| signing.role));
+        // That of the policy is for the key of the policy; another key may have others.
+        let usual = policy.signing.as_ref().map(|signing| signing.role);
         let role = role
+            .or(usual.filter(|role| identity.roles.contains(role)))
             .or(identity.roles.first().copied())
             .unwrap_or(Role::Developer);
         if !identity.roles.contains(&role) {
