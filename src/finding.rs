@@ -113,6 +113,7 @@ rules! {
     ModalityUnknown => "modality.unknown", "The artifact is registered with what it is used for.";
     LedgerAge => "ledger.age", "The ledger is not older than the policy allows, by its witnesses.";
     LedgerReceipt => "ledger.receipt", "The ledger itself is judged where the policy takes no receipt.";
+    PolicyExpression => "policy.expression", "Every expression of the policy is true of the artifact.";
     ExceptionExpiring => "exception.expiring", "No exception ends soon.";
     SignatureRecorded => "signature.recorded", "The signature file is the one that the release names.";
 }

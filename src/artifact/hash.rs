@@ -182,12 +182,7 @@ fn hash_whole(
 
 /// Opens a listed file and makes sure that it is still what was listed.
 fn open(artifact: &Artifact, found: &FoundFile) -> Result<(File, Stat), FaultKind> {
-    let opened = if found.through_link {
-        artifact.open_through_link(&found.path)
-    } else {
-        artifact.directory.open_file(&found.path)
-    };
-    let file = opened.map_err(|error| match error {
+    let file = artifact.open_found(found).map_err(|error| match error {
         DiskError::Open { source, .. } if is_link(&source) => FaultKind::NotRegular,
         DiskError::Open { source, .. } => FaultKind::Unreadable(source),
         other => FaultKind::Unreadable(io::Error::other(other.to_string())),

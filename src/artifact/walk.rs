@@ -82,6 +82,15 @@ impl Artifact {
         disk::read_open(file, &self.path.join(path.as_str()), limit)
     }
 
+    /// Opens a file that was found.
+    pub fn open_found(&self, found: &FoundFile) -> Result<File, DiskError> {
+        if found.through_link {
+            self.open_through_link(&found.path)
+        } else {
+            self.directory.open_file(&found.path)
+        }
+    }
+
     /// Opens a file that was found behind a link.
     pub(super) fn open_through_link(&self, path: &ArtifactPath) -> Result<File, DiskError> {
         match &self.hub {

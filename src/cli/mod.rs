@@ -13,6 +13,7 @@ mod completions;
 mod conformance;
 mod context;
 mod debug;
+mod exec;
 mod failure;
 mod gate;
 mod hash;
@@ -26,6 +27,7 @@ mod ledger;
 mod log_access;
 mod oms;
 mod output;
+mod policy;
 mod progress;
 mod receipt;
 mod receipts;
@@ -111,7 +113,9 @@ enum Verb {
     Acquire(Box<acquire::AcquireArgs>),
     Record(record::RecordArgs),
     Trace(trace::TraceArgs),
-    Gate(gate::GateArgs),
+    Gate(Box<gate::GateArgs>),
+    Exec(exec::ExecArgs),
+    Policy(policy::PolicyArgs),
     Ledger(ledger::LedgerArgs),
     Timestamp(timestamp::TimestampArgs),
     Key(key::KeyArgs),
@@ -148,6 +152,8 @@ pub fn run() -> ExitCode {
         Verb::Record(args) => record::run(&args, &cli.global, &output),
         Verb::Trace(args) => trace::run(&args, &cli.global, &output),
         Verb::Gate(args) => gate::run(&args, &cli.global, &output),
+        Verb::Exec(args) => exec::run(&args, &cli.global, &output),
+        Verb::Policy(args) => policy::run(&args, &cli.global, &output),
         Verb::Ledger(args) => ledger::run(&args, &cli.global, &output),
         Verb::Timestamp(args) => timestamp::run(&args, &cli.global, &output),
         Verb::Oms(args) => oms::run(&args, &output),

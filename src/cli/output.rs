@@ -80,6 +80,11 @@ impl Output {
         anstream::eprintln!("\u{1b}[1;33mwarning\u{1b}[0m: {text}");
     }
 
+    /// Lines for a program that reads what is said, as they are.
+    pub(super) fn annotate(&self, text: &str) {
+        anstream::eprint!("{text}");
+    }
+
     /// Is somebody watching, who wants to see progress?
     pub(super) fn shows_progress(&self) -> bool {
         !self.quiet && io::stderr().is_terminal()

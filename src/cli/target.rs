@@ -166,6 +166,13 @@ fn quoted(path: &str) -> String {
     format!("'{}'", path.replace('\'', "'\\''"))
 }
 
+/// The answer alone.
+pub(super) fn first_line(document: &ReportDocument) -> String {
+    let text = text::render(document);
+    let end = text.find('\n').map_or(text.len(), |end| end + 1);
+    text.get(..end).unwrap_or_default().to_owned()
+}
+
 /// Prints a report; the exit code.
 pub(super) fn print(document: &ReportDocument, output: &Output) -> Result<u8, Failure> {
     if output.json {

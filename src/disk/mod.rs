@@ -2,6 +2,7 @@
 //! The only module that writes files. Knows nothing of what it writes.
 
 mod lock;
+mod materialise;
 mod write;
 
 use std::fs::File;
@@ -15,6 +16,7 @@ use rustix::io::Errno;
 use crate::path::ArtifactPath;
 
 pub use lock::Lock;
+pub use materialise::{Materialised, materialise, set_writable};
 pub use write::{
     Growing, Partial, TEMPORARY_PREFIX, create_directory, create_private_directory, deposit,
     remove_directory, remove_file, remove_tree, rename_directory, sync_file, sync_parent, write,

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::PolicyError;
@@ -15,7 +16,7 @@ pub struct Algorithms {
     until: Vec<(KeyAlgorithm, Timestamp)>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RawAlgorithms {
     allow: Option<Vec<String>>,

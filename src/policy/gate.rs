@@ -1,5 +1,6 @@
 //! What a gate asks for: `[gate]` of the policy, and that of each profile.
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::condition::Condition;
@@ -53,7 +54,7 @@ pub struct RequiredRecord {
 }
 
 /// As it is written. Everything that has no default must be said in `[gate]`; a profile may leave it to that.
-#[derive(Clone, Deserialize)]
+#[derive(Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RawGate {
     signature: Option<RawSignature>,
@@ -68,7 +69,7 @@ pub(super) struct RawGate {
     exceptions: Option<RawExceptions>,
 }
 
-#[derive(Clone, Deserialize)]
+#[derive(Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct RawSignature {
     roles: Vec<Role>,
@@ -77,7 +78,7 @@ struct RawSignature {
     countersigned_by: Vec<Role>,
 }
 
-#[derive(Clone, Deserialize)]
+#[derive(Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct RawRecord {
     kind: Kind,
@@ -88,7 +89,7 @@ struct RawRecord {
     conditions: Vec<String>,
 }
 
-#[derive(Clone, Deserialize)]
+#[derive(Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct RawLedger {
     max_age: Option<Span>,

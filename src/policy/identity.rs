@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::{PolicyError, ReadFile};
@@ -34,7 +35,7 @@ pub struct Registration {
     pub by: Vec<Sha256>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RawIdentity {
     name: String,
@@ -45,7 +46,7 @@ pub(super) struct RawIdentity {
     expires: Option<Timestamp>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct RawCertificate {
     anchors: Option<String>,
@@ -60,7 +61,7 @@ struct RawCertificate {
     revocation_lists: Vec<String>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct RawKeyless {
     identity: Option<String>,

@@ -18,6 +18,7 @@ mod span;
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::digest::Sha256;
@@ -75,7 +76,7 @@ pub struct LogTrust {
 }
 
 /// What may be removed from a ledger.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Prune {
     /// Blobs that no record names.
@@ -95,7 +96,7 @@ pub struct Signing {
     pub log_key: Option<String>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct RawPolicy {
     version: i64,
@@ -113,13 +114,13 @@ struct RawPolicy {
     signing: Option<RawSigning>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct RawProfile {
     gate: RawGate,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct RawLog {
     key: Option<String>,
@@ -133,14 +134,14 @@ struct RawLog {
     prune: Vec<Prune>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct RawTimestamps {
     authorities: Option<String>,
     authorities_file: Option<String>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct RawRevoked {
     /// SHA-256 over a certificate, or over a public key's SubjectPublicKeyInfo.
@@ -151,7 +152,7 @@ struct RawRevoked {
     _reason: Option<String>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct RawSigning {
     key: String,
@@ -264,6 +265,11 @@ impl Policy {
             profiles,
             signing,
         })
+    }
+
+    /// The schema of the file, for editors. What it cannot say, reading the file does.
+    pub fn schema() -> schemars::Schema {
+        schemars::schema_for!(RawPolicy)
     }
 
     /// The same, with the gate of the profile `name`.

@@ -1,6 +1,7 @@
 //! What a gate asks of sources, formats, licences, sizes, parts, the ledger's age, and for exceptions. Raw text becomes a
 //! valid rule here, once: a rule that could never decide anything is an error.
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::PolicyError;
@@ -11,7 +12,7 @@ use crate::statement::Role;
 use crate::statement::source_pattern::SourcePattern;
 
 /// Where an artifact may be from, and how that must be known.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SourceRule {
     /// One of these; if there are none, any.
@@ -26,7 +27,7 @@ pub struct SourceRule {
 }
 
 /// How much must be known of who the source is.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum MinimumAuthentication {
     /// The publisher signed, or published the digests: his word, and not only the server's.
@@ -54,7 +55,7 @@ impl<T: PartialEq> AllowDeny<T> {
 }
 
 /// How large an artifact may be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SizeRule {
     pub max_bytes: Option<u64>,
@@ -62,7 +63,7 @@ pub struct SizeRule {
 }
 
 /// What parts an artifact may have, as its `register` record says.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ModalityRule {
     /// Everything that is registered as used must be one of these; if there are none, anything.
@@ -89,7 +90,7 @@ pub struct LicenceRule {
     pub deny: Vec<String>,
 }
 
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RawAllowDeny {
     #[serde(default)]
@@ -98,7 +99,7 @@ pub(super) struct RawAllowDeny {
     deny: Vec<String>,
 }
 
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RawExceptions {
     rules: Vec<String>,

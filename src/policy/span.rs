@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, de};
 
 use crate::time::Timestamp;
@@ -57,6 +58,20 @@ impl fmt::Display for Span {
             (_, 0) => write!(f, "{}h", minutes / 60),
             _ => write!(f, "{minutes}m"),
         }
+    }
+}
+
+impl JsonSchema for Span {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Span".into()
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({
+            "type": "string",
+            "pattern": "^[1-9][0-9]{0,4}[dhm]$",
+            "description": "days, hours or minutes: 90d, 24h, 30m",
+        })
     }
 }
 

@@ -72,19 +72,12 @@ pub fn render(document: &ReportDocument) -> String {
 }
 
 fn headline(out: &mut String, document: &ReportDocument) {
-    let gate = document.command == "gate";
-    let (colour, answer) = match document.verdict {
-        Verdict::Pass => (GREEN, if gate { "allow" } else { "verified" }),
-        Verdict::Fail => (RED, if gate { "deny" } else { "refused" }),
-        Verdict::Inconclusive => (
-            YELLOW,
-            if gate {
-                "deny (inconclusive)"
-            } else {
-                "inconclusive"
-            },
-        ),
+    let colour = match document.verdict {
+        Verdict::Pass => GREEN,
+        Verdict::Fail => RED,
+        Verdict::Inconclusive => YELLOW,
     };
+    let answer = super::answer(document);
     let artifact = &document.artifact;
     let digest = artifact.digest.as_deref().unwrap_or("no digest");
     let path = crate::path::display(&artifact.path);

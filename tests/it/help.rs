@@ -15,6 +15,11 @@ const VERBS: &[&[&str]] = &[
     &["trace"],
     &["acquire"],
     &["gate"],
+    &["exec"],
+    &["policy"],
+    &["policy", "check"],
+    &["policy", "explain"],
+    &["policy", "schema"],
     &["ledger"],
     &["ledger", "append"],
     &["ledger", "mirror"],
@@ -93,7 +98,9 @@ fn stage() -> Workspace {
 }
 
 /// What an example that cannot run by itself holds.
-const ELSEWHERE: [&str; 13] = [
+const ELSEWHERE: [&str; 15] = [
+    "policy test",
+    "--profile production",
     "gate --at",
     "sign --attach",
     "weighbridge acquire",

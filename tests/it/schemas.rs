@@ -19,6 +19,10 @@ fn schemas() -> Vec<(&'static str, Value)> {
         ("hash.v1.json", schemars::schema_for!(HashDocument).into()),
         ("record.v1.json", schemars::schema_for!(Statement).into()),
         (
+            "policy.v1.json",
+            weighbridge::policy::Policy::schema().into(),
+        ),
+        (
             "dataset-items.v1.json",
             schemars::schema_for!(weighbridge::statement::items::Item).into(),
         ),

@@ -427,6 +427,11 @@ const PACKAGES: &[Package] = &[
         only_for_tlogcheck: false,
     },
     Package {
+        name: "libxml2-utils",
+        probe: Probe::Command("xmllint"),
+        only_for_tlogcheck: false,
+    },
+    Package {
         name: "python3",
         probe: Probe::Command("python3"),
         only_for_tlogcheck: false,

@@ -1,0 +1,110 @@
+//! A copy of a tree that nobody else writes to: what is verified there is what is used.
+
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{AtFlags, CWD, Mode, OFlags};
+use rustix::io::Errno;
+
+use super::{Directory, DiskError};
+use crate::path::ArtifactPath;
+
+/// How the content of a file comes into the copy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Materialised {
+    /// It shares the blocks until one of the two is written to.
+    Reflink,
+    /// It was copied.
+    Copy,
+    /// It is the same file under another name: whoever may write to the one writes to the other.
+    Hardlink,
+}
+
+impl Materialised {
+    /// For people.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Materialised::Reflink => "reflinks",
+            Materialised::Copy => "copies",
+            Materialised::Hardlink => "hard links",
+        }
+    }
+}
+
+/// Puts the content of `source` at `path` beneath `root`, which is this process's alone: by a reflink where the file system
+/// can, else by a copy; by a hard link if `link` says so.
+pub fn materialise(
+    root: &Directory,
+    path: &ArtifactPath,
+    source: &mut File,
+    link: bool,
+) -> Result<Materialised, DiskError> {
+    let whole = root.path().join(path.as_str());
+    let failed = |source: io::Error| DiskError::Write {
+        path: whole.clone(),
+        source,
+    };
+    let fail = |errno: Errno| failed(errno.into());
+    if let Some(parent) = whole.parent() {
+        make_directories(root, parent).map_err(fail)?;
+    }
+    if link {
+        use std::os::fd::AsRawFd;
+        let descriptor = format!("/proc/self/fd/{}", source.as_raw_fd());
+        rustix::fs::linkat(CWD, descriptor, CWD, &whole, AtFlags::SYMLINK_FOLLOW).map_err(fail)?;
+        return Ok(Materialised::Hardlink);
+    }
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let target = rustix::fs::open(&whole, flags, Mode::from_raw_mode(0o400)).map_err(fail)?;
+    if rustix::fs::ioctl_ficlone(&target, &*source).is_ok() {
+        return Ok(Materialised::Reflink);
+    }
+    let mut target = File::from(target);
+    let mut buffer = vec![0; 1 << 20];
+    loop {
+        match source.read(&mut buffer) {
+            Ok(0) => return Ok(Materialised::Copy),
+            Ok(count) => target
+                .write_all(buffer.get(..count).unwrap_or_default())
+                .map_err(failed)?,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(failed(error)),
+        }
+    }
+}
+
+fn make_directories(root: &Directory, parent: &Path) -> Result<(), Errno> {
+    let mut at = PathBuf::from(root.path());
+    let below = parent.strip_prefix(root.path()).unwrap_or(Path::new(""));
+    for part in below.components() {
+        at.push(part);
+        match rustix::fs::mkdir(&at, Mode::from_raw_mode(0o700)) {
+            Ok(()) | Err(Errno::EXIST) => {}
+            Err(errno) => return Err(errno),
+        }
+    }
+    Ok(())
+}
+
+/// Lets nobody make, rename or remove files in the tree at `root` (`writable` false), or its owner again.
+pub fn set_writable(root: &Path, writable: bool) -> Result<(), DiskError> {
+    let mode = Mode::from_raw_mode(if writable { 0o700 } else { 0o500 });
+    let fail = |path: &Path| {
+        let path = path.to_owned();
+        move |source: io::Error| DiskError::Write { path, source }
+    };
+    let mut pending = vec![root.to_owned()];
+    while let Some(directory) = pending.pop() {
+        rustix::fs::chmod(&directory, mode)
+            .map_err(io::Error::from)
+            .map_err(fail(&directory))?;
+        for entry in std::fs::read_dir(&directory).map_err(fail(&directory))? {
+            let entry = entry.map_err(fail(&directory))?;
+            if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                pending.push(entry.path());
+            }
+        }
+    }
+    Ok(())
+}
