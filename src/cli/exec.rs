@@ -98,6 +98,7 @@ pub(super) fn run(args: &ExecArgs, global: &Global, output: &Output) -> Outcome 
         profile: args.profile.as_deref(),
         at: None,
         receipt: None,
+        input: false,
     };
     let mut document = question.decide(global, output)?.document;
     document.artifact.path = args.target.path.display().to_string();

@@ -4,8 +4,8 @@ use std::path::Path;
 
 use super::context::{self, Config};
 use super::failure::Failure;
-use crate::gate::payload;
 use crate::key::PublicKey;
+use crate::ledger::facts::payload;
 use crate::ledger::{Log, Store};
 use crate::policy::{Identity, Policy};
 use crate::time::Timestamp;

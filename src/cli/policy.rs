@@ -300,6 +300,9 @@ fn about_the_rest(gate: &GateRules) -> Vec<String> {
     if !gate.receipts {
         all.push("the ledger itself is there: a receipt is not enough".into());
     }
+    for rule in &gate.expressions {
+        all.push(format!("{} holds: {}", rule.id, rule.cel));
+    }
     if let Some(rule) = &gate.exceptions {
         let ids: Vec<&str> = rule.rules.iter().map(|rule| rule.id()).collect();
         all.push(format!(
@@ -421,6 +424,7 @@ fn judge(case: &Case, directory: &Path, global: &Global, output: &Output) -> Out
         profile: case.profile.as_deref(),
         at,
         receipt: receipt.as_deref(),
+        input: false,
     };
     let decision = match question.decide(global, output) {
         Ok(decision) => decision,

@@ -4,11 +4,15 @@
 use std::collections::{BTreeSet, HashSet};
 
 use super::cause;
+use super::entries::Entries;
 use crate::artifact::ArtifactDigest;
 use crate::artifact::manifest::{self, Line};
 use crate::digest::{Algorithm, Sha256};
 use crate::envelope::Envelope;
 use crate::finding::Rule;
+use crate::ledger::facts::payload;
+#[cfg(feature = "index")]
+use crate::ledger::index::Index;
 use crate::ledger::tile::MAX_ENTRY;
 use crate::ledger::{self, LedgerError, Log, MemoryError, Store};
 use crate::policy::Policy;
@@ -24,6 +28,13 @@ use crate::verify::{
 /// Whether a log goes on from what is known of it.
 pub type History<'a> = dyn Fn(&Log<'_>) -> Result<(), MemoryError> + 'a;
 
+/// An index of a log that this host made itself and that is complete, if there is one: what it does not name is not there.
+#[cfg(feature = "index")]
+pub type OpenIndex<'a> = dyn Fn(&Log<'_>) -> Option<Index> + 'a;
+/// Without the feature there is none.
+#[cfg(not(feature = "index"))]
+pub type OpenIndex<'a> = dyn Fn(&Log<'_>) -> Option<std::convert::Infallible> + 'a;
+
 /// Scans the ledger for entries about `artifact`, and about keys by those whom `policy` trusts at `now`, if
 /// it goes on from what is known of it.
 pub fn read_ledger(
@@ -31,7 +42,7 @@ pub fn read_ledger(
     (policy, now): (&Policy, Timestamp),
     artifact: &ArtifactEvidence,
     signature: &SignatureEvidence,
-    history: &History<'_>,
+    (history, open): (&History<'_>, &OpenIndex<'_>),
 ) -> LedgerEvidence {
     let unusable = |rule, why: &dyn std::error::Error| {
         let why = format!(
@@ -43,7 +54,17 @@ pub fn read_ledger(
     };
     let scanned = match Log::open(store, &policy.log.trust) {
         Ok(log) => match history(&log) {
-            Ok(()) => scan(store, &log, (policy, now), artifact, signature),
+            Ok(()) => {
+                let index = open(&log);
+                scan(
+                    store,
+                    &log,
+                    index.as_ref(),
+                    (policy, now),
+                    artifact,
+                    signature,
+                )
+            }
             Err(error) if error.is_contradiction() => {
                 let why = cause(&error);
                 return LedgerEvidence::Contradicts { why };
@@ -75,17 +96,25 @@ struct Found {
     same_signature: Option<(u64, Sha256)>,
 }
 
+#[cfg(not(feature = "index"))]
+type Index = std::convert::Infallible;
+
 fn scan(
     store: &dyn Store,
     log: &Log<'_>,
+    index: Option<&Index>,
     (policy, now): (&Policy, Timestamp),
     artifact: &ArtifactEvidence,
     signature: &SignatureEvidence,
 ) -> Result<LedgerEvidence, LedgerError> {
     let mut ring = Keyring::new(policy, now);
     let digest = artifact.digest();
-    let found = first_pass(log, &mut ring, digest, signature)?;
-    let lineage = Lineage::of(log, &found.about, digest, ring.policy())?;
+    #[cfg(feature = "index")]
+    let source = index.map_or(Entries::All(log), |index| Entries::Indexed(log, index));
+    #[cfg(not(feature = "index"))]
+    let source = index.map_or(Entries::All(log), |never| match *never {});
+    let found = first_pass(&source, &mut ring, digest, signature)?;
+    let lineage = Lineage::of((log, &source), &found.about, digest, ring.policy())?;
     let recalls = relevant(&found, (artifact, &lineage), ring.policy());
     let denied = policy.gate.sources.iter().flat_map(|rule| &rule.deny);
     let patterns = recalls.iter().filter_map(|(_, pattern)| pattern.as_ref());
@@ -110,6 +139,7 @@ fn scan(
         lineage: entries(&mut lineage.records.iter().copied())?,
         items,
         complete: Some(log.checkpoint().clone()),
+        by_index: source.is_indexed(),
         vouched: vouched(log.note(), policy),
         earlier,
     })
@@ -147,7 +177,7 @@ pub(super) fn vouched(note: &[u8], policy: &Policy) -> Option<Timestamp> {
 }
 
 fn first_pass(
-    log: &Log<'_>,
+    entries: &Entries<'_>,
     ring: &mut Keyring<'_>,
     artifact: Option<ArtifactDigest>,
     signature: &SignatureEvidence,
@@ -164,7 +194,15 @@ fn first_pass(
     };
     // What strangers say of keys is not kept, and little of what does not count: there may be any amount.
     let (mut idle, mut unknown) = (0, 0);
-    log.scan(|index, bytes| {
+    let artifact_hex = artifact.map(|artifact| artifact.value().to_string());
+    let signature_hex = signature.map(|signature| signature.to_string());
+    let mentions = |payload: &[u8], hex: &Option<String>| {
+        let hex = hex.as_ref();
+        hex.is_some_and(|hex| memchr::memmem::find(payload, hex.as_bytes()).is_some())
+    };
+    let wanted = artifact.map(ArtifactDigest::value).into_iter();
+    let wanted: HashSet<Sha256> = wanted.chain(signature).collect();
+    entries.visit(&wanted, true, |index, bytes| {
         let payload = payload(bytes);
         if is_about_a_key(&payload) {
             let named = ring.named();
@@ -183,10 +221,10 @@ fn first_pass(
             found.recalls.push((index, bytes.to_vec()));
         }
         let payload = payload.to_ascii_lowercase();
-        if artifact.is_some_and(|artifact| mentions(&payload, &artifact.value())) {
+        if mentions(&payload, &artifact_hex) {
             found.about.push(index);
         } else if let Some(signature) = signature
-            && mentions(&payload, &signature)
+            && mentions(&payload, &signature_hex)
             && let Some(manifest) = released_with(bytes, &signature)
         {
             found.same_signature = Some((index, manifest));
@@ -219,7 +257,7 @@ const MAX_STEPS: usize = 64;
 
 impl Lineage {
     fn of(
-        log: &Log<'_>,
+        (log, entries): (&Log<'_>, &Entries<'_>),
         about: &[u64],
         artifact: Option<ArtifactDigest>,
         policy: &Policy,
@@ -246,7 +284,7 @@ impl Lineage {
                 break;
             }
             let wanted = std::mem::take(&mut next);
-            log.scan(|index, bytes| {
+            entries.visit(&wanted, false, |index, bytes| {
                 if names_any(&payload(bytes), &wanted)
                     && let Some(statement) = spoken(bytes, index, policy)
                     && statement
@@ -403,25 +441,6 @@ const MOST_IDLE: usize = 32;
 fn another(shown: &mut usize) -> bool {
     *shown += 1;
     *shown <= MOST_IDLE
-}
-
-/// What `entry` says. One that cannot be read otherwise may still say that an artifact must not be used,
-/// so nothing is asked of it here but a `payload` in base64.
-pub fn payload(entry: &[u8]) -> Vec<u8> {
-    // Lenient on purpose: a key that is there twice must not hide what the entry says.
-    let payload = match serde_json::from_slice::<serde_json::Value>(entry) {
-        Ok(value) => {
-            let text = value.get("payload").and_then(|payload| payload.as_str());
-            text.and_then(|text| data_encoding::BASE64.decode(text.as_bytes()).ok())
-        }
-        Err(_) => None,
-    };
-    payload.unwrap_or_else(|| entry.to_vec())
-}
-
-/// Does `payload`, in lower case, hold `digest`, in whatever field?
-fn mentions(payload: &[u8], digest: &Sha256) -> bool {
-    memchr::memmem::find(payload, digest.to_string().as_bytes()).is_some()
 }
 
 /// The manifest of the release that `entry` records with `signature`.

@@ -1,6 +1,7 @@
 //! Gathers what `verify` judges: reads the artifact, the signature and the ledger.
 //! Reads files, writes none; knows no clock and no network.
 
+mod entries;
 mod ledger;
 
 use std::path::{Path, PathBuf};
@@ -18,7 +19,7 @@ use crate::oms::{OmsBundle, OmsError};
 use crate::policy::Policy;
 use crate::verify::{ArtifactEvidence, LedgerEntry, LedgerEvidence, SignatureEvidence};
 
-pub use ledger::{History, as_of, payload, read_ledger};
+pub use ledger::{History, OpenIndex, as_of, read_ledger};
 
 /// How to read an artifact.
 #[derive(Clone, Copy)]
@@ -142,6 +143,7 @@ pub fn read_receipt(path: &Path, policy: &Policy) -> LedgerEvidence {
             lineage: Vec::new(),
             items: Vec::new(),
             complete: None,
+            by_index: false,
             earlier: None,
         },
         (Err(error), _) => unusable(format!("the receipt {} {error}", path.display())),

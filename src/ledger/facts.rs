@@ -4,7 +4,7 @@ use super::tile::MAX_ENTRY;
 use crate::artifact::ArtifactDigest;
 use crate::digest::Sha256;
 use crate::envelope::Envelope;
-use crate::statement::{Kind, Record, Role, Statement};
+use crate::statement::{Kind, Record, Role, STANDING, Statement, may_be};
 use crate::time::Timestamp;
 
 /// An entry, understood or not.
@@ -14,6 +14,10 @@ pub struct Facts {
     pub record: Option<RecordFacts>,
     /// Every digest that the entry names, and in which part.
     pub mentions: Vec<(Mention, Sha256)>,
+    /// It names more digests than are listed.
+    pub is_cut: bool,
+    /// It is about keys, or takes something back: every gate must know of it.
+    pub is_standing: bool,
 }
 
 /// A record.
@@ -69,9 +73,8 @@ const MAX_MENTIONS: usize = 512;
 /// it may still say that an artifact must not be used.
 pub fn facts(entry: &[u8]) -> Facts {
     let envelope = Envelope::parse(entry, MAX_ENTRY).ok();
-    let payload = envelope
-        .as_ref()
-        .map_or(entry, |envelope| envelope.payload.as_slice());
+    let payload = payload(entry);
+    let payload = payload.as_slice();
     let mut mentions = Vec::new();
     let statement = Statement::parse(payload)
         .ok()
@@ -110,15 +113,52 @@ pub fn facts(entry: &[u8]) -> Facts {
             version,
         }
     });
+    let mut is_cut = false;
     for digest in hexadecimal(payload) {
         if mentions.len() >= MAX_MENTIONS {
+            is_cut = true;
             break;
         }
         if !mentions.iter().any(|(_, known)| *known == digest) {
             mentions.push((Mention::Other, digest));
         }
     }
-    Facts { record, mentions }
+    Facts {
+        record,
+        mentions,
+        is_cut,
+        is_standing: may_be(payload, STANDING),
+    }
+}
+
+/// What `entry` says. One that cannot be read otherwise may still say that an artifact must not be used,
+/// so nothing is asked of it here but a `payload` in base64.
+pub fn payload(entry: &[u8]) -> Vec<u8> {
+    if let Some(payload) = plain_payload(entry) {
+        return payload;
+    }
+    // Lenient on purpose: a key that is there twice must not hide what the entry says.
+    let payload = match serde_json::from_slice::<serde_json::Value>(entry) {
+        Ok(value) => {
+            let text = value.get("payload").and_then(|payload| payload.as_str());
+            text.and_then(|text| data_encoding::BASE64.decode(text.as_bytes()).ok())
+        }
+        Err(_) => None,
+    };
+    payload.unwrap_or_else(|| entry.to_vec())
+}
+
+/// The same of an entry as everybody writes it, with one payload and no escapes, which can be read without taking it apart.
+fn plain_payload(entry: &[u8]) -> Option<Vec<u8>> {
+    const KEY: &[u8] = b"\"payload\":\"";
+    let rest = entry.strip_prefix(b"{")?.strip_prefix(KEY)?;
+    let end = memchr::memchr(b'"', rest)?;
+    let (text, after) = rest.split_at_checked(end)?;
+    let again = memchr::memmem::find(after, b"\"payload\"").is_some();
+    if again || entry.contains(&b'\\') {
+        return None;
+    }
+    data_encoding::BASE64.decode(text).ok()
 }
 
 /// Runs of exactly 64 hexadecimal digits, in either case.

@@ -77,19 +77,20 @@ enum Rows {
 }
 
 /// The layout; another one is built anew.
-const VERSION: i64 = 1;
+const VERSION: i64 = 2;
 const SCHEMA: &str = "
     CREATE TABLE state (one INTEGER PRIMARY KEY CHECK (one = 1), origin TEXT NOT NULL,
         size INTEGER NOT NULL, subtrees BLOB NOT NULL, mentions INTEGER NOT NULL);
     CREATE TABLE leaf (hash BLOB PRIMARY KEY, entry INTEGER NOT NULL) WITHOUT ROWID;
     CREATE TABLE record (entry INTEGER PRIMARY KEY, kind TEXT, role TEXT, party TEXT, key BLOB,
-        time INTEGER, source TEXT, host TEXT);
+        time INTEGER, source TEXT, host TEXT, standing INTEGER NOT NULL);
     CREATE TABLE mention (digest BLOB NOT NULL, entry INTEGER NOT NULL, part TEXT NOT NULL,
         PRIMARY KEY (digest, entry, part)) WITHOUT ROWID;
     CREATE INDEX mention_of ON mention (entry);
     CREATE INDEX record_source ON record (source) WHERE source IS NOT NULL;
     CREATE INDEX record_host ON record (host) WHERE host IS NOT NULL;
     CREATE INDEX record_key ON record (key) WHERE key IS NOT NULL;
+    CREATE INDEX record_standing ON record (standing) WHERE standing > 0;
     CREATE INDEX record_time ON record (time) WHERE time IS NOT NULL;
 ";
 /// How many bundles are read in one transaction.
@@ -273,6 +274,20 @@ impl Index {
         Ok(found.and_then(|entry| u64::try_from(entry).ok()))
     }
 
+    /// Every entry that names `digest`, anywhere.
+    pub fn naming(&self, digest: &Sha256) -> Result<Vec<u64>, IndexError> {
+        let value: Box<dyn rusqlite::ToSql> = Box::new(digest.0.to_vec());
+        let sql = "SELECT DISTINCT entry FROM mention WHERE digest = ?1 ORDER BY entry";
+        self.entries(sql, &[value])
+    }
+
+    /// Every entry that may name any digest; if `all`, those too that every gate must know of.
+    pub fn standing(&self, all: bool) -> Result<Vec<u64>, IndexError> {
+        let value: Box<dyn rusqlite::ToSql> = Box::new(if all { 1 } else { 2 });
+        let sql = "SELECT entry FROM record WHERE standing > 0 AND standing >= ?1 ORDER BY entry";
+        self.entries(sql, &[value])
+    }
+
     /// The entries that `query` is about, oldest first, at most `limit`.
     pub fn find(&self, query: &Query, limit: usize) -> Result<Vec<u64>, IndexError> {
         let mut conditions = Vec::new();
@@ -415,7 +430,7 @@ fn insert(step: &Transaction<'_>, index: u64, entry: &[u8]) -> Result<i64, rusql
         .execute(params![leaf_hash(entry).0.as_slice(), index])?;
     let facts = facts::facts(entry);
     let record = facts.record.as_ref();
-    step.prepare_cached("INSERT INTO record VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)")?
+    step.prepare_cached("INSERT INTO record VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)")?
         .execute(params![
             index,
             record.map(|record| record.kind.name()),
@@ -425,6 +440,11 @@ fn insert(step: &Transaction<'_>, index: u64, entry: &[u8]) -> Result<i64, rusql
             record.map(|record| record.time.millis()),
             record.and_then(|record| record.source.as_deref()),
             record.and_then(|record| host(record.source.as_deref()?)),
+            if facts.is_cut {
+                2
+            } else {
+                i64::from(facts.is_standing)
+            },
         ])?;
     let mut added = 0;
     let mut mention = step.prepare_cached("INSERT OR IGNORE INTO mention VALUES (?1, ?2, ?3)")?;

@@ -335,6 +335,8 @@ mod tests {
                 version: Some("1".into()),
             }),
             mentions: vec![(Mention::Artifact, Sha256::of(digest.as_bytes()))],
+            is_cut: false,
+            is_standing: false,
         }
     }
 
@@ -383,6 +385,8 @@ mod tests {
         let unknown = Facts {
             record: None,
             mentions: Vec::new(),
+            is_cut: false,
+            is_standing: false,
         };
         let alerts = rules("").look(7, &unknown, &mut Watched::default());
         assert_eq!(alerts[0].rule, "entry.unknown");

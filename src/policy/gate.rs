@@ -4,6 +4,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::condition::Condition;
+use super::expression::Expression;
 use super::identity::Identity;
 use super::rules::{
     self, AllowDeny, ExceptionRule, LicenceRule, ModalityRule, RawAllowDeny, RawExceptions,
@@ -37,6 +38,8 @@ pub struct GateRules {
     /// May a receipt stand for the ledger?
     pub receipts: bool,
     pub exceptions: Option<ExceptionRule>,
+    /// Rules of one's own.
+    pub expressions: Vec<Expression>,
 }
 
 /// A record that must be in the ledger about exactly this artifact.
@@ -67,6 +70,16 @@ pub(super) struct RawGate {
     modalities: Option<ModalityRule>,
     ledger: Option<RawLedger>,
     exceptions: Option<RawExceptions>,
+    /// Rules of one's own, in CEL.
+    rule: Option<Vec<RawExpression>>,
+}
+
+#[derive(Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct RawExpression {
+    id: String,
+    cel: String,
+    message: String,
 }
 
 #[derive(Clone, Deserialize, JsonSchema)]
@@ -111,6 +124,7 @@ impl RawGate {
             modalities: self.modalities.or(base.modalities),
             ledger: self.ledger.or(base.ledger),
             exceptions: self.exceptions.or(base.exceptions),
+            rule: self.rule.or(base.rule),
         }
     }
 }
@@ -173,7 +187,18 @@ pub(super) fn read(
         let rule = named("exceptions");
         satisfiable(&rule, &exceptions.roles, &with_keys(identities))?;
     }
+    let mut expressions: Vec<Expression> = Vec::new();
+    for (index, raw) in raw.rule.into_iter().flatten().enumerate() {
+        let rule = format!("{place}.rule[{index}]");
+        if expressions.iter().any(|one| one.id == raw.id) {
+            let why = format!("has the id {:?} of another", raw.id);
+            return Err(PolicyError::Rule { rule, why });
+        }
+        let read = Expression::new(raw.id, raw.cel, raw.message);
+        expressions.push(read.map_err(|why| PolicyError::Rule { rule, why })?);
+    }
     Ok(GateRules {
+        expressions,
         signature_roles: signature.roles,
         signature_threshold: threshold,
         countersigned_by: signature.countersigned_by,

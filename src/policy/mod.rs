@@ -8,6 +8,7 @@
 mod algorithms;
 mod condition;
 mod error;
+mod expression;
 mod gate;
 mod identity;
 mod line;
@@ -34,6 +35,7 @@ pub use algorithms::Algorithms;
 use algorithms::RawAlgorithms;
 pub use condition::Condition;
 pub use error::PolicyError;
+pub use expression::{Expression, MAX_ITEMS};
 use gate::RawGate;
 pub use gate::{GateRules, RequiredRecord};
 use identity::RawIdentity;

@@ -225,7 +225,8 @@ pub(super) fn modalities(rule: &str, raw: ModalityRule) -> Result<ModalityRule, 
 }
 
 /// What a record can excuse. Never what was signed or recorded by whom, and never a recall.
-const EXCUSABLE: [Rule; 12] = [
+const EXCUSABLE: [Rule; 13] = [
+    Rule::PolicyExpression,
     Rule::SignatureMissing,
     Rule::RecordMissing,
     Rule::SourceDenied,

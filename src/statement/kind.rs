@@ -256,3 +256,35 @@ impl Record {
         }
     }
 }
+
+/// May `payload` be a record of one of `kinds`, of whatever version? One that cannot be read may be, if it says so anywhere.
+pub fn may_be(payload: &[u8], kinds: &[Kind]) -> bool {
+    let named = |text: &[u8]| {
+        let mut found = memchr::memmem::find_iter(text, HOST.as_bytes());
+        found.any(|at| {
+            let rest = text.get(at + HOST.len()..).unwrap_or_default();
+            kinds.iter().any(|kind| {
+                let rest = rest.strip_prefix(kind.name().as_bytes());
+                rest.is_some_and(|rest| rest.starts_with(b"/"))
+            })
+        })
+    };
+    // Escapes spell a type in many ways.
+    if !named(payload) && !payload.contains(&b'\\') {
+        return false;
+    }
+    // Of what says its type, nothing else may hold the word: files have names of any kind.
+    super::predicate_type(payload).map_or_else(|| named(payload), |kind| named(kind.as_bytes()))
+}
+
+/// In the type of every kind of our own.
+const HOST: &str = "weighbridge.dev/";
+
+/// What every gate must know of, whatever it is asked about: records about keys, and those that take something back.
+pub const STANDING: &[Kind] = &[
+    Kind::Key,
+    Kind::Quarantine,
+    Kind::ReleaseQuarantine,
+    Kind::Revoke,
+    Kind::Dispose,
+];

@@ -43,7 +43,7 @@ use crate::json::{self, JsonError};
 pub use acquire::Acquire;
 pub use derive::Derive;
 pub use key::KeyRecord;
-pub use kind::{About, Kind, Record};
+pub use kind::{About, Kind, Record, STANDING, may_be};
 pub use predicate::{AtLeastOne, DocumentReference, RecordReference};
 pub use recall::Scope;
 pub use release::Release;

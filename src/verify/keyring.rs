@@ -18,7 +18,7 @@ use crate::key::PublicKey;
 use crate::ledger::tile::MAX_ENTRY;
 use crate::policy::{Identity, Policy, Registration};
 use crate::statement::key::KeyChange;
-use crate::statement::{KeyRecord, Record, Role, Statement, Text, predicate_type};
+use crate::statement::{KeyRecord, Kind, Record, Role, Statement, Text, may_be};
 use crate::time::Timestamp;
 use crate::x509::{Withdrawn, WithdrawnBy};
 
@@ -55,17 +55,8 @@ pub enum Taken {
 
 /// May `payload` be a statement about a key?
 pub fn is_about_a_key(payload: &[u8]) -> bool {
-    let holds = |what: &[u8]| memchr::memmem::find(payload, what).is_some();
-    // Escapes spell a type in many ways.
-    if !holds(KIND.as_bytes()) && !payload.contains(&b'\\') {
-        return false;
-    }
-    // Of what says its type, nothing else may hold the word: files have names of any kind.
-    predicate_type(payload).map_or_else(|| holds(KIND.as_bytes()), |it| it.contains(KIND))
+    may_be(payload, &[Kind::Key])
 }
-
-/// In every version of the type.
-const KIND: &str = "weighbridge.dev/key/";
 
 impl<'a> Keyring<'a> {
     /// The keys of `policy`, as of `now`.

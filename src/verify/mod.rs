@@ -5,6 +5,7 @@
 //! check reports a finding, also when it passes.
 
 mod artifact;
+mod input;
 mod keyring;
 mod lineage;
 mod recall;
@@ -101,6 +102,8 @@ pub enum LedgerEvidence {
         /// Where the items of datasets among these are from.
         items: Vec<ItemSources>,
         complete: Option<Checkpoint>,
+        /// These were looked up in an index that this host made of all entries up to there.
+        by_index: bool,
         /// When a quorum of the witnesses vouched for this as the newest that there was.
         vouched: Option<Timestamp>,
         earlier: Option<Earlier>,
@@ -153,6 +156,8 @@ pub struct Report {
     /// Who signed: the identities' names, that of the first signature first.
     pub signers: Vec<String>,
     pub records: Vec<AcceptedRecord>,
+    /// What expressions of the policy are given; nothing, where there is none and nobody asked.
+    pub input: serde_json::Value,
 }
 
 impl Report {
@@ -181,6 +186,27 @@ pub fn verify(
     policy: &Policy,
     now: Timestamp,
 ) -> Report {
+    judge(artifact, signature, ledger, (policy, now), false)
+}
+
+/// The same, with what expressions are given, whether the policy has any or not.
+pub fn verify_with_input(
+    artifact: &ArtifactEvidence,
+    signature: &SignatureEvidence,
+    ledger: &LedgerEvidence,
+    policy: &Policy,
+    now: Timestamp,
+) -> Report {
+    judge(artifact, signature, ledger, (policy, now), true)
+}
+
+fn judge(
+    artifact: &ArtifactEvidence,
+    signature: &SignatureEvidence,
+    ledger: &LedgerEvidence,
+    (policy, now): (&Policy, Timestamp),
+    asks_for_input: bool,
+) -> Report {
     let mut report = Report::default();
     check_artifact(&mut report, artifact);
     let (mut keyring, about_keys) = keyring::of(policy, ledger, now);
@@ -199,6 +225,11 @@ pub fn verify(
     report.findings.extend(about_keys);
     let rules = (policy, &recalls);
     rules::check(&mut report, artifact, (ledger, &judged), rules, now);
+    if asks_for_input || !policy.gate.expressions.is_empty() {
+        let found = (judged.as_slice(), &recalls);
+        report.input = input::input(&report, artifact, found, policy, now);
+        rules::expressions(&mut report, ledger, policy);
+    }
     check_recorded_signature(&mut report, signature);
     rules::excuse(&mut report, &judged, policy, now);
     report

@@ -14,7 +14,7 @@ use crate::finding::{Finding, Rule, Severity};
 use crate::policy::Policy;
 use crate::statement::recall::RecallReason;
 use crate::statement::source_pattern::SourcePattern;
-use crate::statement::{Kind, Record, Scope};
+use crate::statement::{Kind, Record, Scope, may_be};
 use crate::time::Timestamp;
 use crate::x509::{Withdrawn, WithdrawnBy};
 
@@ -31,29 +31,13 @@ pub(super) struct Recalls {
 
 /// May `payload` be a record that takes something back?
 pub fn may_recall(payload: &[u8]) -> bool {
-    let holds = |what: &str| memchr::memmem::find(payload, what.as_bytes()).is_some();
-    let named = || {
-        let kinds = ["/revoke/", "quarantine/", "/dispose/"];
-        kinds.iter().any(|kind| holds(kind))
-    };
-    // Escapes spell a type in many ways.
-    let is_plain = !payload.contains(&b'\\');
-    if is_plain && !(holds("weighbridge.dev/") && named()) {
-        return false;
-    }
-    match crate::statement::predicate_type(payload) {
-        Some(kind) => {
-            let of = kind.strip_prefix("https://weighbridge.dev/");
-            of.is_some_and(|of| {
-                let mut recalls = Kind::ALL.iter().filter(|kind| kind.recalls());
-                recalls.any(|kind| {
-                    let rest = of.strip_prefix(kind.name());
-                    rest.is_some_and(|rest| rest.starts_with('/'))
-                })
-            })
-        }
-        None => named(),
-    }
+    let kinds = [
+        Kind::Quarantine,
+        Kind::ReleaseQuarantine,
+        Kind::Revoke,
+        Kind::Dispose,
+    ];
+    may_be(payload, &kinds)
 }
 
 /// A recall that stands.

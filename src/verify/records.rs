@@ -30,7 +30,7 @@ pub(super) fn check_ledger(
     now: Timestamp,
 ) -> Vec<Judged> {
     let mut judged = Vec::new();
-    let (entries, complete, earlier) = match ledger {
+    let (entries, complete, earlier, by_index) = match ledger {
         LedgerEvidence::Contradicts { why } => {
             report.add(
                 Finding::new(Rule::LedgerRemembered, Severity::Fail, why.clone()).hint(
@@ -52,12 +52,18 @@ pub(super) fn check_ledger(
             entries,
             complete,
             earlier,
+            by_index,
             ..
-        } => (entries, complete, earlier),
+        } => (entries, complete, earlier, by_index),
     };
     if let Some(checkpoint) = complete {
+        let entries = if *by_index {
+            "looked up in the index that this host made of all"
+        } else {
+            "read and hashed to its root were all"
+        };
         let message = format!(
-            "the checkpoint of {} is signed by its log; all {} entries have its root",
+            "the checkpoint of {} is signed by its log; {entries} {} entries",
             checkpoint.origin, checkpoint.size
         );
         report.add(Finding::new(

@@ -422,6 +422,34 @@ fn age(report: &mut Report, ledger: &LedgerEvidence, policy: &Policy, now: Times
     report.add(finding);
 }
 
+/// What the policy's own expressions say.
+pub(super) fn expressions(report: &mut Report, ledger: &LedgerEvidence, policy: &Policy) {
+    // Without a ledger they would be asked about half of what there is.
+    let is_known = matches!(ledger, LedgerEvidence::Records { .. });
+    for rule in &policy.gate.expressions {
+        let answer = if is_known {
+            rule.holds(&report.input)
+        } else {
+            Err("the ledger could not be read".into())
+        };
+        let finding = match answer {
+            Ok(true) => pass(Rule::PolicyExpression, format!("{} is true", rule.id)),
+            Ok(false) => fail(
+                Rule::PolicyExpression,
+                format!("{}: {}", rule.id, rule.message),
+            )
+            .hint("`weighbridge gate --input-only` prints what the expression was given"),
+            Err(why) => Finding::new(
+                Rule::PolicyExpression,
+                Severity::Inconclusive,
+                format!("{} cannot be answered: {why}", rule.id),
+            )
+            .hint("`weighbridge gate --input-only` prints what the expression was given"),
+        };
+        report.add(finding);
+    }
+}
+
 /// What a justification excuses is a warning, for as long as that holds.
 pub(super) fn excuse(report: &mut Report, judged: &[Judged], policy: &Policy, now: Timestamp) {
     let Some(rule) = &policy.gate.exceptions else {

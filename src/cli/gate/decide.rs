@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use super::index;
 use crate::artifact::{ArtifactDigest, Names};
 use crate::cli::Global;
 use crate::cli::context::{self, Config};
@@ -13,7 +14,7 @@ use crate::gate;
 use crate::ledger::Log;
 use crate::report::{ClockSource, ReportDocument};
 use crate::time::Timestamp;
-use crate::verify::verify;
+use crate::verify::{verify, verify_with_input};
 
 /// What is asked.
 pub(in crate::cli) struct Question<'a> {
@@ -21,12 +22,16 @@ pub(in crate::cli) struct Question<'a> {
     pub(in crate::cli) profile: Option<&'a str>,
     pub(in crate::cli) at: Option<Timestamp>,
     pub(in crate::cli) receipt: Option<&'a Path>,
+    /// Is asked what expressions are given, too?
+    pub(in crate::cli) input: bool,
 }
 
 /// What the answer is.
 pub(in crate::cli) struct Decision {
     pub(in crate::cli) document: ReportDocument,
     pub(in crate::cli) digest: Option<ArtifactDigest>,
+    /// What expressions of the policy were given.
+    pub(in crate::cli) input: serde_json::Value,
 }
 
 impl Question<'_> {
@@ -59,14 +64,21 @@ impl Question<'_> {
             let store = context::store(&config)?;
             let check = |log: &Log<'_>| history.check(log);
             let policy = (&config.policy, now);
-            gate::read_ledger(&*store, policy, &evidence, &signature, &check)
+            let how: (&gate::History<'_>, &gate::OpenIndex<'_>) = (&check, &index::open);
+            gate::read_ledger(&*store, policy, &evidence, &signature, how)
         };
         let mut clock = ClockSource::Local;
         if self.at.is_some() {
             clock = ClockSource::Given;
             gate::as_of(&mut ledger, now);
         }
-        let report = verify(&evidence, &signature, &ledger, &config.policy, now);
+        let verify = if self.input {
+            verify_with_input
+        } else {
+            verify
+        };
+        let mut report = verify(&evidence, &signature, &ledger, &config.policy, now);
+        let input = std::mem::take(&mut report.input);
         let path = self.target.path.display().to_string();
         let document = target::document(
             ("gate", path),
@@ -76,7 +88,11 @@ impl Question<'_> {
             (now, clock),
         );
         let digest = evidence.digest();
-        Ok(Decision { document, digest })
+        Ok(Decision {
+            document,
+            digest,
+            input,
+        })
     }
 
     fn not_checked(&self, config: &Config, is_remembered: bool) -> Vec<&'static str> {

@@ -1,6 +1,7 @@
 //! `gate`: may this artifact be used? The whole policy, offline.
 
 mod decide;
+mod index;
 mod reports;
 
 use std::path::PathBuf;
@@ -45,6 +46,9 @@ pub(super) struct GateArgs {
     /// Say of each layer what was proved, and what was not
     #[arg(long)]
     explain: bool,
+    /// Print what the expressions of the policy are given, as JSON, and no verdict; the exit code is that of the verdict
+    #[arg(long, conflicts_with_all = ["explain", "report", "vsa"])]
+    input_only: bool,
     #[command(flatten)]
     reports: ReportArgs,
 }
@@ -58,11 +62,14 @@ pub(super) fn run(args: &GateArgs, global: &Global, output: &Output) -> Outcome 
         profile: args.profile.as_deref(),
         at: args.at,
         receipt: args.receipt.as_deref(),
+        input: args.input_only,
     };
     let decision = question.decide(global, output)?;
     ReportSpec::write_all(&specs, &decision.document, output)?;
     signer.write(&decision)?;
-    if output.json {
+    if args.input_only {
+        output.document(&decision.input)?;
+    } else if output.json {
         output.document(&decision.document)?;
     } else if args.explain {
         let mut text = target::first_line(&decision.document);
