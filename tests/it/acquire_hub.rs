@@ -79,6 +79,23 @@ fn what_the_scanners_of_the_hub_say() {
     assert_eq!(record["predicate"]["claims"][1], claim);
 }
 
+/// What kinds of files came is said, and aloud where code could be run by them, whatever they are called.
+#[test]
+fn what_kinds_of_files_came() {
+    let Some(place) = place() else { return };
+    place.hub.repository(
+        "kinds",
+        "printf '\\200\\004cos\\nsystem' > model.safetensors; echo 'import os' > modeling.py; echo '{}' > config.json",
+    );
+    let run = place
+        .acquire(&["hf:acme/kinds"])
+        .exits(0)
+        .says("1 file of the format pickle, by which code can be run when it is loaded: model.safetensors")
+        .says("1 file of the format python");
+    let formats = serde_json::json!({ "json": 1, "pickle": 1, "python": 1 });
+    assert_eq!(run.json()["formats"], formats);
+}
+
 #[test]
 fn later_without_the_hub() {
     let Some(place) = place() else { return };

@@ -7,6 +7,7 @@ mod destination;
 mod download;
 mod fetch;
 mod hub;
+mod inspect;
 mod judge;
 mod lists;
 mod record;
@@ -26,16 +27,15 @@ use super::failure::Failure;
 use super::output::Output;
 use super::record::{Recorder, SigningArgs, signing_key};
 use super::{Global, Outcome, signers, values};
-use crate::artifact::{Artifact, Manifest};
+use crate::artifact::Artifact;
 use crate::gate::cause;
 use crate::ledger;
 use crate::report::text::count;
 use crate::source::archive::{self, Members};
-use crate::source::dependencies::{self, MAX_CONFIG, MAX_DEPENDENCIES};
 use crate::source::published::{Assurance, Published, PublishedFile};
 use crate::source::{Channel, SourceError};
 use crate::statement::Kind;
-use crate::statement::acquire::{Asset, Dependency, Method, Retrieved};
+use crate::statement::acquire::{Asset, Method, Retrieved};
 use crate::time::Timestamp;
 use crate::verify::ArtifactEvidence;
 
@@ -451,10 +451,13 @@ fn conclude(
     };
     let digest = evidence.manifest.artifact_digest();
     let digest = digest.map_err(|error| Failure::because(&name, &error))?;
-    let dependencies = match place {
-        Place::Here(artifact) => dependencies_of(artifact, &evidence.manifest, output),
-        Place::Remote(_) => Vec::new(),
+    let artifact = match place {
+        Place::Here(artifact) => Some(*artifact),
+        Place::Remote(_) => None,
     };
+    let dependencies = artifact.map_or(Vec::new(), |artifact| {
+        inspect::dependencies(artifact, &evidence.manifest, output)
+    });
     let document = json!({
         "source": published.uri,
         "revision": published.revision,
@@ -468,33 +471,10 @@ fn conclude(
             "result": assurance.result,
             "publisher": assurance.publisher_identity,
         },
-        "dependencies": dependencies,
+                "dependencies": dependencies,
+        "formats": inspect::formats(artifact, &evidence.manifest, output),
     });
-    let files = count(evidence.manifest.files().len(), "file");
-    output.say(match &path {
-        Some(path) if published.is_open => {
-            let compared = published.files.len();
-            format!(
-                "{compared} of {files} compared, with {}: {path}",
-                published.name
-            )
-        }
-        Some(path) => {
-            let unknown = published
-                .files
-                .values()
-                .filter(|file| !file.is_known())
-                .count();
-            let unknown = unknown.saturating_sub(*came);
-            if unknown > 0 && args.adopt {
-                let told = "of which nothing is published that would tell them";
-                format!("{unknown} of {files} taken as they are, {told}: {path}")
-            } else {
-                format!("{came} of {files} fetched; all are as published: {path}")
-            }
-        }
-        None => format!("{files} read where they are; nothing is kept here"),
-    });
+    output.say(told(args, found, path.as_deref()));
     if published.uri.is_empty() && args.about.source_uri.is_none() && recorder.is_some() {
         return Err(
             Failure::error(format!("{name} does not say where it is from"))
@@ -532,39 +512,37 @@ fn conclude(
     recorder.conclude(&recorded, document, receipt, output)
 }
 
-/// What the artifact's configuration refers to elsewhere; said aloud where that is code.
-fn dependencies_of(artifact: &Artifact, manifest: &Manifest, output: &Output) -> Vec<Dependency> {
-    let mut all = Vec::new();
-    for name in dependencies::FILES {
-        let Some(file) = manifest.file(name).filter(|file| file.size <= MAX_CONFIG) else {
-            continue;
-        };
-        let content = artifact.content(&file.path, MAX_CONFIG).unwrap_or_default();
-        all.extend(dependencies::named_in(name, &content));
-    }
-    all.sort_by_key(|one| !one.code);
-    if all.len() > MAX_DEPENDENCIES {
-        let more = all.len() - MAX_DEPENDENCIES;
-        output.warn(format!("it names {more} more sources than are recorded"));
-    }
-    all.truncate(MAX_DEPENDENCIES);
-    for one in &all {
-        if one.source.as_str() == dependencies::UNKNOWN {
-            output.warn(format!(
-                "{}: what it loads from elsewhere is not known: it cannot be read",
-                one.named_in
-            ));
-            continue;
+/// What came, or was there, in a line.
+fn told(args: &AcquireArgs, found: &Found<'_>, path: Option<&str>) -> String {
+    let Found {
+        published,
+        evidence,
+        came,
+        ..
+    } = found;
+    let files = count(evidence.manifest.files().len(), "file");
+    match path {
+        Some(path) if published.is_open => {
+            let compared = published.files.len();
+            format!(
+                "{compared} of {files} compared, with {}: {path}",
+                published.name
+            )
         }
-        let what = if one.code {
-            "runs code of"
-        } else {
-            "stands on"
-        };
-        output.warn(format!(
-            "{}: {what} {}, which is not part of it",
-            one.named_in, one.source
-        ));
+        Some(path) => {
+            let unknown = published
+                .files
+                .values()
+                .filter(|file| !file.is_known())
+                .count();
+            let unknown = unknown.saturating_sub(*came);
+            if unknown > 0 && args.adopt {
+                let told = "of which nothing is published that would tell them";
+                format!("{unknown} of {files} taken as they are, {told}: {path}")
+            } else {
+                format!("{came} of {files} fetched; all are as published: {path}")
+            }
+        }
+        None => format!("{files} read where they are; nothing is kept here"),
     }
-    all
 }
