@@ -30,6 +30,7 @@ use crate::oms::{Content, OmsBundle};
 use crate::parallel;
 use crate::report::text::count;
 use crate::sigstore::trust::Instance;
+use crate::statement::Kind;
 use crate::statement::release::SignatureReference;
 use crate::verify::ArtifactEvidence;
 use crate::x509::Certificate;
@@ -238,6 +239,8 @@ fn recorder<'a>(
     }
     let acknowledgement = args.acknowledgement;
     let recorder = Recorder::open((global, config), key, None, acknowledgement, reader, output)?;
+    recorder.must_permit(Kind::Release)?;
+
     if args.receipt.is_some() {
         recorder.can_write_receipt()?;
     }

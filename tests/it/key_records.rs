@@ -67,7 +67,8 @@ fn a_registered_key_signs_and_records() {
         .exits(2)
         .says("possible values: developer");
     register("admin", &["--role", "operator"]).exits(0);
-    sign().exits(2).says("does not have the role developer");
+    sign().exits(2).says("role operator may not sign release");
+    assert!(!workspace.path("s").exists());
     register("admin", &["--role", "developer"]).exits(0);
     sign().exits(0);
     gate().exits(0).says("Training team may sign as developer");
