@@ -93,6 +93,12 @@ impl fmt::Display for ArtifactPath {
     }
 }
 
+/// The same of several lines.
+pub fn display_lines(text: &str) -> String {
+    let lines: Vec<String> = text.lines().map(display).collect();
+    lines.join("\n")
+}
+
 /// `text` with control characters, and characters that reorder text, escaped.
 pub fn display(text: &str) -> String {
     let mut out = String::with_capacity(text.len());

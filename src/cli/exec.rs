@@ -25,10 +25,11 @@ use crate::report::text::{count, render};
 /// does not start.
 #[derive(clap::Args)]
 #[command(
-    after_help = "In CMD, {} and every word that is PATH, or begins with PATH/, stands for what was verified; WEIGHBRIDGE_ARTIFACT \
-names it too. HF_HUB_OFFLINE and TRANSFORMERS_OFFLINE are set, so that nothing else is loaded in its place.
+    after_help = "In CMD, {} and every word that leads to PATH, or into it, stands for what was verified; WEIGHBRIDGE_ARTIFACT names it \
+too. A CMD that names PATH in a way that cannot be replaced, or not at all, is refused. HF_HUB_OFFLINE and TRANSFORMERS_OFFLINE are set, so that nothing else is loaded in its place.
 
-Exit codes: that of CMD (128 and its number if a signal ended it); if the gate denies, 1 or 2, and CMD does not start.
+Exit codes: that of CMD (128 and its number if a signal ended it, 127 if it is not there); if the gate denies, 1 or 2, and CMD does
+not start.
 
 Examples:
   weighbridge exec ./model -- cat ./model/config.json
@@ -45,8 +46,12 @@ pub(super) struct ExecArgs {
     directory: Option<PathBuf>,
     /// Put hard links there instead: no copy, on the same file system; whoever may write to PATH can then change what CMD
     /// reads, after it was judged
+    /// (CMD, too, can then change PATH where it may write)
     #[arg(long)]
     hard_links: bool,
+    /// CMD reads `WEIGHBRIDGE_ARTIFACT` by itself: its words need not name PATH
+    #[arg(long)]
+    no_argument: bool,
     /// What to run
     #[arg(last = true, required = true, value_name = "CMD")]
     command: Vec<String>,
@@ -79,10 +84,25 @@ impl Place {
 pub(super) fn run(args: &ExecArgs, global: &Global, output: &Output) -> Outcome {
     let opened = args.target.open()?;
     let artifact = &opened.artifact;
+    let here = Here::new(&args.target.path)?;
+    here.check(&args.command, args.no_argument)?;
+    // Before anything is copied: what is asked to end leaves nothing behind.
+    let wanted = [SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2];
+    let mut signals = SignalsInfo::<WithOrigin>::new(wanted)
+        .map_err(|error| Failure::because("signals", &error))?;
     let place = Place::new(args.directory.as_deref())?;
     let root = place.0.join("artifact");
     disk::create_private_directory(&root)?;
-    let (files, how) = fill(artifact, &opened.signature, &root, args.hard_links)?;
+    let filled = fill(
+        artifact,
+        &opened.signature,
+        (&root, args.hard_links),
+        &mut signals,
+    )?;
+    let (files, how) = match filled {
+        Filled::All(files, how) => (files, how),
+        Filled::Ended(signal) => return Ok(ended(signal)),
+    };
     let copy = match artifact.single_file() {
         Some(file) => root.join(file.as_str()),
         None => root.clone(),
@@ -101,34 +121,64 @@ pub(super) fn run(args: &ExecArgs, global: &Global, output: &Output) -> Outcome 
         input: false,
     };
     let mut document = question.decide(global, output)?.document;
-    document.artifact.path = args.target.path.display().to_string();
+    // The copy is nowhere that anybody could look at it.
+    let (shown, copied) = (
+        args.target.path.display().to_string(),
+        copy.display().to_string(),
+    );
+    for hint in document
+        .findings
+        .iter_mut()
+        .filter_map(|one| one.hint.as_mut())
+    {
+        *hint = hint.replace(&copied, &shown);
+    }
+    document.artifact.path = shown;
     if document.exit_code != 0 {
-        let text = render(&document);
-        output.annotate(&text);
+        if output.json {
+            output.document(&document)?;
+        } else {
+            output.annotate(&render(&document));
+        }
         output.say(format!(
             "{} was not started",
             args.command.first().map_or("the command", String::as_str)
         ));
         return Ok(document.exit_code);
     }
-    output.say(target::first_line(&document).trim_end());
+    let line = target::first_line(&document);
+    output.say(anstream::adapter::strip_str(line.trim_end()).to_string());
     output.say(format!(
         "{} handed over as {}",
         count(files, "file"),
         how.name()
     ));
-    let code = start(args, &copy)?;
+    if let Some(origin) = signals.pending().next() {
+        return Ok(ended(origin.signal));
+    }
+    let code = start(args, &here, &copy, signals)?;
     drop(place);
     Ok(code)
+}
+
+/// What became of filling.
+enum Filled {
+    All(usize, Materialised),
+    /// Somebody asked to end.
+    Ended(i32),
+}
+
+fn ended(signal: i32) -> u8 {
+    u8::try_from(128 + signal).unwrap_or(255)
 }
 
 /// Puts every file of `artifact` beneath `root`.
 fn fill(
     artifact: &Artifact,
     signature: &Path,
-    root: &Path,
-    hard_links: bool,
-) -> Result<(usize, Materialised), Failure> {
+    (root, hard_links): (&Path, bool),
+    signals: &mut SignalsInfo<WithOrigin>,
+) -> Result<Filled, Failure> {
     let exclusions = gate::exclusions(artifact, signature);
     let found = walk(artifact, &exclusions, Symlinks::Refuse, Names::Printable)?;
     if let Some(obstacle) = found.obstacles.first() {
@@ -139,33 +189,50 @@ fn fill(
     let directory = Directory::open(root)?;
     let mut how = Materialised::Reflink;
     for file in &found.files {
-        let mut source = artifact.open_found(file)?;
-        let one = disk::materialise(&directory, &file.path, &mut source, hard_links)?;
+        if let Some(origin) = signals.pending().next() {
+            return Ok(Filled::Ended(origin.signal));
+        }
+        let source = artifact.open_found(file)?;
+        let one = disk::materialise(&directory, &file.path, (source, file.size), hard_links)?;
         how = how.max(one);
     }
-    Ok((found.files.len(), how))
+    Ok(Filled::All(found.files.len(), how))
 }
 
 /// Runs the command to its end, passes on the signals that come, and says what it said.
-fn start(args: &ExecArgs, copy: &Path) -> Result<u8, Failure> {
-    let path = args.target.path.display().to_string();
+fn start(
+    args: &ExecArgs,
+    here: &Here,
+    copy: &Path,
+    mut signals: SignalsInfo<WithOrigin>,
+) -> Result<u8, Failure> {
     let copy_text = copy.display().to_string();
-    let mut words = args
-        .command
-        .iter()
-        .map(|word| replaced(word, path.trim_end_matches('/'), &copy_text));
-    let program = words.next().unwrap_or_default();
-    // Before it starts: no signal is lost.
-    let wanted = [SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2];
-    let mut signals = SignalsInfo::<WithOrigin>::new(wanted)
-        .map_err(|error| Failure::because("signals", &error))?;
-    let mut child = Command::new(&program)
+    let mut words = args.command.iter();
+    let program = words.next().cloned().unwrap_or_default();
+    let words = words.map(|word| {
+        here.replaced(word, &copy_text)
+            .unwrap_or_else(|| word.clone())
+    });
+    let started = Command::new(&program)
         .args(words)
         .env("WEIGHBRIDGE_ARTIFACT", copy)
         .env("HF_HUB_OFFLINE", "1")
         .env("TRANSFORMERS_OFFLINE", "1")
-        .spawn()
-        .map_err(|error| Failure::because(format!("cannot start {program}"), &error))?;
+        // What opens our keys is nothing for whoever loads a model.
+        .env_remove("WEIGHBRIDGE_PASSPHRASE")
+        .env_remove("WEIGHBRIDGE_PIN")
+        .spawn();
+    let mut child = match started {
+        Ok(child) => child,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            anstream::eprintln!(
+                "error: cannot start {}: {error}",
+                crate::path::display(&program)
+            );
+            return Ok(127);
+        }
+        Err(error) => return Err(Failure::because(format!("cannot start {program}"), &error)),
+    };
     let id = i32::try_from(child.id())
         .ok()
         .and_then(rustix::process::Pid::from_raw);
@@ -197,17 +264,110 @@ fn code_of(status: ExitStatus) -> u8 {
     code.and_then(|code| u8::try_from(code).ok()).unwrap_or(255)
 }
 
-/// `word` with what it says of the artifact replaced by where the copy is.
-fn replaced(word: &str, path: &str, copy: &str) -> String {
-    if word == path {
-        return copy.to_owned();
+/// Where the artifact lies, and how words name it.
+struct Here {
+    /// As it was given, and as it is called from everywhere.
+    given: String,
+    whole: PathBuf,
+    from: PathBuf,
+}
+
+impl Here {
+    fn new(path: &Path) -> Result<Here, Failure> {
+        let fail = |error: std::io::Error| Failure::because(path.display(), &error);
+        Ok(Here {
+            given: path.display().to_string(),
+            whole: plain(&std::path::absolute(path).map_err(fail)?),
+            from: std::path::absolute(".").map_err(fail)?,
+        })
     }
-    if let Some(rest) = word.strip_prefix(path)
-        && rest.starts_with('/')
-    {
-        return format!("{}/{}", copy, rest.trim_start_matches('/'));
+
+    /// Every word must be one that stands for nothing of the artifact, or one that can be replaced.
+    fn check(&self, command: &[String], no_argument: bool) -> Result<(), Failure> {
+        let mut replaced = 0;
+        for word in command.iter().skip(1) {
+            let after = self.replaced(word, "\u{0}");
+            replaced += usize::from(after.is_some());
+            let after = after.as_deref().unwrap_or(word);
+            let given = self.given.trim_end_matches('/');
+            let named = |name: &str| name.len() > 1 && after.contains(name);
+            if named(given) || named(&self.whole.display().to_string()) {
+                return Err(Failure::error(format!(
+                    "{word:?} names {given} in a way that is not replaced by what is verified"
+                ))
+                .hint("write {} where the command is to read the artifact"));
+            }
+        }
+        if replaced == 0 && !no_argument {
+            return Err(Failure::error(
+                "the command is not told where the artifact is: it would read something else",
+            )
+            .hint("write {} in it, or say --no-argument if it reads WEIGHBRIDGE_ARTIFACT"));
+        }
+        Ok(())
     }
-    word.replace("{}", copy)
+
+    /// `word` with what leads to the artifact replaced; none if nothing does.
+    fn replaced(&self, word: &str, copy: &str) -> Option<String> {
+        if let Some(copy) = self.path(word, copy) {
+            return Some(copy);
+        }
+        if let Some((name, value)) = word.split_once('=')
+            && let Some(copy) = self.path(value, copy)
+        {
+            return Some(format!("{name}={copy}"));
+        }
+        let with = braces(word, copy);
+        (with != word).then_some(with)
+    }
+
+    /// Where `word`, as a path, is in the copy.
+    fn path(&self, word: &str, copy: &str) -> Option<String> {
+        let is_path = word.contains('/') || word == self.given || word == "." || word == "..";
+        if word.is_empty() || !is_path {
+            return None;
+        }
+        let rest = plain(&self.from.join(word));
+        let rest = rest.strip_prefix(&self.whole).ok()?;
+        Some(if rest.as_os_str().is_empty() {
+            copy.to_owned()
+        } else {
+            format!("{copy}/{}", rest.display())
+        })
+    }
+}
+
+/// `{}` by itself, at the start of a path, or behind what assigns it; that of other languages is left alone.
+fn braces(word: &str, copy: &str) -> String {
+    let mut out = String::new();
+    let mut rest = word;
+    while let Some(at) = rest.find("{}") {
+        let (before, after) = (
+            rest.get(..at).unwrap_or_default(),
+            rest.get(at + 2..).unwrap_or_default(),
+        );
+        let begins = before.is_empty() && out.is_empty() || before.ends_with(['=', ' ', '"', '\'']);
+        let ends =
+            after.is_empty() || after.starts_with(['/', ' ', '"', '\'', ';', '|', ')', '\n']);
+        out.push_str(before);
+        out.push_str(if begins && ends { copy } else { "{}" });
+        rest = after;
+    }
+    out.push_str(rest);
+    out
+}
+
+/// `path` without `.` and `..`, by its words alone.
+fn plain(path: &Path) -> PathBuf {
+    let mut out = PathBuf::new();
+    for part in path.components() {
+        match part {
+            std::path::Component::ParentDir => _ = out.pop(),
+            std::path::Component::CurDir => {}
+            part => out.push(part),
+        }
+    }
+    out
 }
 
 #[cfg(test)]
@@ -215,16 +375,35 @@ mod tests {
     use super::*;
 
     #[test]
-    fn words_that_are_the_artifact() {
+    fn words_that_lead_to_the_artifact() {
+        let here = Here {
+            given: "./model".into(),
+            whole: "/w/model".into(),
+            from: "/w".into(),
+        };
         for (word, expected) in [
-            ("./model", "/c"),
-            ("./model/", "/c/"),
-            ("./model/a", "/c/a"),
-            ("./model2", "./model2"),
-            ("--model={}", "--model=/c"),
-            ("x", "x"),
+            ("./model", Some("/c")),
+            ("./model/", Some("/c")),
+            ("model/a", Some("/c/a")),
+            ("././model/x/../a", Some("/c/a")),
+            ("/w/model/a", Some("/c/a")),
+            ("--model=./model", Some("--model=/c")),
+            ("--model={}", Some("--model=/c")),
+            ("ls {}/a | wc", Some("ls /c/a | wc")),
+            ("./model2", None),
+            ("./model/../x", None),
+            ("{\"a\":{}}", None),
+            ("x", None),
         ] {
-            assert_eq!(replaced(word, "./model", "/c"), expected, "{word}");
+            assert_eq!(here.replaced(word, "/c").as_deref(), expected, "{word}");
         }
+        let check = |words: &[&str], no_argument| {
+            let words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
+            here.check(&words, no_argument).is_ok()
+        };
+        assert!(check(&["cat", "model/a"], false));
+        assert!(check(&["serve"], true) && !check(&["serve"], false));
+        assert!(!check(&["sh", "-c", "cat ./model/a"], true));
+        assert!(!check(&["sh", "-c", "cat {} /w/model/a"], false));
     }
 }

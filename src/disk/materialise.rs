@@ -32,12 +32,12 @@ impl Materialised {
     }
 }
 
-/// Puts the content of `source` at `path` beneath `root`, which is this process's alone: by a reflink where the file system
+/// Puts the first `size` bytes of `source` at `path` beneath `root`, which is this process's alone: by a reflink where the file system
 /// can, else by a copy; by a hard link if `link` says so.
 pub fn materialise(
     root: &Directory,
     path: &ArtifactPath,
-    source: &mut File,
+    (source, size): (File, u64),
     link: bool,
 ) -> Result<Materialised, DiskError> {
     let whole = root.path().join(path.as_str());
@@ -57,10 +57,12 @@ pub fn materialise(
     }
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let target = rustix::fs::open(&whole, flags, Mode::from_raw_mode(0o400)).map_err(fail)?;
-    if rustix::fs::ioctl_ficlone(&target, &*source).is_ok() {
+    if rustix::fs::ioctl_ficlone(&target, &source).is_ok() {
         return Ok(Materialised::Reflink);
     }
     let mut target = File::from(target);
+    // One that grows meanwhile does not fill the disk.
+    let mut source = source.take(size);
     let mut buffer = vec![0; 1 << 20];
     loop {
         match source.read(&mut buffer) {

@@ -376,7 +376,7 @@ fn relevant(
         };
         let matters = match (&statement.record, statement.record.scope()) {
             (_, Some(Scope::Source { .. } | Scope::Key { .. })) => true,
-            (_, Some(Scope::Record { index })) => found.about.contains(index),
+            (_, Some(Scope::Record { index })) => found.about.contains(index) || is_kept(*index),
             (Record::ReleaseQuarantine(release), _) => is_kept(release.releases.index),
             _ => about_it,
         };

@@ -24,7 +24,7 @@ pub fn annotations(document: &ReportDocument) -> String {
             _ = writeln!(
                 out,
                 "::{word} file={},line=1,title={}::{}",
-                property(&super::place(finding, &document.artifact.path)),
+                property(&super::place(finding, &document.artifact)),
                 property(finding.rule.id()),
                 data(&super::sentence(finding)),
             );
@@ -40,7 +40,7 @@ pub fn summary(document: &ReportDocument) -> String {
     _ = writeln!(
         out,
         "### Weighbridge: {answer} `{}`\n\n{}, {} bytes, `{}`\n",
-        cell(&document.artifact.path),
+        document.artifact.path.replace(['`', '\n'], "'"),
         count(document.artifact.files, "file"),
         document.artifact.bytes,
         document.artifact.digest.as_deref().unwrap_or("no digest"),
@@ -99,10 +99,18 @@ fn property(text: &str) -> String {
 fn cell(text: &str) -> String {
     let mut out = String::new();
     for letter in crate::path::display(text).chars() {
-        if r"\`*_{}[]<>()#+-!|~".contains(letter) {
-            out.push('\\');
+        match letter {
+            // What would become a link, or a mention.
+            '@' => out.push_str("&#64;"),
+            ':' => out.push_str("&#58;"),
+            '.' => out.push_str("&#46;"),
+            letter => {
+                if r"\`*_{}[]<>()#+-!|~&".contains(letter) {
+                    out.push('\\');
+                }
+                out.push(letter);
+            }
         }
-        out.push(letter);
     }
     out
 }

@@ -3,8 +3,7 @@
 use serde_json::{Value, json};
 
 use super::ReportDocument;
-use crate::digest::Sha256;
-use crate::finding::Severity;
+use crate::finding::{Finding, Severity};
 
 /// The list.
 pub fn render(document: &ReportDocument) -> Value {
@@ -12,18 +11,19 @@ pub fn render(document: &ReportDocument) -> Value {
         .findings
         .iter()
         .filter(|finding| finding.severity > Severity::Note);
-    let entries = told.map(|finding| {
+    let told: Vec<&Finding> = told.collect();
+    let prints = super::fingerprints(&told);
+    let entries = told.into_iter().zip(prints).map(|(finding, print)| {
         let severity = match finding.severity {
             Severity::Fail => "blocker",
             Severity::Inconclusive => "critical",
             _ => "minor",
         };
-        let place = super::place(finding, &document.artifact.path);
-        let print = format!("{} {place} {:?}", finding.rule.id(), finding.location);
+        let place = super::place(finding, &document.artifact);
         json!({
             "description": super::sentence(finding),
             "check_name": finding.rule.id(),
-            "fingerprint": Sha256::of(print.as_bytes()).to_string(),
+            "fingerprint": print,
             "severity": severity,
             "location": { "path": place, "lines": { "begin": 1 } },
         })

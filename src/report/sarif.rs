@@ -3,8 +3,7 @@
 
 use serde_json::{Value, json};
 
-use super::ReportDocument;
-use crate::digest::Sha256;
+use super::{ClockSource, ReportDocument};
 use crate::finding::{Finding, Rule, Severity, Verdict};
 
 /// As many results are shown by the readers that there are.
@@ -24,9 +23,10 @@ pub fn render(document: &ReportDocument) -> Value {
     let results: Vec<Value> = told
         .iter()
         .take(MOST)
-        .map(|finding| {
+        .zip(super::fingerprints(&told))
+        .map(|(finding, print)| {
             let index = used.iter().position(|rule| *rule == finding.rule);
-            result(finding, index.unwrap_or_default(), document)
+            result(finding, (index.unwrap_or_default(), &print), document)
         })
         .collect();
     let mut notes: Vec<Value> = document
@@ -53,13 +53,14 @@ pub fn render(document: &ReportDocument) -> Value {
             "invocations": [{
                 "executionSuccessful": document.verdict != Verdict::Inconclusive,
                 "exitCode": document.exit_code,
-                "endTimeUtc": document.checked_at.to_string(),
+                "endTimeUtc": (document.clock == ClockSource::Local).then(|| document.checked_at.to_string()),
                 "toolExecutionNotifications": notes,
             }],
             "results": results,
             "properties": {
                 "verdict": document.verdict,
                 "artifact": document.artifact.digest,
+                "judgedAsOf": document.checked_at,
             },
         }],
     })
@@ -74,19 +75,13 @@ fn rule(rule: Rule) -> Value {
     })
 }
 
-fn result(finding: &Finding, index: usize, document: &ReportDocument) -> Value {
+fn result(finding: &Finding, (index, print): (usize, &str), document: &ReportDocument) -> Value {
     let level = match finding.severity {
         Severity::Fail | Severity::Inconclusive => "error",
         Severity::Warning => "warning",
         Severity::Note | Severity::Pass => "note",
     };
-    let place = super::place(finding, &document.artifact.path);
-    let location = finding.location.as_deref().unwrap_or_default();
-    let print = format!(
-        "{} {location} {:?}",
-        finding.rule.id(),
-        document.artifact.digest
-    );
+    let place = super::place(finding, &document.artifact);
     json!({
         "ruleId": finding.rule.id(),
         "ruleIndex": index,
@@ -96,6 +91,6 @@ fn result(finding: &Finding, index: usize, document: &ReportDocument) -> Value {
             "artifactLocation": { "uri": crate::percent::encoded(&place, true) },
             "region": { "startLine": 1 },
         } }],
-        "partialFingerprints": { "finding/v1": Sha256::of(print.as_bytes()).to_string() },
+        "partialFingerprints": { "finding/v1": print },
     })
 }

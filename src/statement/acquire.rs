@@ -312,8 +312,8 @@ impl Predicate for Acquire {
   "method": "download",
   "retrieved": { "start": "2026-11-01T09:00:00.000Z", "end": "2026-11-01T09:01:00.000Z" },
   "authentication": {
-    "method": "checksum-from-publisher",
-    "result": "verified",
+    "method": "none",
+    "result": "not-checked",
     "checked_at": "2026-11-01T09:01:00.000Z"
   },
   "licence": "MIT",
@@ -324,6 +324,19 @@ impl Predicate for Acquire {
 
     fn manifest(&self) -> Option<&ManifestReference> {
         Some(&self.manifest)
+    }
+
+    fn check(&self, _: &super::Subject) -> Result<(), &'static str> {
+        let authentication = &self.authentication;
+        if authentication.method == AuthenticationMethod::None
+            && authentication.result == AuthenticationResult::Verified
+        {
+            return Err("says that the source was verified, and by nothing");
+        }
+        match self.retrieved {
+            Some(times) if times.end < times.start => Err("was retrieved before that began"),
+            _ => Ok(()),
+        }
     }
 }
 

@@ -57,6 +57,13 @@ impl Predicate for KnownGood {
         if self.set.all().iter().any(broken) {
             return Err("has a part with neither or both of dirHash1 and sha256");
         }
+        if self
+            .drill
+            .as_ref()
+            .is_some_and(|drill| drill.at > self.time)
+        {
+            return Err("was practised after it was written");
+        }
         if self.last_verified > self.time {
             return Err("was verified after it was written");
         }

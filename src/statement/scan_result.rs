@@ -52,4 +52,11 @@ impl Predicate for ScanResult {
 }"#;
 
     header!(attachments);
+
+    fn check(&self, _: &super::Subject) -> Result<(), &'static str> {
+        if self.result == Outcome::Passed && self.findings.critical > 0 {
+            return Err("says PASSED, and has critical findings");
+        }
+        Ok(())
+    }
 }

@@ -4,6 +4,7 @@
 //! To take something back asks for little: somebody in the policy whose role may, in office or not. To release it asks for
 //! everything that a record needs. So what was recalled does not come back because he who said so has left.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use super::lineage::Lineage;
@@ -115,9 +116,21 @@ pub(super) fn of(
             ),
         }
     }
+    // Whose key was taken back releases nothing: neither another key, nor anything else.
+    let every_key = without(policy, all.iter());
+    let of_keys = all.iter().filter(|one| is_about_a_key(one));
+    let of_keys = of_keys.filter(|one| !is_released(one, &all, &every_key, now));
+    let keys_left = without(policy, of_keys);
     let standing: Vec<Standing<'_>> = all
         .iter()
-        .filter(|one| !is_released(one, &all, policy, now))
+        .filter(|one| {
+            let policy = if is_about_a_key(one) {
+                &every_key
+            } else {
+                &keys_left
+            };
+            !is_released(one, &all, policy, now)
+        })
         .filter_map(standing)
         .collect();
     for one in &standing {
@@ -168,6 +181,37 @@ fn standing(one: &Said) -> Option<Standing<'_>> {
     })
 }
 
+fn is_about_a_key(one: &Said) -> bool {
+    matches!(one.statement.record.scope(), Some(Scope::Key { .. }))
+}
+
+/// The key that a recall takes back.
+fn withdrawn(one: &Said) -> Option<Withdrawn> {
+    let Some(Scope::Key { since }) = one.statement.record.scope() else {
+        return None;
+    };
+    let [subject] = &one.statement.subject;
+    Some(Withdrawn {
+        digest: subject.digest.sha256?,
+        since: Some(since.unwrap_or(one.statement.record.time())),
+        by: WithdrawnBy::Record {
+            index: one.index,
+            older_count: since.is_none(),
+        },
+    })
+}
+
+/// `policy` without the keys that `recalls` take back.
+fn without<'a, 'b>(policy: &'a Policy, recalls: impl Iterator<Item = &'b Said>) -> Cow<'a, Policy> {
+    let keys: Vec<Withdrawn> = recalls.filter_map(withdrawn).collect();
+    if keys.is_empty() {
+        return Cow::Borrowed(policy);
+    }
+    let mut policy = policy.clone();
+    policy.revoked.extend(keys);
+    Cow::Owned(policy)
+}
+
 /// Did somebody who may say that this quarantine is over?
 fn is_released(one: &Said, all: &[Said], policy: &Policy, now: Timestamp) -> bool {
     if one.statement.record.kind() != Kind::Quarantine {
@@ -177,6 +221,15 @@ fn is_released(one: &Said, all: &[Said], policy: &Policy, now: Timestamp) -> boo
         let Record::ReleaseQuarantine(release) = &other.statement.record else {
             return false;
         };
+        let is_taken_back = |index: u64| {
+            all.iter().any(|one| {
+                one.statement.record.kind() == Kind::Revoke
+                    && one.statement.record.scope() == Some(&Scope::Record { index })
+            })
+        };
+        if is_taken_back(other.index) {
+            return false;
+        }
         let ([subject], [released]) = (&one.statement.subject, &other.statement.subject);
         release.releases.index == one.index
             && release.releases.sha256 == one.sha256
@@ -203,19 +256,7 @@ fn reach(
     let one = standing.one;
     let [subject] = &one.statement.subject;
     match one.statement.record.scope() {
-        Some(Scope::Key { since }) => {
-            if let Some(id) = subject.digest.sha256 {
-                let time = one.statement.record.time();
-                recalls.keys.push(Withdrawn {
-                    digest: id,
-                    since: Some(since.unwrap_or(time)),
-                    by: WithdrawnBy::Record {
-                        index: one.index,
-                        older_count: since.is_none(),
-                    },
-                });
-            }
-        }
+        Some(Scope::Key { .. }) => recalls.keys.extend(withdrawn(one)),
         Some(Scope::Record { index }) => {
             recalls.records.insert(*index, one.index);
         }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use crate::support::{Run, Workspace, tool};
 
 fn exec(workspace: &Workspace, more: &[&str], command: &[&str]) -> Run {
-    let args = [&["exec"], more, &["model", "--"], command].concat();
+    let args = [&["exec", "--no-argument"], more, &["model", "--"], command].concat();
     let mut run = workspace.command(args);
     // Where the copies are put, to see that none is left.
     std::fs::create_dir_all(workspace.path("tmp")).unwrap();
@@ -42,11 +42,14 @@ fn the_command_gets_what_was_verified() {
     assert_eq!(left(&workspace), 0);
     exec(&workspace, &[], &["sh", "-c", "exit 41"]).exits(41);
     exec(&workspace, &[], &["no-such-program"])
-        .exits(2)
+        .exits(127)
         .says("cannot start no-such-program");
     // Changed where it lies while the command runs: the command does not see it.
-    let script =
-        "echo changed > model/config.json; echo x > model/added; cat {}/config.json; ls {}";
+    workspace.write(
+        "change.sh",
+        "echo changed > model/config.json; echo x > model/added",
+    );
+    let script = "sh change.sh; cat {}/config.json; ls {}";
     let run = exec(&workspace, &[], &["sh", "-c", script]).exits(0);
     assert!(
         run.stdout.starts_with("{}") && !run.stdout.contains("added"),
@@ -89,7 +92,7 @@ fn signals_are_passed_on() {
     let workspace = Workspace::released();
     let script = "trap 'echo got; exit 7' TERM; touch ready; while :; do sleep 0.05; done";
     let mut child = workspace
-        .command(["exec", "model", "--", "sh", "-c", script])
+        .command(["exec", "--no-argument", "model", "--", "sh", "-c", script])
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
         .spawn()
@@ -119,4 +122,39 @@ fn by_hard_links() {
     run.says("hard links");
     let nothing = std::fs::read_dir(workspace.path("place")).unwrap().count();
     assert_eq!(nothing, 0);
+}
+
+/// A command that would read something else than what was verified does not start, and our secrets are not its.
+#[test]
+fn words_that_lead_past_what_was_verified() {
+    let workspace = Workspace::released();
+    let whole = workspace.path("model/config.json").display().to_string();
+    let run = |command: &[&str]| -> Run {
+        let args = [&["exec", "./model", "--"], command].concat();
+        let mut run = workspace.command(args);
+        run.env("WEIGHBRIDGE_PASSPHRASE", "secret-of-a-test");
+        run.output().unwrap().into()
+    };
+    // However it is spelled, it is the copy that is read.
+    for word in [
+        "model/config.json",
+        "./model/config.json",
+        "././model/../model/config.json",
+        whole.as_str(),
+    ] {
+        let run = run(&["realpath", word]).exits(0);
+        assert!(run.stdout.contains("weighbridge-"), "{word}: {run:?}");
+    }
+    for command in [
+        &["true"][..],
+        &["sh", "-c", "cat ./model/config.json"],
+        &["sh", "-c", "cat {} ./model/x"],
+    ] {
+        run(command).exits(2);
+    }
+    let run = run(&["env", "X={}"]).exits(0);
+    assert!(
+        !run.stdout.contains("secret-of-a-test") && run.stdout.contains("X=/"),
+        "{run:?}"
+    );
 }

@@ -749,6 +749,34 @@ const CASES: &[Case] = &[
         0,
         "recall.revoked",
     ),
+    case(
+        "released by a key that was taken back",
+        "",
+        "r quarantine op.pem --reason tampering model; r revoke cust.pem --reason key-compromise --key-id $(weighbridge key show op2.pem.pub | grep -o '[0-9a-f]\\{64\\}' | head -1); r release-quarantine op2.pem --explanation e 2",
+        1,
+        "recall.quarantined",
+    ),
+    case(
+        "a key that was quarantined, and is again in use, releases",
+        "",
+        "r quarantine op.pem --reason tampering model; r quarantine cust.pem --reason key-compromise --key-id $(weighbridge key show op2.pem.pub | grep -o '[0-9a-f]\\{64\\}' | head -1); r release-quarantine cust.pem --explanation e 3; r release-quarantine op2.pem --explanation e 2",
+        0,
+        "recall.revoked",
+    ),
+    case(
+        "a key that was quarantined does not release itself",
+        "",
+        "r quarantine op.pem --reason tampering model; r quarantine op.pem --reason key-compromise --key-id $(weighbridge key show op2.pem.pub | grep -o '[0-9a-f]\\{64\\}' | head -1); r release-quarantine op2.pem --explanation e 3; r release-quarantine op2.pem --explanation e 2",
+        1,
+        "recall.quarantined",
+    ),
+    case(
+        "the release of a quarantine was revoked",
+        "",
+        "r quarantine op.pem --reason poisoned-source --source hub.example; r release-quarantine op2.pem --explanation e 2; r revoke cust.pem --reason other --record 3",
+        1,
+        "recall.quarantined",
+    ),
     // Exceptions.
     case("not excused", EXCUSED, PICKLE, 1, "format.denied"),
     case(
@@ -1142,6 +1170,11 @@ fn second_signatures() {
         .exits(2)
         .says("is a transfer");
     run(&["justify", "--cosign", "t", "--key", "op.pem"]).exits(2);
+    run(&[
+        "transfer", "--cosign", "t", "--key", "cust.pem", "--right", "own",
+    ])
+    .exits(2)
+    .says("nothing else can be said");
     // Nor what the first did not sign.
     let text = String::from_utf8(workspace.read("t")).unwrap();
     let envelope: Value = serde_json::from_str(&text).unwrap();
@@ -1372,4 +1405,105 @@ fn nothing_that_a_pass_relied_on_can_go() {
         std::fs::write(&path, bytes).unwrap();
     }
     workspace.gate().exits(0);
+}
+
+/// What cannot be recorded leaves nothing behind, and what is checked is not passed over.
+#[test]
+fn records_that_are_refused() {
+    let workspace = with_gate("");
+    let run = |args: &[&str]| workspace.run([&["record"], args].concat());
+    let blobs = || workspace.shell("find ledger/blob -type f | wc -l").stdout;
+    let before = blobs();
+    workspace.write("secret.txt", "not for everybody");
+    run(&[
+        "scan-result",
+        "--scanner",
+        "s",
+        "--version",
+        "1",
+        "--result",
+        "MAYBE",
+        "--attach",
+        "secret.txt",
+        "model",
+    ])
+    .exits(2);
+    run(&[
+        "scan-result",
+        "--scanner",
+        "s",
+        "--version",
+        "1",
+        "--result",
+        "PASSED",
+        "--findings",
+        "critical=1",
+        "--attach",
+        "secret.txt",
+        "model",
+    ])
+    .exits(2)
+    .says("critical findings");
+    run(&[
+        "scan-result",
+        "--scanner",
+        "s",
+        "--version",
+        "1",
+        "--result",
+        "PASSED",
+        "--attach",
+        "secret.txt",
+        "nowhere",
+    ])
+    .exits(2);
+    assert_eq!(blobs(), before);
+    workspace.write(
+        "a.json",
+        "{\"attachments\":[],\"scanner\":\"s\",\"version\":\"1\",\"result\":\"PASSED\"}",
+    );
+    run(&["scan-result", "--from", "a.json", "model"])
+        .exits(2)
+        .says("--attach");
+    workspace.write("a.json", "{\"time\":\"2020-01-01T00:00:00Z\",\"scanner\":\"s\",\"version\":\"1\",\"result\":\"PASSED\"}");
+    run(&["scan-result", "--from", "a.json", "model"])
+        .exits(2)
+        .says("is not yours to say");
+    // A list that is not compared is not passed over.
+    workspace
+        .shell("weighbridge record acquire --template > acquire.json; echo x > SUMS")
+        .exits(0);
+    run(&[
+        "acquire",
+        "--from",
+        "acquire.json",
+        "--checksums",
+        "SUMS",
+        "model",
+    ])
+    .exits(2)
+    .says("cannot be used with");
+    run(&[
+        "acquire",
+        "--from",
+        "acquire.json",
+        "--licence",
+        "MIT",
+        "model",
+    ])
+    .exits(2)
+    .says("cannot be used with");
+    run(&["acquire", "--from", "acquire.json", "model"]).exits(0);
+    // What a file means is what is meant.
+    workspace
+        .shell("weighbridge record revoke --template > revoke.json")
+        .exits(0);
+    run(&["revoke", "--from", "revoke.json", "model"])
+        .exits(2)
+        .says("not what is named");
+    workspace.write("r.json", "{\"reason\":\"other\",\"more\":1}");
+    run(&["revoke", "--from", "r.json", "model"])
+        .exits(2)
+        .says("cannot be said there");
+    run(&["revoke", "--from", "revoke.json"]).exits(0);
 }

@@ -437,3 +437,39 @@ fn policies_are_tested() {
     wrong["gate"]["sourcs"] = 1.into();
     assert!(!validator.is_valid(&wrong));
 }
+
+/// No report stands in the place of what is judged, and none of an earlier run stays where this one failed.
+#[test]
+fn where_reports_go() {
+    let workspace = Workspace::released();
+    for (flag, file) in [
+        ("--report", "json=model/config.json"),
+        ("--report", "json=weighbridge.toml"),
+        ("--vsa", "model/model.sig"),
+        ("--report", "sarif=-"),
+    ] {
+        gate(&workspace, &[flag, file]).exits(2);
+    }
+    gate(
+        &workspace,
+        &["--vsa", "v.json", "--report", "sarif=r.sarif"],
+    )
+    .exits(0);
+    workspace.shell("mv weighbridge.toml kept").exits(0);
+    gate(
+        &workspace,
+        &["--vsa", "v.json", "--report", "sarif=r.sarif"],
+    )
+    .exits(2);
+    workspace.shell("mv kept weighbridge.toml").exits(0);
+    workspace.write(
+        "weighbridge.toml",
+        String::from_utf8(workspace.read("weighbridge.toml")).unwrap() + "\nnonsense = 1\n",
+    );
+    workspace.write("r.sarif", "old");
+    gate(&workspace, &["--report", "sarif=r.sarif"]).exits(2);
+    assert!(!workspace.path("r.sarif").exists());
+    // What is judged as of another time, or by less than the ledger, is not signed as of now.
+    gate(&workspace, &["--vsa", "v.json", "--at", "2026-11-01"]).exits(2);
+    gate(&workspace, &["--vsa", "v.json", "--receipt", "x"]).exits(2);
+}

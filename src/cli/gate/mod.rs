@@ -55,6 +55,9 @@ pub(super) struct GateArgs {
 
 pub(super) fn run(args: &GateArgs, global: &Global, output: &Output) -> Outcome {
     let specs = args.reports.specs()?;
+    let opened = args.target.open()?;
+    let apart = (&opened.artifact, global.config.as_path());
+    args.reports.clear(&specs, apart)?;
     // Keys first: a wrong passphrase should not cost the time to hash.
     let signer = args.reports.open(global, output)?;
     let question = Question {

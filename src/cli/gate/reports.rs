@@ -1,11 +1,12 @@
 //! The outputs of a decision that pipelines read, several at once; and the signed summary.
 
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 
 use super::Decision;
+use crate::artifact::Artifact;
 use crate::cli::context::{Config, variable};
 use crate::cli::failure::Failure;
 use crate::cli::keys::PassphraseArgs;
@@ -25,7 +26,7 @@ pub(super) struct ReportArgs {
     #[arg(long, value_name = "FORM[=FILE]")]
     report: Vec<String>,
     /// Write the verdict to this file as a SLSA Verification Summary, signed
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["at", "receipt"])]
     vsa: Option<PathBuf>,
     /// The private key that signs it; unless given, the one that the policy names
     #[arg(long, value_name = "FILE", requires = "vsa")]
@@ -63,6 +64,36 @@ const FORMS: [(&str, Form); 6] = [
 ];
 
 impl ReportArgs {
+    /// Makes sure that nothing of the artifact is written over, and that no earlier verdict is taken for this one: what is
+    /// there goes before anything is judged.
+    pub(super) fn clear(
+        &self,
+        specs: &[ReportSpec],
+        (artifact, policy): (&Artifact, &Path),
+    ) -> Result<(), Failure> {
+        let files = specs.iter().filter_map(|spec| spec.file.as_ref());
+        for file in files.chain(&self.vsa) {
+            if file.as_os_str() == "-" {
+                return Err(Failure::error("a report goes into a file; - is none")
+                    .hint("name one; --json prints the report"));
+            }
+            let is_it = |other: &Path| {
+                let real = |path: &Path| std::fs::canonicalize(path).ok();
+                real(file).is_some() && real(file) == real(other)
+            };
+            if artifact.locate(file).is_some() || is_it(artifact.path()) || is_it(policy) {
+                return Err(Failure::error(format!(
+                    "{} is part of what is judged, or judges it: no report goes there",
+                    file.display()
+                )));
+            }
+            if file.is_file() {
+                disk::remove_file(file)?;
+            }
+        }
+        Ok(())
+    }
+
     pub(super) fn specs(&self) -> Result<Vec<ReportSpec>, Failure> {
         self.report.iter().map(|text| spec(text)).collect()
     }

@@ -29,74 +29,84 @@ pub(super) struct AcquireArgs {
     #[arg(long, value_name = "URI", required_unless_present_any = ["from", "template"], conflicts_with = "from")]
     source: Option<String>,
     /// What the source calls this exact content: a commit, a version
-    #[arg(long, value_name = "TEXT")]
+    #[arg(long, value_name = "TEXT", conflicts_with = "from")]
     revision: Option<String>,
     /// Who publishes it there
-    #[arg(long, value_name = "TEXT")]
+    #[arg(long, value_name = "TEXT", conflicts_with = "from")]
     publisher: Option<String>,
     /// Who collected it, if not who records it
-    #[arg(long, value_name = "TEXT")]
+    #[arg(long, value_name = "TEXT", conflicts_with = "from")]
     collector: Option<String>,
     /// What kind of artifact it is
 
-    #[arg(long, value_parser = values::word::<Asset>(values::ASSETS), default_value = "model", value_name = "WORD")]
+    #[arg(long, value_parser = values::word::<Asset>(values::ASSETS), default_value = "model", value_name = "WORD", conflicts_with = "from")]
     asset: Asset,
     /// How it was obtained
-    #[arg(long, value_parser = values::word::<Method>(values::METHODS), default_value = "download", value_name = "WORD")]
+    #[arg(long, value_parser = values::word::<Method>(values::METHODS), default_value = "download", value_name = "WORD", conflicts_with = "from")]
     method: Method,
     /// When retrieval began, in RFC 3339; left out, it is recorded as unknown
-    #[arg(long, value_name = "TIME")]
+    #[arg(long, value_name = "TIME", conflicts_with = "from")]
     retrieved_start: Option<Timestamp>,
     /// When retrieval ended; unless given, when it began
-    #[arg(long, value_name = "TIME", requires = "retrieved_start")]
+    #[arg(
+        long,
+        value_name = "TIME",
+        requires = "retrieved_start",
+        conflicts_with = "from"
+    )]
     retrieved_end: Option<Timestamp>,
     /// The program that retrieved it
-    #[arg(long, value_name = "TEXT")]
+    #[arg(long, value_name = "TEXT", conflicts_with = "from")]
     retriever: Option<String>,
     /// SPDX licence expression
-    #[arg(long, value_name = "SPDX")]
+    #[arg(long, value_name = "SPDX", conflicts_with = "from")]
     licence: Option<String>,
     /// Where the terms of use can be read
-    #[arg(long, value_name = "TEXT")]
+    #[arg(long, value_name = "TEXT", conflicts_with = "from")]
     terms: Option<String>,
     /// Is the source open to the public?
-    #[arg(long, value_name = "BOOL")]
+    #[arg(long, value_name = "BOOL", conflicts_with = "from")]
     public: Option<bool>,
     /// How the source was authenticated
-    #[arg(long, value_parser = values::word::<AuthenticationMethod>(values::AUTHENTICATION_METHODS), default_value = "none", value_name = "WORD")]
+    #[arg(long, value_parser = values::word::<AuthenticationMethod>(values::AUTHENTICATION_METHODS), default_value = "none", value_name = "WORD", conflicts_with = "from")]
     auth_method: AuthenticationMethod,
     /// With what result
-    #[arg(long, value_parser = values::word::<AuthenticationResult>(values::AUTHENTICATION_RESULTS), default_value = "not-checked", value_name = "WORD")]
+    #[arg(long, value_parser = values::word::<AuthenticationResult>(values::AUTHENTICATION_RESULTS), default_value = "not-checked", value_name = "WORD", conflicts_with = "from")]
     auth_result: AuthenticationResult,
     /// The host that was talked to
-    #[arg(long, value_name = "HOST")]
+    #[arg(long, value_name = "HOST", conflicts_with = "from")]
     auth_host: Option<String>,
     /// SHA-256 of the host's certificate in DER
-    #[arg(long, value_name = "HEX", requires = "auth_host")]
+    #[arg(
+        long,
+        value_name = "HEX",
+        requires = "auth_host",
+        conflicts_with = "from"
+    )]
     auth_cert: Option<Sha256>,
     /// Who the publisher proved to be: a key id, or an OIDC issuer and subject
-    #[arg(long, value_name = "TEXT")]
+    #[arg(long, value_name = "TEXT", conflicts_with = "from")]
     publisher_identity: Option<String>,
     /// The name of the credential that was used; never the secret
-    #[arg(long, value_name = "TEXT")]
+    #[arg(long, value_name = "TEXT", conflicts_with = "from")]
     credential_ref: Option<String>,
     /// A digest list that the publisher publishes, as `sha256sum` writes it: a file, or an https URL.
     /// Every file of the artifact must be on it; then the record says that this was verified
     #[arg(
         long,
         value_name = "FILE|URL",
-        conflicts_with_all = ["auth_method", "auth_result", "auth_host"]
+        conflicts_with_all = ["from", "auth_method", "auth_result", "auth_host"]
     )]
     pub(super) checksums: Option<String>,
     /// A digest list or other evidence that was checked by other means: its SHA-256 is recorded
-    #[arg(long, value_name = "FILE", conflicts_with = "checksums")]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["from", "checksums"])]
     published_digest: Option<PathBuf>,
     /// Where the list was read; unless given, its file name or URL
     #[arg(
         long,
         value_name = "TEXT",
         requires = "published_digest",
-        conflicts_with = "checksums"
+        conflicts_with_all = ["from", "checksums"]
     )]
     published_at: Option<String>,
 }

@@ -151,29 +151,17 @@ pub(super) fn run(given: &AnyKind, global: &Global, output: &Output) -> Outcome 
     let config = Config::load(global)?;
     let signing = &args.signing;
     if let Some(pending) = &args.cosigning.cosign {
+        let mut said = fields(kind).into_iter();
+        let said = said.any(|field| !field.given(&given.matches).is_empty());
+        if said || !args.attachments.is_empty() || args.signature.is_some() {
+            return Err(Failure::error(
+                "--cosign signs what the first has signed: nothing else can be said with it",
+            ));
+        }
         return cosign::second((kind, pending), (&config, global), signing, output);
     }
     args.cosigning.suits(kind)?;
-    let target = match (&args.path, &args.digest) {
-        (Some(path), _) => Some(TargetArgs {
-            path: path.clone(),
-            signature: args.signature.clone(),
-            jobs: args.jobs,
-        }),
-        (None, Some(_)) if kind.about() == About::Content => {
-            return Err(Failure::error(format!(
-                "{} holds the manifest of the artifact: name where the artifact is, not its digest",
-                kind.name()
-            )));
-        }
-        (None, Some(_)) => None,
-        (None, None) => {
-            return Err(
-                Failure::error("it is not said which artifact this is about")
-                    .hint("name it, or give its --digest; --template shows what a record says"),
-            );
-        }
-    };
+    let target = target(kind, &args)?;
     let opened = target.as_ref().map(TargetArgs::open).transpose()?;
     let artifact = opened.as_ref().map(|target| &target.artifact);
     let mut reader = signing.passphrase.reader();
@@ -227,14 +215,41 @@ pub(super) fn run(given: &AnyKind, global: &Global, output: &Output) -> Outcome 
     let statement = statement(kind, body, (&name, digest), evidence.as_ref(), &recorder)?;
     let entry = recorder.sign(&statement)?;
     if let Some(pending) = &args.cosigning.pending {
+        for path in &args.attachments {
+            ledger::put_blob(recorder.store(), &disk::read(path, MAX_BLOB)?)?;
+        }
         return cosign::first((kind, pending), &entry, digest, output);
     }
     if let Some(evidence) = evidence.filter(|_| kind.about() == About::Content) {
         ledger::put_blob(recorder.store(), evidence.manifest.text().as_bytes())?;
     }
+    // Nothing is published before everything is known to be good.
+    for path in &args.attachments {
+        ledger::put_blob(recorder.store(), &disk::read(path, MAX_BLOB)?)?;
+    }
     let recorded = recorder.record(entry, (kind, digest), output)?;
     let document = json!({ "artifact": digest.to_string(), "kind": kind.name() });
     recorder.conclude(&recorded, document, signing.receipt.as_deref(), output)
+}
+
+/// The artifact that it is about, if it is here.
+fn target(kind: Kind, args: &AnyArgs) -> Result<Option<TargetArgs>, Failure> {
+    match (&args.path, &args.digest) {
+        (Some(path), _) => Ok(Some(TargetArgs {
+            path: path.clone(),
+            signature: args.signature.clone(),
+            jobs: args.jobs,
+        })),
+        (None, Some(_)) if kind.about() == About::Content => Err(Failure::error(format!(
+            "{} holds the manifest of the artifact: name where the artifact is, not its digest",
+            kind.name()
+        ))),
+        (None, Some(_)) => Ok(None),
+        (None, None) => Err(
+            Failure::error("it is not said which artifact this is about")
+                .hint("name it, or give its --digest; --template shows what a record says"),
+        ),
+    }
 }
 
 /// Prints a whole body, of which everything is to be replaced.
@@ -255,6 +270,17 @@ fn body(
         None => Value::Object(Map::new()),
         Some(path) => from_file(path)?,
     };
+    let own = if kind == Kind::TestResult {
+        body.get(RUN)
+    } else {
+        Some(&body)
+    };
+    if own.is_some_and(|own| own.get("attachments").is_some()) {
+        return Err(Failure::error(
+            "attachments are files that are kept in the ledger: their digests alone are none",
+        )
+        .hint("leave them out of the file, and name the files with --attach"));
+    }
     let log = || Log::open(recorder.store(), recorder.trust());
     let read = |index: u64| entry(&log()?, index);
     let reader = Reader {
@@ -296,10 +322,7 @@ fn body(
         );
     }
     if !args.attachments.is_empty() {
-        let all = args
-            .attachments
-            .iter()
-            .map(|path| attachment(path, recorder));
+        let all = args.attachments.iter().map(|path| attachment(path));
         let all = Value::Array(all.collect::<Result<_, _>>()?);
         let place = if kind == Kind::TestResult {
             body.get_mut(RUN)
@@ -328,8 +351,8 @@ pub(super) fn from_file(path: &Path) -> Result<Value, Failure> {
     }
 }
 
-/// Keeps the file at `path` in the ledger's store.
-fn attachment(path: &Path, recorder: &Recorder<'_>) -> Result<Value, Failure> {
+/// How a record names the file at `path`.
+fn attachment(path: &Path) -> Result<Value, Failure> {
     let bytes = disk::read(path, MAX_BLOB)?;
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let extension = path.extension().unwrap_or_default().to_string_lossy();
@@ -341,7 +364,7 @@ fn attachment(path: &Path, recorder: &Recorder<'_>) -> Result<Value, Failure> {
         "txt" | "log" => "text/plain",
         _ => "application/octet-stream",
     };
-    let sha256 = ledger::put_blob(recorder.store(), &bytes)?;
+    let sha256 = Sha256::of(&bytes);
     Ok(json!({ "name": name, "sha256": sha256.to_string(), "media_type": media_type }))
 }
 

@@ -109,6 +109,9 @@ pub(super) fn second(
     if signing.receipt.is_some() {
         recorder.can_write_receipt()?;
     }
+    // Whoever signs sees what.
+    let text = serde_json::to_string_pretty(&statement).unwrap_or_default();
+    output.annotate(&format!("{}\n", crate::path::display_lines(&text)));
     let key_id = key.public().key_id().to_string();
     envelope
         .add(&*key, &key_id)

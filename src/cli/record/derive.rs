@@ -27,29 +27,29 @@ pub(super) struct DeriveArgs {
     #[command(flatten)]
     pub(super) common: CommonArgs,
     /// How it was made
-    #[arg(long, value_parser = values::word::<Relation>(values::RELATIONS), value_name = "WORD", required_unless_present_any = ["from", "template"])]
+    #[arg(long, value_parser = values::word::<Relation>(values::RELATIONS), value_name = "WORD", required_unless_present_any = ["from", "template"], conflicts_with = "from")]
     relation: Option<Relation>,
     /// What it was made from: a file or directory, or its digest as dirHash1:HEX or sha256:HEX; with ROLE= before
     /// it, what it was used as
     #[arg(long, required_unless_present_any = ["from", "template"], conflicts_with = "from", value_name = "[ROLE=]ARTIFACT")]
     input: Vec<String>,
     /// The commit of the code that made it
-    #[arg(long, value_name = "TEXT")]
+    #[arg(long, value_name = "TEXT", conflicts_with = "from")]
     code: Option<String>,
     /// SHA-256 of the parameters
-    #[arg(long, value_name = "HEX")]
+    #[arg(long, value_name = "HEX", conflicts_with = "from")]
     params: Option<Sha256>,
     /// The run, as whoever runs it calls it
-    #[arg(long, value_name = "TEXT")]
+    #[arg(long, value_name = "TEXT", conflicts_with = "from")]
     run_id: Option<String>,
     /// When making it began, in RFC 3339
-    #[arg(long, value_name = "TIME")]
+    #[arg(long, value_name = "TIME", conflicts_with = "from")]
     start: Option<Timestamp>,
     /// When it ended; unless given, when it began
-    #[arg(long, value_name = "TIME", requires = "start")]
+    #[arg(long, value_name = "TIME", requires = "start", conflicts_with = "from")]
     end: Option<Timestamp>,
     /// Where it was made
-    #[arg(long, value_parser = values::word::<Zone>(values::ZONES), value_name = "WORD")]
+    #[arg(long, value_parser = values::word::<Zone>(values::ZONES), value_name = "WORD", conflicts_with = "from")]
     zone: Option<Zone>,
 }
 

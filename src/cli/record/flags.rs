@@ -272,7 +272,7 @@ impl Shape {
             Shape::Word(_) => "WORD".into(),
             Shape::Bool => "true|false".into(),
             Shape::Integer | Shape::Number => "NUMBER".into(),
-            Shape::Time => "TIME|DAYSd".into(),
+            Shape::Time => "TIME|DAYSd[-ago]".into(),
             Shape::Digest | Shape::Document => "HEX|FILE".into(),
             Shape::Resource => "FILE".into(),
             Shape::Artifact => "DIGEST|PATH".into(),

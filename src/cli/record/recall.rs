@@ -165,6 +165,9 @@ impl RecallArgs {
             });
         }
         if let Some(id) = self.key_id {
+            if !recorder.knows(&id) {
+                output.warn(format!("{id} is no key of anybody in the policy"));
+            }
             return Ok(Meant {
                 scope: Scope::Key { since: self.since },
                 name: format!("key {id}"),
@@ -207,10 +210,58 @@ impl RecallArgs {
         Ok((reason, text("--explanation", words.as_ref())?))
     }
 
+    /// What stands in a file must be what can be said, and said once.
+    fn is_understood(&self) -> Result<(), Failure> {
+        let Some(path) = &self.from else {
+            return Ok(());
+        };
+        let file = from_file(path)?;
+        let known = ["scope", "reason", "explanation"];
+        let names = file.as_object().into_iter().flat_map(|file| file.keys());
+        if let Some(name) = names
+            .into_iter()
+            .find(|name| !known.contains(&name.as_str()))
+        {
+            return Err(Failure::error(format!(
+                "{}: {name:?} cannot be said there; {} can",
+                path.display(),
+                known.join(", ")
+            )));
+        }
+        if file
+            .get("explanation")
+            .is_some_and(|words| !words.is_string())
+        {
+            return Err(Failure::error(format!(
+                "{}: the explanation is no text",
+                path.display()
+            )));
+        }
+        let scope = file
+            .get("scope")
+            .and_then(|scope| scope.get("of")?.as_str());
+        let named = self.path.is_some()
+            || self.digest.is_some()
+            || self.source.is_some()
+            || self.key_id.is_some()
+            || self.record.is_some();
+        match scope {
+            Some("source") if !named => Ok(()),
+            Some("artifact") if self.path.is_some() || self.digest.is_some() => Ok(()),
+            None if named => Ok(()),
+            _ => Err(Failure::error(format!(
+                "{}: what is meant there is not what is named here",
+                path.display()
+            ))
+            .hint("a file can mean a source, or the artifact that is named")),
+        }
+    }
+
     fn run(&self, kind: Kind, global: &Global, output: &Output) -> Outcome {
         if self.template {
             return template(kind, output);
         }
+        self.is_understood()?;
         let (reason, explanation) = self.reason()?;
         with_recorder((kind, &self.signing), global, output, |recorder| {
             let meant = self.meant(recorder, output)?;

@@ -243,6 +243,11 @@ impl<'a> Recorder<'a> {
             .map_err(|why| Failure::error(format!("it would not count: {why}")))
     }
 
+    /// Is it the key of somebody in the policy?
+    pub(super) fn knows(&self, id: &Sha256) -> bool {
+        self.config.policy.identity(id).is_some()
+    }
+
     /// The trust in the log that it goes into.
     pub(super) fn trust(&self) -> &TlogPolicy {
         &self.config.policy.log.trust

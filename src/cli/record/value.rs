@@ -47,7 +47,7 @@ impl Reader<'_> {
             Shape::Time => time(text, self.now)
                 .map(|time| time.to_string().into())
                 .ok_or_else(|| {
-                    wrong("a time in RFC 3339 such as 2030-01-01T00:00:00Z, or days from now such as 90d")
+                    wrong("a time in RFC 3339 such as 2030-01-01T00:00:00Z, a day, or days from now or ago such as 90d and 30d-ago")
                 }),
             Shape::Digest => Ok(digest(text)?.to_string().into()),
             Shape::Document => Ok(json!({ "sha256": digest(text)?.to_string() })),
@@ -117,11 +117,18 @@ pub(super) fn time(text: &str, now: Timestamp) -> Option<Timestamp> {
     if let Ok(time) = text.parse() {
         return Some(time);
     }
+    if let Ok(day) = format!("{text}T00:00:00.000Z").parse() {
+        return Some(day);
+    }
+    let (text, sign) = match text.strip_suffix("-ago") {
+        Some(text) => (text, -1),
+        None => (text, 1),
+    };
     let days: i64 = text.strip_suffix('d')?.parse().ok()?;
     if !(1..=36_500).contains(&days) {
         return None;
     }
-    Timestamp::from_millis(now.millis() + days * 86_400_000)
+    Timestamp::from_millis(now.millis() + sign * days * 86_400_000)
 }
 
 /// A digest, or that of a file.
