@@ -225,10 +225,7 @@ fn text(base: &str, extension: &str, head: &[u8]) -> Option<Format> {
     let first = valid.trim_start();
     Some(match extension {
         // The oldest protocols of pickle are text.
-        "pkl" | "pickle" | "joblib" | "dill" => Format::Pickle,
-        "pt" | "pth" | "ckpt" | "bin" if first.starts_with(['(', 'c', ']', '}', 'l', 'd']) => {
-            Format::Pickle
-        }
+        "pkl" | "pickle" | "joblib" | "dill" | "pt" | "pth" | "ckpt" | "bin" => Format::Pickle,
         "py" | "pyw" | "pyi" | "pyx" => Format::Python,
         "ipynb" => Format::Notebook,
         "sh" | "bash" | "zsh" | "ps1" | "bat" | "cmd" | "js" | "mjs" | "rb" | "pl" | "lua" => {
@@ -243,6 +240,26 @@ fn text(base: &str, extension: &str, head: &[u8]) -> Option<Format> {
         _ if base == "Dockerfile" || base == "Makefile" => Format::Script,
         _ if first.starts_with("<!DOCTYPE html") || first.starts_with("<html") => Format::Html,
         _ => Format::Text,
+    })
+}
+
+/// What a loader takes the file called `name` for, whatever is in it, if that runs code.
+pub fn claimed(name: &str) -> Option<Format> {
+    let base = name.rsplit('/').next().unwrap_or(name);
+    let (_, extension) = base.rsplit_once('.')?;
+    Some(match extension.to_ascii_lowercase().as_str() {
+        "py" | "pyw" | "pyi" | "pyx" => Format::Python,
+        "pyc" | "pyo" => Format::PythonBytecode,
+        "pkl" | "pickle" | "joblib" | "dill" => Format::Pickle,
+        "pt" | "pth" | "ckpt" => Format::PyTorch,
+        "ipynb" => Format::Notebook,
+        "sh" | "bash" | "zsh" | "ps1" | "bat" | "cmd" | "js" | "mjs" | "rb" | "pl" | "lua" => {
+            Format::Script
+        }
+        "so" => Format::Elf,
+        "dll" | "exe" => Format::Windows,
+        "dylib" => Format::MachO,
+        _ => return None,
     })
 }
 

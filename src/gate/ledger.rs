@@ -22,7 +22,7 @@ use crate::statement::{Record, Scope, Statement, SubjectDigest, subjects};
 use crate::time::Timestamp;
 use crate::verify::{
     ArtifactEvidence, Earlier, ItemSources, Keyring, LedgerEntry, LedgerEvidence,
-    SignatureEvidence, Taken, is_about_a_key, may_recall, signed_by_anybody, speaks,
+    SignatureEvidence, Taken, is_about_a_key, may_mean_anything, may_recall, signers_of, speaks,
 };
 
 /// Whether a log goes on from what is known of it.
@@ -39,7 +39,7 @@ pub type OpenIndex<'a> = dyn Fn(&Log<'_>) -> Option<std::convert::Infallible> + 
 /// it goes on from what is known of it.
 pub fn read_ledger(
     store: &dyn Store,
-    (policy, now): (&Policy, Timestamp),
+    (policy, now, until): (&Policy, Timestamp, Option<Timestamp>),
     artifact: &ArtifactEvidence,
     signature: &SignatureEvidence,
     (history, open): (&History<'_>, &OpenIndex<'_>),
@@ -60,7 +60,7 @@ pub fn read_ledger(
                     store,
                     &log,
                     index.as_ref(),
-                    (policy, now),
+                    (policy, now, until),
                     artifact,
                     signature,
                 )
@@ -103,7 +103,7 @@ fn scan(
     store: &dyn Store,
     log: &Log<'_>,
     index: Option<&Index>,
-    (policy, now): (&Policy, Timestamp),
+    (policy, now, until): (&Policy, Timestamp, Option<Timestamp>),
     artifact: &ArtifactEvidence,
     signature: &SignatureEvidence,
 ) -> Result<LedgerEvidence, LedgerError> {
@@ -113,7 +113,7 @@ fn scan(
     let source = index.map_or(Entries::All(log), |index| Entries::Indexed(log, index));
     #[cfg(not(feature = "index"))]
     let source = index.map_or(Entries::All(log), |never| match *never {});
-    let found = first_pass(&source, &mut ring, digest, signature)?;
+    let found = first_pass(&source, (&mut ring, until), digest, signature)?;
     let lineage = Lineage::of((log, &source), &found.about, digest, ring.policy())?;
     let recalls = relevant(&found, (artifact, &lineage), ring.policy());
     let denied = policy.gate.sources.iter().flat_map(|rule| &rule.deny);
@@ -178,7 +178,7 @@ pub(super) fn vouched(note: &[u8], policy: &Policy) -> Option<Timestamp> {
 
 fn first_pass(
     entries: &Entries<'_>,
-    ring: &mut Keyring<'_>,
+    (ring, until): (&mut Keyring<'_>, Option<Timestamp>),
     artifact: Option<ArtifactDigest>,
     signature: &SignatureEvidence,
 ) -> Result<Found, LedgerError> {
@@ -202,8 +202,18 @@ fn first_pass(
     };
     let wanted = artifact.map(ArtifactDigest::value).into_iter();
     let wanted: HashSet<Sha256> = wanted.chain(signature).collect();
+    let mut keeper = Keeper::default();
     entries.visit(&wanted, true, |index, bytes| {
         let payload = payload(bytes);
+        // As it was then, whose keys counted, too.
+        if until.is_some_and(|until| is_later(&payload, until)) {
+            return;
+        }
+        let may_matter = may_recall(&payload);
+        let is_kept = may_matter && keeper.keeps(bytes, &payload, ring.policy());
+        if is_kept {
+            found.recalls.push((index, bytes.to_vec()));
+        }
         if is_about_a_key(&payload) {
             let named = ring.named();
             let shown = match ring.take(index, bytes) {
@@ -217,20 +227,47 @@ fn first_pass(
                 found.keys.push(index);
             }
         }
-        if may_recall(&payload) {
-            found.recalls.push((index, bytes.to_vec()));
-        }
-        let payload = payload.to_ascii_lowercase();
-        if mentions(&payload, &artifact_hex) {
-            found.about.push(index);
+        let lower = payload.to_ascii_lowercase();
+        if mentions(&lower, &artifact_hex) {
+            let first = !may_matter && keeper.keeps(bytes, &payload, ring.policy());
+            if is_kept || first {
+                found.about.push(index);
+            }
         } else if let Some(signature) = signature
-            && mentions(&payload, &signature_hex)
+            && mentions(&lower, &signature_hex)
             && let Some(manifest) = released_with(bytes, &signature)
         {
             found.same_signature = Some((index, manifest));
         }
     })?;
     Ok(found)
+}
+
+/// What of the entries about an artifact is kept: of what nobody in the policy signed a little, and of what was appended again,
+/// which anybody can do, the first.
+#[derive(Default)]
+struct Keeper {
+    strange: usize,
+    signed: HashSet<(Sha256, Vec<usize>)>,
+}
+
+impl Keeper {
+    fn keeps(&mut self, entry: &[u8], payload: &[u8], policy: &Policy) -> bool {
+        let envelope = Envelope::parse(entry, MAX_ENTRY).ok();
+        let signers = envelope.map_or_else(Vec::new, |envelope| signers_of(&envelope, policy));
+        if signers.is_empty() {
+            another(&mut self.strange)
+        } else {
+            // A copy by another is not the one that its author appends after it.
+            self.signed.insert((Sha256::of(payload), signers))
+        }
+    }
+}
+
+/// Is what `payload` says dated after `until`?
+fn is_later(payload: &[u8], until: Timestamp) -> bool {
+    let statement = Statement::parse(payload).ok();
+    statement.is_some_and(|statement| statement.record.time() > until)
 }
 
 /// The statement in an entry, if somebody in the policy makes it.
@@ -356,7 +393,7 @@ fn relevant(
             if !subjects.is_empty() && subjects.iter().all(of_another) {
                 continue;
             }
-            if signed_by_anybody(&envelope, policy) && another(&mut unknown) {
+            if may_mean_anything(&envelope, policy, *index) && another(&mut unknown) {
                 kept.push((*index, None));
             }
             continue;

@@ -80,10 +80,11 @@ impl Condition {
         if found.is_empty() {
             return Err(format!("says nothing of {}", self.path.join(".")));
         }
-        let good = if self.relation == Relation::NotEqual {
-            found.iter().all(|one| self.holds(one))
-        } else {
+        // One of a list may be what is asked for; of numbers, none may be otherwise.
+        let good = if self.relation == Relation::Equal {
             found.iter().any(|one| self.holds(one))
+        } else {
+            found.iter().all(|one| self.holds(one))
         };
         if good {
             return Ok(());

@@ -122,7 +122,14 @@ impl RawGate {
             licences: self.licences.or(base.licences),
             size: self.size.or(base.size),
             modalities: self.modalities.or(base.modalities),
-            ledger: self.ledger.or(base.ledger),
+            // A receipt that is not taken is not taken by leaving that out.
+            ledger: match (self.ledger, base.ledger) {
+                (Some(own), Some(base)) => Some(RawLedger {
+                    max_age: own.max_age.or(base.max_age),
+                    receipts: own.receipts.or(base.receipts),
+                }),
+                (own, base) => own.or(base),
+            },
             exceptions: self.exceptions.or(base.exceptions),
             rule: self.rule.or(base.rule),
         }

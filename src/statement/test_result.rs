@@ -151,6 +151,16 @@ impl Predicate for TestResult {
     }
 
     fn check(&self, _: &Subject) -> Result<(), &'static str> {
+        let mut names: Vec<&str> = self
+            .run
+            .metrics
+            .iter()
+            .map(|one| one.name.as_str())
+            .collect();
+        names.sort_unstable();
+        if names.windows(2).any(|two| two.first() == two.last()) {
+            return Err("has two metrics of one name");
+        }
         let missed = self.run.metrics.iter().any(Metric::misses);
         if self.result == Outcome::Passed && (missed || !self.failed_tests.is_empty()) {
             return Err("says PASSED, and a test failed or a metric missed its threshold");

@@ -32,7 +32,6 @@ pub(super) fn input(
             "bytes": report.bytes,
         },
         "signers": signers(report, policy),
-        "records": judged.iter().map(record).collect::<Vec<_>>(),
         "policy": { "log": policy.log.trust.log().name() },
     });
     // A list that is cut short would be half the truth.
@@ -48,6 +47,9 @@ pub(super) fn input(
             })
         };
         lists.push(("files", files.iter().map(file).collect::<Vec<_>>()));
+    }
+    if judged.len() <= MAX_ITEMS {
+        lists.push(("records", judged.iter().map(record).collect()));
     }
     let lineage = &recalls.lineage;
     if lineage.members.len() <= MAX_ITEMS && lineage.sources.len() <= MAX_ITEMS {

@@ -288,8 +288,17 @@ impl<'a> Keyring<'a> {
         }
     }
 
+    /// A recall says that a key no longer counts: as if a record about it said so.
+    pub(super) fn recall(&mut self, withdrawn: &Withdrawn) {
+        if let WithdrawnBy::Record { index, older_count } = withdrawn.by {
+            let since = withdrawn.since.filter(|_| !older_count);
+            let time = withdrawn.since.unwrap_or(self.now);
+            self.revoke((withdrawn.digest, None), since, time, index);
+        }
+    }
+
     /// A key or certificate no longer counts.
-    pub(super) fn withdraw(&mut self, withdrawn: Withdrawn) {
+    fn withdraw(&mut self, withdrawn: Withdrawn) {
         // What says nothing more than is known takes no place.
         let order = |one: &Withdrawn| match one.by {
             WithdrawnBy::Policy => (0, false),
@@ -465,7 +474,7 @@ impl<'a> Keyring<'a> {
 }
 
 /// The log that a statement of any version says to be for.
-fn log_of(payload: &[u8]) -> Option<String> {
+pub(super) fn log_of(payload: &[u8]) -> Option<String> {
     let value: serde_json::Value = crate::json::parse(payload, MAX_ENTRY).ok()?;
     Some(value.get("predicate")?.get("log")?.as_str()?.to_owned())
 }

@@ -33,7 +33,7 @@ use artifact::check_artifact;
 pub use artifact::{fault_finding, obstacle_finding};
 pub use keyring::{Keyring, Taken, is_about_a_key};
 pub use recall::may_recall;
-pub use records::{authorised, signed_by_anybody, speaks};
+pub use records::{authorised, may_mean_anything, signers_of, speaks};
 use records::{check_ledger, check_recorded_signature};
 use signature::{Signed, check_signature};
 
@@ -213,7 +213,7 @@ fn judge(
     let recalls = recall::of(artifact, ledger, keyring.policy(), now);
     // What was said of keys in the end: it does not decide whose word on keys, or on recalls, counts.
     for withdrawn in &recalls.keys {
-        keyring.withdraw(*withdrawn);
+        keyring.recall(withdrawn);
     }
     let policy = keyring.policy();
     let identities = signers::in_order(policy, now);

@@ -15,7 +15,7 @@ use crate::finding::{Finding, Rule, Severity};
 use crate::policy::Policy;
 use crate::statement::recall::RecallReason;
 use crate::statement::source_pattern::SourcePattern;
-use crate::statement::{Kind, Record, Scope, may_be};
+use crate::statement::{Kind, Record, Role, Scope, may_be};
 use crate::time::Timestamp;
 use crate::x509::{Withdrawn, WithdrawnBy};
 
@@ -25,8 +25,8 @@ pub(super) struct Recalls {
     pub(super) findings: Vec<Finding>,
     /// Keys that no longer count.
     pub(super) keys: Vec<Withdrawn>,
-    /// Records that no longer count, and by which.
-    pub(super) records: BTreeMap<u64, u64>,
+    /// Records that no longer count, by which, and in which role that was said.
+    pub(super) records: BTreeMap<u64, (u64, Role)>,
     pub(super) lineage: Lineage,
 }
 
@@ -100,6 +100,8 @@ pub(super) fn of(
     for entry in entries {
         let place = format!("record {}", entry.proof.index);
         match said(entry, policy) {
+            // Said once, however often it was appended: a copy of a quarantine is not another one.
+            Ok(one) if all.iter().any(|other: &Said| other.payload() == one.payload()) => {}
             Ok(one) => all.push(one),
             Err(Unheard::Foreign) => {}
             Err(Unheard::Outside(why)) => recalls
@@ -223,7 +225,7 @@ fn is_released(one: &Said, all: &[Said], policy: &Policy, now: Timestamp) -> boo
         };
         let is_taken_back = |index: u64| {
             all.iter().any(|one| {
-                one.statement.record.kind() == Kind::Revoke
+                matches!(one.statement.record.kind(), Kind::Revoke | Kind::Quarantine)
                     && one.statement.record.scope() == Some(&Scope::Record { index })
             })
         };
@@ -258,7 +260,8 @@ fn reach(
     match one.statement.record.scope() {
         Some(Scope::Key { .. }) => recalls.keys.extend(withdrawn(one)),
         Some(Scope::Record { index }) => {
-            recalls.records.insert(*index, one.index);
+            let role = one.statement.record.actor().role;
+            recalls.records.insert(*index, (one.index, role));
         }
         Some(Scope::Source { pattern }) => from_there(standing, pattern, artifact, items, recalls),
         Some(Scope::Artifact {}) | None => {

@@ -3,8 +3,9 @@
 use std::collections::HashSet;
 
 use super::artifact::{Reported, difference_finding};
+use super::keyring::log_of;
 use super::recall::{Recalls, may_recall};
-use super::required::require;
+use super::required::{require, says_no};
 use super::{
     AcceptedRecord, ArtifactEvidence, Earlier, LedgerEntry, LedgerEvidence, Report,
     SignatureEvidence,
@@ -15,10 +16,11 @@ use crate::bundle::MAX_SIGNATURES;
 use crate::digest::{Algorithm, Sha256};
 use crate::envelope::{Envelope, IN_TOTO};
 use crate::finding::{Finding, Rule, Severity};
+use crate::key::PublicKey;
 use crate::ledger::tile::MAX_ENTRY;
 use crate::policy::{Identity, Policy};
 use crate::statement::acquire::AuthenticationResult;
-use crate::statement::{Record, Role, Statement, StatementError, predicate_type};
+use crate::statement::{Kind, Record, Role, Statement, StatementError, predicate_type};
 use crate::time::Timestamp;
 use crate::x509::WithdrawnBy;
 
@@ -81,7 +83,9 @@ pub(super) fn check_ledger(
     }
     for entry in entries {
         match judge(entry, (report.artifact, complete.is_some()), policy, now) {
-            Ok(record) => match recalls.records.get(&record.index) {
+            // Said once, however often it was appended: the first counts.
+            Ok(record) if judged.iter().any(|one| one.payload == record.payload) => {}
+            Ok(record) => match taken_back(&record, recalls, entries) {
                 None => judged.push(record),
                 Some(by) => {
                     let kind = record.statement.record.kind().name();
@@ -106,9 +110,23 @@ pub(super) fn check_ledger(
     judged
 }
 
+/// The record that took `record` back, in whichever of its copies. That something failed, only its own role takes back.
+fn taken_back(record: &Judged, recalls: &Recalls, entries: &[LedgerEntry]) -> Option<u64> {
+    let said = &record.statement.record;
+    recalls.records.iter().find_map(|(index, (by, role))| {
+        let named = entries.iter().find(|entry| entry.proof.index == *index)?;
+        let envelope = Envelope::parse(&named.bytes, MAX_ENTRY).ok()?;
+        let is_it = Sha256::of(&envelope.payload) == record.payload;
+        let may = !says_no(said) || *role == said.actor().role;
+        (is_it && may).then_some(*by)
+    })
+}
+
 /// A record whose signature, signer and proof are good.
 pub(super) struct Judged {
     pub(super) index: u64,
+    /// Of what is signed: anybody can append that again, with a signature of his own beside it.
+    payload: Sha256,
     pub(super) identity: Identity,
     pub(super) statement: Statement,
 }
@@ -137,7 +155,7 @@ fn judge(
         ))
     };
     let envelope = Envelope::parse(&entry.bytes, MAX_ENTRY)
-        .map_err(|error| unknown(format!("names this artifact and is no envelope: {error}")))?;
+        .map_err(|error| ignored(format!("it is no envelope, and by nobody: {error}")))?;
     if envelope.signatures.len() > MAX_SIGNATURES {
         let count = envelope.signatures.len();
         return Err(ignored(format!("it has {count} signatures")));
@@ -187,6 +205,7 @@ fn judge(
     }
     Ok(Judged {
         index: entry.proof.index,
+        payload: Sha256::of(&envelope.payload),
         identity: identity.clone(),
         statement,
     })
@@ -278,6 +297,13 @@ pub(super) struct Said {
     pub(super) statement: Statement,
 }
 
+impl Said {
+    /// What is signed.
+    pub(super) fn payload(&self) -> &[u8] {
+        &self.envelope.payload
+    }
+}
+
 /// Why an entry says nothing.
 pub(super) enum Unheard {
     /// By nobody who may say it.
@@ -297,7 +323,7 @@ pub(super) fn said(entry: &LedgerEntry, policy: &Policy) -> Result<Said, Unheard
     }
     let statement = match Statement::parse(&envelope.payload) {
         Ok(statement) => statement,
-        Err(error) if signed_by_anybody(&envelope, policy) => {
+        Err(error) if may_mean_anything(&envelope, policy, index) => {
             let kind = predicate_type(&envelope.payload).unwrap_or_default();
             return Err(Unheard::Unknown(format!("{kind:?}: {error}")));
         }
@@ -332,11 +358,16 @@ fn speaker<'a>(
     if record.log() != policy.log.trust.log().name() || !kind.permitted().contains(&actor.role) {
         return None;
     }
-    // Who lost his key by then could be anybody; what the policy says of it later is another matter.
+    // Who had lost his key by then could be anybody. What is said of it later, or by the policy, is another matter: what was
+    // taken back must not come back because he who said so gives up his key.
     let lost = |identity: &Identity| {
-        let key = identity.credential.key();
-        let withdrawn = key.and_then(|key| policy.withdrawn_for_record(key, index));
-        withdrawn.is_some_and(|one| one.by != WithdrawnBy::Policy)
+        let ids = identity.credential.key().map(PublicKey::key_ids);
+        ids.is_some_and(|ids| {
+            policy.revoked.iter().any(|one| {
+                let before = matches!(one.by, WithdrawnBy::Record { index: by, .. } if by < index);
+                before && ids.contains(&one.digest)
+            })
+        })
     };
     let may = |identity: &&Identity, role: &Role| {
         identity.roles.contains(role) && !lost(identity) && signed(envelope, identity)
@@ -353,13 +384,36 @@ fn speaker<'a>(
     Some(identity)
 }
 
-/// Did anybody in the policy sign it?
-pub fn signed_by_anybody(envelope: &Envelope, policy: &Policy) -> bool {
-    envelope.signatures.len() <= MAX_SIGNATURES
-        && policy
-            .identities
-            .iter()
-            .any(|identity| signed(envelope, identity))
+/// May a statement that cannot be read take something back: for this log, by somebody in a role in which he may, whose key
+/// was not lost by then?
+pub fn may_mean_anything(envelope: &Envelope, policy: &Policy, index: u64) -> bool {
+    let log = log_of(&envelope.payload);
+    if envelope.signatures.len() > MAX_SIGNATURES
+        || log.is_some_and(|log| log != policy.log.trust.log().name())
+    {
+        return false;
+    }
+    let may = |identity: &&Identity| {
+        let mut roles = identity.roles.iter();
+        let key = identity.credential.key();
+        roles.any(|role| Kind::Revoke.permitted().contains(role))
+            && key.is_some_and(|key| {
+                let lost = policy.withdrawn_for_record(key, index);
+                lost.is_none_or(|one| one.by == WithdrawnBy::Policy)
+            })
+    };
+    let mut identities = policy.identities.iter().filter(may);
+    identities.any(|identity| signed(envelope, identity))
+}
+
+/// Who in the policy signed it, each by his place there.
+pub fn signers_of(envelope: &Envelope, policy: &Policy) -> Vec<usize> {
+    if envelope.signatures.len() > MAX_SIGNATURES {
+        return Vec::new();
+    }
+    let identities = policy.identities.iter().enumerate();
+    let signed = identities.filter(|(_, identity)| signed(envelope, identity));
+    signed.map(|(place, _)| place).collect()
 }
 
 /// Records are signed with keys.

@@ -4,6 +4,7 @@
 use super::recall::Recalls;
 use super::records::Judged;
 use super::{ArtifactEvidence, LedgerEvidence, Report};
+use crate::artifact::format::claimed;
 use crate::finding::{Finding, Rule, Severity};
 use crate::policy::Policy;
 use crate::policy::rules::{MinimumAuthentication, SourceRule, permits_licence};
@@ -203,8 +204,12 @@ fn formats(report: &mut Report, artifact: &ArtifactEvidence, policy: &Policy) {
     }
     let refused: Vec<_> = files
         .iter()
-        .filter_map(|file| Some((file, file.format?)))
-        .filter(|(_, format)| !rule.permits(format))
+        .filter_map(|file| {
+            // By what is in it, and by what a loader takes it for.
+            let both = [file.format, claimed(file.path.as_str())];
+            let mut refused = both.into_iter().flatten().filter(|one| !rule.permits(one));
+            Some((file, refused.next()?))
+        })
         .collect();
     for (file, format) in refused.iter().take(NAMED) {
         let why = if format.runs_code() {

@@ -92,6 +92,8 @@ const WORDS: &str = "exec 2>>script.log; \
     approve() { r deploy-approve \"$1\" --environment \"$2\" --system s --expires 9d model; }; \
     excuse() { r justify op.pem --gap other --rule \"$1\" --reason other --explanation e --accountable a --end-user-summary s \
         --expires \"$2\" model; }; \
+    again() { weighbridge ledger show $1 --raw | sed 's/\"signatures\":\\[/&{\"keyid\":\"x\",\"sig\":\"AAAA\"},/' > again.dsse; \
+        weighbridge ledger append again.dsse; }; \
     echo '{\"configuration\":[]}' > conf.json; ";
 
 /// A record as it is, by whoever has the key: what this program would not write.
@@ -777,6 +779,62 @@ const CASES: &[Case] = &[
         1,
         "recall.quarantined",
     ),
+    case(
+        "a result that failed, and an old one appended again",
+        TESTED,
+        "tested test.pem PASSED; tested test.pem FAILED; again 2",
+        1,
+        "record.negative",
+    ),
+    case(
+        "a revoked record, appended again",
+        "",
+        "r revoke $dev --reason other --record 1; again 1",
+        1,
+        "record.missing",
+    ),
+    case(
+        "a quarantine that is over, appended again",
+        "",
+        "r quarantine op.pem --reason tampering model; r release-quarantine op2.pem --explanation e 2; again 2",
+        0,
+        "recall.revoked",
+    ),
+    case(
+        "who revoked gives up his key",
+        "",
+        "r revoke op.pem --reason tampering model; weighbridge key revoke --key op.pem --reason compromised --since 2020-01-01T00:00:00Z op.pem.pub",
+        1,
+        "recall.revoked",
+    ),
+    case(
+        "a failure that another role takes back",
+        TESTED,
+        "tested test.pem PASSED; tested test.pem FAILED; r revoke $dev --reason other --record 3",
+        1,
+        "record.negative",
+    ),
+    case(
+        "a score that was higher once",
+        SCORED,
+        "tested test.pem PASSED '--metric name=score,value=0.95'; tested test.pem PASSED '--metric name=score,value=0.2'",
+        1,
+        "record.missing",
+    ),
+    case(
+        "a script that looks like data",
+        "formats = { allow = [\"safetensors\", \"json\", \"gguf\"] }",
+        "printf 'GGUF = 1\\nimport os' > model/x.py; weighbridge sign --record model",
+        1,
+        "format.denied",
+    ),
+    case(
+        "a pickle that looks like data",
+        "formats = { allow = [\"safetensors\", \"json\", \"gguf\"] }",
+        "printf 'GGUF\\003' > model/x.pkl; weighbridge sign --record model",
+        1,
+        "format.denied",
+    ),
     // Exceptions.
     case("not excused", EXCUSED, PICKLE, 1, "format.denied"),
     case(
@@ -1281,7 +1339,7 @@ fn by_an_index() {
     workspace
         .run(["ledger", "append", "--quiet", "--opaque", "junk"])
         .exits(0);
-    same(2, "record.unknown");
+    same(0, "record.ignored");
     let clean = with_gate("");
     copy_tree(&clean.path("ledger"), &workspace.path("ledger2"));
     workspace.shell(&format!("{WORDS} rm -r ledger; mv ledger2 ledger; weighbridge ledger append --quiet --opaque --lines strange.jsonl; {LINEAGE} r revoke op.pem --reason poisoned-source --source example.com")).exits(0);

@@ -63,7 +63,7 @@ impl Question<'_> {
         } else {
             let store = context::store(&config)?;
             let check = |log: &Log<'_>| history.check(log);
-            let policy = (&config.policy, now);
+            let policy = (&config.policy, now, self.at);
             let how: (&gate::History<'_>, &gate::OpenIndex<'_>) = (&check, &index::open);
             gate::read_ledger(&*store, policy, &evidence, &signature, how)
         };
