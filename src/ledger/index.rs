@@ -18,7 +18,7 @@ use super::tile::WIDTH;
 use crate::digest::Sha256;
 use crate::disk::{self, DiskError};
 use crate::merkle::{Hash, RootBuilder, leaf_hash};
-use crate::statement::source_pattern::host;
+use crate::statement::source_address::host;
 use crate::statement::{Kind, Role};
 use crate::time::Timestamp;
 
@@ -77,7 +77,7 @@ enum Rows {
 }
 
 /// The layout; another one is built anew.
-const VERSION: i64 = 2;
+const VERSION: i64 = 3;
 const SCHEMA: &str = "
     CREATE TABLE state (one INTEGER PRIMARY KEY CHECK (one = 1), origin TEXT NOT NULL,
         size INTEGER NOT NULL, subtrees BLOB NOT NULL, mentions INTEGER NOT NULL);

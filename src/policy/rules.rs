@@ -136,7 +136,8 @@ fn sensible<T: PartialEq + ToString>(
 }
 
 pub(super) fn sources(rule: &str, raw: SourceRule) -> Result<SourceRule, PolicyError> {
-    if let Some(both) = raw.allow.iter().find(|one| raw.deny.contains(one)) {
+    let covered = |one: &&SourcePattern| raw.deny.iter().any(|deny| deny.covers(one));
+    if let Some(both) = raw.allow.iter().find(covered) {
         return Err(wrong(rule, format!("both allows and denies {both}")));
     }
     if raw.allow.is_empty()
@@ -279,7 +280,16 @@ pub(super) fn exceptions(rule: &str, raw: RawExceptions) -> Result<ExceptionRule
     })
 }
 
-/// Is `licence` one that `rule` permits? An expression is, if one of its choices is.
+/// The name of a licence without what says which of its versions: `GPL-3.0`, `GPL-3.0+` and `GPL-3.0-or-later` are one family.
+fn family(id: &str) -> String {
+    let id = id.to_ascii_lowercase();
+    let endings = ["-only", "-or-later", "+"];
+    let stripped = endings.iter().find_map(|ending| id.strip_suffix(ending));
+    stripped.unwrap_or(&id).to_owned()
+}
+
+/// Is `licence` one that `rule` permits? An expression is, if one of its choices is. What is denied is denied in all its
+/// family, unless it is allowed by its own name; what cannot be read may be what is denied.
 pub fn permits_licence(rule: &LicenceRule, licence: &str) -> bool {
     let named = |list: &[String], id: &str| {
         list.iter().any(|one| {
@@ -292,13 +302,17 @@ pub fn permits_licence(rule: &LicenceRule, licence: &str) -> bool {
     let permits = |id: &str| {
         // What is denied is denied with any exception, too.
         let plain = id.split_once(" WITH ").map_or(id, |(plain, _)| plain);
-        let denied = named(&rule.deny, id) || named(&rule.deny, plain);
+        let mut all = rule.deny.iter();
+        let kin = all.any(|one| family(one) == family(plain)) && !named(&rule.allow, id);
+        let denied = named(&rule.deny, id) || named(&rule.deny, plain) || kin;
         !denied && (rule.allow.is_empty() || named(&rule.allow, id) || named(&rule.allow, plain))
     };
-    match spdx::Expression::parse_mode(licence, spdx::ParseMode::LAX) {
-        Ok(expression) => expression.evaluate(|wanted| permits(&wanted.to_string())),
-        Err(_) => permits(licence),
+    if let Ok(expression) = spdx::Expression::parse_mode(licence, spdx::ParseMode::LAX) {
+        return expression.evaluate(|wanted| permits(&wanted.to_string()));
     }
+    // Of several words nothing is known; one word may be a name that SPDX does not list.
+    let is_word = !licence.contains(|c: char| c.is_whitespace() || "()/,;&|".contains(c));
+    permits(licence) && (is_word || rule.deny.is_empty() || named(&rule.allow, licence))
 }
 
 #[cfg(test)]
@@ -332,6 +346,20 @@ mod tests {
         assert!(permits_licence(&deny, "MIT") && permits_licence(&deny, "whatever"));
         assert!(!permits_licence(&deny, "AGPL-3.0-only"));
         assert!(permits_licence(&deny, "AGPL-3.0-only OR MIT"));
+        for kin in [
+            "AGPL-3.0",
+            "agpl-3.0",
+            "AGPL-3.0+",
+            "AGPL-3.0-or-later",
+            "MIT AND AGPL-3.0",
+            "AGPL 3.0 or so",
+            "AGPL-3.0,MIT",
+        ] {
+            assert!(!permits_licence(&deny, kin), "{kin}");
+        }
+        let both = rule(&["GPL-3.0-only"], &["GPL-3.0-or-later"]).unwrap();
+        assert!(permits_licence(&both, "GPL-3.0-only"));
+        assert!(!permits_licence(&both, "GPL-3.0"));
         assert!(rule(&["Apache2"], &[]).is_err());
         assert!(rule(&[], &[]).is_err());
         assert!(rule(&["MIT"], &["MIT"]).is_err());

@@ -25,6 +25,7 @@ pub mod release;
 pub mod risk_assess;
 mod role;
 pub mod scan_result;
+pub mod source_address;
 pub mod source_pattern;
 pub mod supplier_assess;
 pub mod test_result;

@@ -1,11 +1,13 @@
 //! Patterns of source addresses: a domain with all beneath it, the beginning of an address, or an address with `*` for
-//! any run of characters. Bytes are compared as they stand, but for the case of scheme and server.
+//! any run of characters. Addresses are compared in their one spelling.
 
 use std::fmt;
 use std::str::FromStr;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+
+use super::source_address::{canonical, host};
 
 /// Which sources are meant.
 #[derive(Clone, Debug, PartialEq, Eq, JsonSchema)]
@@ -31,8 +33,11 @@ impl FromStr for SourcePattern {
         if is_address(text) {
             // All of everything is a mistake, not a pattern.
             let says_something = text.bytes().any(|byte| byte.is_ascii_alphanumeric());
-            return says_something
-                .then(|| SourcePattern(lower(text)))
+            let pattern = address(text);
+            // That it is spelled alike once more is what comparing it rests on.
+            let is_one = pattern.len() <= 1024 && address(&pattern) == pattern;
+            return (says_something && is_one)
+                .then_some(SourcePattern(pattern))
                 .ok_or_else(wrong);
         }
         let domain = text.trim_end_matches('.');
@@ -46,9 +51,21 @@ impl FromStr for SourcePattern {
 }
 
 impl SourcePattern {
-    /// As it is written.
+    /// In its one spelling.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// Are all those that `other` means meant by this? Not told of patterns with `*`.
+    pub fn covers(&self, other: &SourcePattern) -> bool {
+        let of_domain = format!("https://{}/", other.0);
+        let one = if is_address(&other.0) {
+            &other.0
+        } else {
+            &of_domain
+        };
+        // An address of one scheme is not all of a domain.
+        (is_address(&other.0) || !is_address(&self.0)) && !one.contains('*') && self.matches(one)
     }
 
     /// Is `uri` one of those that are meant?
@@ -56,11 +73,11 @@ impl SourcePattern {
         let pattern = self.0.as_str();
         if !is_address(pattern) {
             return host(uri).is_some_and(|host| {
-                let above = host.trim_end_matches('.').strip_suffix(pattern);
+                let above = host.strip_suffix(pattern);
                 above.is_some_and(|above| above.is_empty() || above.ends_with('.'))
             });
         }
-        let uri = lower(uri);
+        let uri = canonical(uri);
         if pattern.contains('*') {
             return fits(pattern, &uri);
         }
@@ -71,6 +88,17 @@ impl SourcePattern {
                 .is_some_and(|(_, rest)| !rest.contains('/'));
             !is_server || rest.is_empty() || rest.starts_with(['/', ':', '?', '#'])
         })
+    }
+}
+
+/// The address with which a pattern begins, in its one spelling: a server alone stays one, with whatever port.
+fn address(text: &str) -> String {
+    let one = canonical(text);
+    let rest = text.split_once("://").map(|(_, rest)| rest);
+    let is_server = rest.is_some_and(|rest| !rest.contains(['/', '\\', '?', '#', ':']));
+    match one.strip_suffix('/') {
+        Some(server) if is_server => server.to_owned(),
+        _ => one,
     }
 }
 
@@ -98,31 +126,6 @@ fn fits(pattern: &str, text: &str) -> bool {
     rest.ends_with(last)
 }
 
-/// An address with its scheme and server in lower case, which is how they are compared.
-fn lower(uri: &str) -> String {
-    let Some((scheme, rest)) = uri.split_once("://") else {
-        return uri.to_owned();
-    };
-    let (server, path) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
-    format!(
-        "{}://{}{path}",
-        scheme.to_ascii_lowercase(),
-        server.to_ascii_lowercase()
-    )
-}
-
-/// The host in a source URI, in lower case: `hf:org/name` has none.
-pub fn host(source: &str) -> Option<String> {
-    let (_, rest) = source.split_once("://")?;
-    let authority = rest.split(['/', '?', '#']).next()?;
-    let host = authority.rsplit('@').next()?;
-    let host = match host.strip_prefix('[') {
-        Some(address) => address.split(']').next()?,
-        None => host.split(':').next()?,
-    };
-    (!host.is_empty()).then(|| host.to_ascii_lowercase())
-}
-
 impl fmt::Display for SourcePattern {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&crate::path::display(&self.0))
@@ -147,19 +150,6 @@ mod tests {
     use super::*;
 
     #[test]
-    fn hosts() {
-        for (source, expected) in [
-            ("https://Example.org:443/a", Some("example.org")),
-            ("s3://bucket/key", Some("bucket")),
-            ("https://[::1]:8080/x", Some("::1")),
-            ("hf:org/name", None),
-            ("https:///x", None),
-        ] {
-            assert_eq!(host(source).as_deref(), expected, "{source}");
-        }
-    }
-
-    #[test]
     fn what_patterns_mean() {
         for (pattern, yes, no) in [
             (
@@ -168,6 +158,8 @@ mod tests {
                     "https://example.com/a",
                     "http://a.EXAMPLE.com.:8/",
                     "git+https://example.com/x",
+                    "https://example.com\\a",
+                    "https://example.com:443/a",
                 ][..],
                 &[
                     "https://badexample.com/",
@@ -191,9 +183,32 @@ mod tests {
             ),
             (
                 "https://example.com/forum/",
-                &["https://example.com/forum/1"],
-                &["https://example.com/Forum/1", "https://example.com/forums"],
+                &[
+                    "https://example.com/forum/1",
+                    "https://example.com:443/forum/1",
+                    "https://example.com./forum/1",
+                    "https://example.com/a/../forum/1",
+                    "https://example.com/%66orum/1",
+                    "https://example.com\\forum\\1",
+                ],
+                &[
+                    "https://example.com/Forum/1",
+                    "https://example.com/forums",
+                    "https://example.com/forum/../1",
+                    "https://example.com/forum/%2e%2e/1",
+                ],
             ),
+            (
+                "https://Example.com:443/%66orum/",
+                &["https://example.com/forum/1"],
+                &["https://example.com:8/forum/1"],
+            ),
+            (
+                "hf:acme/",
+                &["hf:acme/x", "https://huggingface.co/acme/x"],
+                &["hf:acmes/x", "https://hub.example/acme/x"],
+            ),
+            ("huggingface.co", &["hf:acme/x"], &["pkg:hf/x"]),
             (
                 "https://*/acme/*",
                 &["https://hub/acme/x", "https://a/b/acme/"],

@@ -5,12 +5,14 @@
 //! everything that a record needs. So what was recalled does not come back because he who said so has left.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use super::lineage::Lineage;
 use super::records::{Said, Unheard, authorised, said};
 use super::{ArtifactEvidence, ItemSources, LedgerEvidence};
 use crate::artifact::ArtifactDigest;
+use crate::digest::Sha256;
+
 use crate::finding::{Finding, Rule, Severity};
 use crate::policy::Policy;
 use crate::statement::recall::RecallReason;
@@ -26,7 +28,7 @@ pub(super) struct Recalls {
     /// Keys that no longer count.
     pub(super) keys: Vec<Withdrawn>,
     /// Records that no longer count, by which, and in which role that was said.
-    pub(super) records: BTreeMap<u64, (u64, Role)>,
+    pub(super) records: BTreeMap<u64, Vec<(u64, Role)>>,
     pub(super) lineage: Lineage,
 }
 
@@ -96,12 +98,13 @@ pub(super) fn of(
         return recalls;
     };
     recalls.lineage = Lineage::of(artifact, ledger, policy);
-    let mut all = Vec::new();
+    let mut all: Vec<Said> = Vec::new();
+    let mut heard = HashSet::new();
     for entry in entries {
         let place = format!("record {}", entry.proof.index);
         match said(entry, policy) {
             // Said once, however often it was appended: a copy of a quarantine is not another one.
-            Ok(one) if all.iter().any(|other: &Said| other.payload() == one.payload()) => {}
+                        Ok(one) if !heard.insert(Sha256::of(one.payload())) => {}
             Ok(one) => all.push(one),
             Err(Unheard::Foreign) => {}
             Err(Unheard::Outside(why)) => recalls
@@ -261,7 +264,8 @@ fn reach(
         Some(Scope::Key { .. }) => recalls.keys.extend(withdrawn(one)),
         Some(Scope::Record { index }) => {
             let role = one.statement.record.actor().role;
-            recalls.records.insert(*index, (one.index, role));
+            let by = recalls.records.entry(*index).or_default();
+            by.push((one.index, role));
         }
         Some(Scope::Source { pattern }) => from_there(standing, pattern, artifact, items, recalls),
         Some(Scope::Artifact {}) | None => {

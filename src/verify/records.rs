@@ -1,6 +1,6 @@
 //! What the ledger says: is each required record there, by somebody who may sign it?
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use super::artifact::{Reported, difference_finding};
 use super::keyring::log_of;
@@ -81,11 +81,13 @@ pub(super) fn check_ledger(
             message,
         ));
     }
+    let withdrawn = withdrawn(recalls, entries);
+    let mut heard = HashSet::new();
     for entry in entries {
         match judge(entry, (report.artifact, complete.is_some()), policy, now) {
             // Said once, however often it was appended: the first counts.
-            Ok(record) if judged.iter().any(|one| one.payload == record.payload) => {}
-            Ok(record) => match taken_back(&record, recalls, entries) {
+            Ok(record) if !heard.insert(record.payload) => {}
+            Ok(record) => match taken_back(&record, &withdrawn) {
                 None => judged.push(record),
                 Some(by) => {
                     let kind = record.statement.record.kind().name();
@@ -110,16 +112,28 @@ pub(super) fn check_ledger(
     judged
 }
 
+/// By what is signed in them, the records that were taken back: by which, and in which role.
+type TakenBack = HashMap<Sha256, Vec<(u64, Role)>>;
+
+fn withdrawn(recalls: &Recalls, entries: &[LedgerEntry]) -> TakenBack {
+    let mut all = TakenBack::new();
+    for entry in entries {
+        let by = recalls.records.get(&entry.proof.index);
+        let envelope = by.and_then(|_| Envelope::parse(&entry.bytes, MAX_ENTRY).ok());
+        if let (Some(by), Some(envelope)) = (by, envelope) {
+            let payload = Sha256::of(&envelope.payload);
+            all.entry(payload).or_default().extend(by);
+        }
+    }
+    all
+}
+
 /// The record that took `record` back, in whichever of its copies. That something failed, only its own role takes back.
-fn taken_back(record: &Judged, recalls: &Recalls, entries: &[LedgerEntry]) -> Option<u64> {
+fn taken_back(record: &Judged, withdrawn: &TakenBack) -> Option<u64> {
     let said = &record.statement.record;
-    recalls.records.iter().find_map(|(index, (by, role))| {
-        let named = entries.iter().find(|entry| entry.proof.index == *index)?;
-        let envelope = Envelope::parse(&named.bytes, MAX_ENTRY).ok()?;
-        let is_it = Sha256::of(&envelope.payload) == record.payload;
-        let may = !says_no(said) || *role == said.actor().role;
-        (is_it && may).then_some(*by)
-    })
+    let mut all = withdrawn.get(&record.payload)?.iter();
+    all.find(|(_, role)| !says_no(said) || *role == said.actor().role)
+        .map(|(by, _)| *by)
 }
 
 /// A record whose signature, signer and proof are good.

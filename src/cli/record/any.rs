@@ -174,16 +174,8 @@ pub(super) fn run(given: &AnyKind, global: &Global, output: &Output) -> Outcome 
         }
     }
     let key = signers::open(&key_path, artifact, &mut reader, output)?;
-    let recorder = Recorder::open(
-        (global, &config),
-        &*key,
-        signing.role,
-        signing.acknowledgement,
-        &mut reader,
-        output,
-    )?;
-    let recorder = recorder.for_kind(kind, signing.role);
-    recorder.must_permit(kind)?;
+    let recorder = signing.recorder((global, &config), kind, &*key, &mut reader, output)?;
+
     if signing.receipt.is_some() && args.cosigning.pending.is_none() {
         recorder.can_write_receipt()?;
     }

@@ -18,13 +18,14 @@ use serde_json::json;
 
 use super::context::Config;
 use super::failure::Failure;
-use super::keys::{self, PassphraseArgs};
+use super::keys::{self, KeyReader, PassphraseArgs};
 use super::log_access::Acknowledgement;
 use super::output::Output;
 use super::receipt;
 use super::target::TargetArgs;
 use super::{Global, Outcome, signers, values};
 use crate::digest::Sha256;
+use crate::key::Signer;
 use crate::statement::acquire::ManifestReference;
 use crate::statement::{Kind, Role, Text, TextError};
 
@@ -113,6 +114,30 @@ pub(super) struct SigningArgs {
     pub(super) passphrase: PassphraseArgs,
 }
 
+impl SigningArgs {
+    /// Makes sure, before anything is hashed, that a record of `kind` by `key` would count.
+    fn recorder<'a>(
+        &self,
+        (global, config): (&Global, &'a Config),
+        kind: Kind,
+        key: &'a dyn Signer,
+        reader: &mut KeyReader<'_>,
+        output: &'a Output,
+    ) -> Result<Recorder<'a>, Failure> {
+        let recorder = Recorder::open(
+            (global, config),
+            key,
+            self.role,
+            self.acknowledgement,
+            reader,
+            output,
+        )?;
+        let recorder = recorder.for_kind(kind, self.role);
+        recorder.must_permit(kind)?;
+        Ok(recorder)
+    }
+}
+
 pub(super) fn run(args: &RecordArgs, global: &Global, output: &Output) -> Outcome {
     let (kind, common) = match &args.kind {
         RecordKind::Acquire(args) => (Kind::Acquire, &args.common),
@@ -139,17 +164,8 @@ pub(super) fn run(args: &RecordArgs, global: &Global, output: &Output) -> Outcom
         receipt::writable(receipt, artifact)?;
     }
     let key = signers::open(&path, Some(artifact), &mut reader, output)?;
-    let recorder = Recorder::open(
-        (global, &config),
-        &*key,
-        signing.role,
-        signing.acknowledgement,
-        &mut reader,
-        output,
-    )?;
+    let recorder = signing.recorder((global, &config), kind, &*key, &mut reader, output)?;
 
-    let recorder = recorder.for_kind(kind, signing.role);
-    recorder.must_permit(kind)?;
     if signing.receipt.is_some() {
         recorder.can_write_receipt()?;
     }

@@ -372,16 +372,8 @@ fn with_recorder(
     let mut reader = signing.passphrase.reader();
     let path = signing_key(signing.key.clone(), &config)?;
     let key = signers::open(&path, None, &mut reader, output)?;
-    let recorder = Recorder::open(
-        (global, &config),
-        &*key,
-        signing.role,
-        signing.acknowledgement,
-        &mut reader,
-        output,
-    )?;
-    let recorder = recorder.for_kind(kind, signing.role);
-    recorder.must_permit(kind)?;
+    let recorder = signing.recorder((global, &config), kind, &*key, &mut reader, output)?;
+
     if signing.receipt.is_some() {
         recorder.can_write_receipt()?;
     }
