@@ -5,7 +5,8 @@
 use libfuzzer_sys::fuzz_target;
 use weighbridge::ledger::facts::facts;
 use weighbridge::ledger::monitor::{Rules, Watched};
-use weighbridge::statement::source_pattern::{SourcePattern, host};
+use weighbridge::statement::source_address::host;
+use weighbridge::statement::source_pattern::SourcePattern;
 
 fuzz_target!(|data: &[u8]| {
     let facts = facts(data);
