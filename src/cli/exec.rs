@@ -8,14 +8,13 @@ use signal_hook::iterator::SignalsInfo;
 use signal_hook::iterator::exfiltrator::WithOrigin;
 use signal_hook::low_level::siginfo::Cause;
 
+use super::copies::{self, Copies};
 use super::failure::Failure;
 use super::gate::Question;
 use super::output::Output;
 use super::target::{self, TargetArgs};
 use super::{Global, Outcome};
-use crate::artifact::{Artifact, Names, Symlinks, walk};
-use crate::disk::{self, Directory, Materialised};
-use crate::gate;
+use crate::disk::{self, TreeAccess};
 use crate::report::text::{count, render};
 
 /// Verify an artifact by the whole policy, and run a command with exactly what was verified
@@ -63,7 +62,7 @@ struct Place(PathBuf);
 impl Drop for Place {
     fn drop(&mut self) {
         // Whoever is denied here has lost the directory to somebody: there is nothing left to do.
-        _ = disk::set_writable(&self.0, true);
+        _ = disk::set_access(&self.0, TreeAccess::Owner);
         _ = disk::remove_tree(&self.0);
     }
 }
@@ -93,21 +92,24 @@ pub(super) fn run(args: &ExecArgs, global: &Global, output: &Output) -> Outcome 
     let place = Place::new(args.directory.as_deref())?;
     let root = place.0.join("artifact");
     disk::create_private_directory(&root)?;
-    let filled = fill(
+    let mut asked_to_end = None;
+    let copied = copies::copy(
         artifact,
         &opened.signature,
         (&root, args.hard_links),
-        &mut signals,
+        || {
+            asked_to_end = signals.pending().next().map(|origin| origin.signal);
+            asked_to_end.is_some()
+        },
     )?;
-    let (files, how) = match filled {
-        Filled::All(files, how) => (files, how),
-        Filled::Ended(signal) => return Ok(ended(signal)),
+    let Some(Copies { files, how }) = copied else {
+        return Ok(ended(asked_to_end.unwrap_or(SIGTERM)));
     };
     let copy = match artifact.single_file() {
         Some(file) => root.join(file.as_str()),
         None => root.clone(),
     };
-    disk::set_writable(&root, false)?;
+    disk::set_access(&root, TreeAccess::OwnerReads)?;
     let target = TargetArgs {
         path: copy.clone(),
         signature: Some(opened.signature.clone()),
@@ -161,42 +163,8 @@ pub(super) fn run(args: &ExecArgs, global: &Global, output: &Output) -> Outcome 
     Ok(code)
 }
 
-/// What became of filling.
-enum Filled {
-    All(usize, Materialised),
-    /// Somebody asked to end.
-    Ended(i32),
-}
-
 fn ended(signal: i32) -> u8 {
     u8::try_from(128 + signal).unwrap_or(255)
-}
-
-/// Puts every file of `artifact` beneath `root`.
-fn fill(
-    artifact: &Artifact,
-    signature: &Path,
-    (root, hard_links): (&Path, bool),
-    signals: &mut SignalsInfo<WithOrigin>,
-) -> Result<Filled, Failure> {
-    let exclusions = gate::exclusions(artifact, signature);
-    let found = walk(artifact, &exclusions, Symlinks::Refuse, Names::Printable)?;
-    if let Some(obstacle) = found.obstacles.first() {
-        let finding = crate::verify::obstacle_finding(obstacle);
-        let line = format!("{} {}", obstacle.location, finding.message);
-        return Err(Failure::refused(vec![line]).hint("the command was not started"));
-    }
-    let directory = Directory::open(root)?;
-    let mut how = Materialised::Reflink;
-    for file in &found.files {
-        if let Some(origin) = signals.pending().next() {
-            return Ok(Filled::Ended(origin.signal));
-        }
-        let source = artifact.open_found(file)?;
-        let one = disk::materialise(&directory, &file.path, (source, file.size), hard_links)?;
-        how = how.max(one);
-    }
-    Ok(Filled::All(found.files.len(), how))
 }
 
 /// Runs the command to its end, passes on the signals that come, and says what it said.

@@ -12,6 +12,7 @@ mod catalogue;
 mod completions;
 mod conformance;
 mod context;
+mod copies;
 mod debug;
 mod exec;
 mod failure;
@@ -19,6 +20,8 @@ mod gate;
 mod hash;
 mod history;
 mod init;
+#[cfg(feature = "http")]
+mod initializer;
 mod key;
 mod keyless;
 mod keyring;
@@ -115,6 +118,8 @@ enum Verb {
     Trace(trace::TraceArgs),
     Gate(Box<gate::GateArgs>),
     Exec(exec::ExecArgs),
+    #[cfg(feature = "http")]
+    Initializer(initializer::InitializerArgs),
     Policy(policy::PolicyArgs),
     Ledger(ledger::LedgerArgs),
     Timestamp(timestamp::TimestampArgs),
@@ -153,6 +158,8 @@ pub fn run() -> ExitCode {
         Verb::Trace(args) => trace::run(&args, &cli.global, &output),
         Verb::Gate(args) => gate::run(&args, &cli.global, &output),
         Verb::Exec(args) => exec::run(&args, &cli.global, &output),
+        #[cfg(feature = "http")]
+        Verb::Initializer(args) => initializer::run(&args, &cli.global, &output),
         Verb::Policy(args) => policy::run(&args, &cli.global, &output),
         Verb::Ledger(args) => ledger::run(&args, &cli.global, &output),
         Verb::Timestamp(args) => timestamp::run(&args, &cli.global, &output),

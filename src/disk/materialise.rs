@@ -89,22 +89,42 @@ fn make_directories(root: &Directory, parent: &Path) -> Result<(), Errno> {
     Ok(())
 }
 
-/// Lets nobody make, rename or remove files in the tree at `root` (`writable` false), or its owner again.
-pub fn set_writable(root: &Path, writable: bool) -> Result<(), DiskError> {
-    let mode = Mode::from_raw_mode(if writable { 0o700 } else { 0o500 });
+/// Who may do what in a tree of ours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TreeAccess {
+    /// Its owner may change it; nobody else sees it.
+    Owner,
+    /// Its owner may read it.
+    OwnerReads,
+    /// Everybody may read it, its owner add to it.
+    EverybodyReads,
+}
+
+/// Grants `access` to the tree at `root`, following no link.
+pub fn set_access(root: &Path, access: TreeAccess) -> Result<(), DiskError> {
+    let (directories, files) = match access {
+        TreeAccess::Owner => (0o700, None),
+        TreeAccess::OwnerReads => (0o500, None),
+        TreeAccess::EverybodyReads => (0o755, Some(0o444)),
+    };
     let fail = |path: &Path| {
         let path = path.to_owned();
         move |source: io::Error| DiskError::Write { path, source }
     };
+    let set = |path: &Path, mode| {
+        let set = rustix::fs::chmod(path, Mode::from_raw_mode(mode));
+        set.map_err(io::Error::from).map_err(fail(path))
+    };
     let mut pending = vec![root.to_owned()];
     while let Some(directory) = pending.pop() {
-        rustix::fs::chmod(&directory, mode)
-            .map_err(io::Error::from)
-            .map_err(fail(&directory))?;
+        set(&directory, directories)?;
         for entry in std::fs::read_dir(&directory).map_err(fail(&directory))? {
             let entry = entry.map_err(fail(&directory))?;
-            if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            let kind = entry.file_type().map_err(fail(&directory))?;
+            if kind.is_dir() {
                 pending.push(entry.path());
+            } else if let (true, Some(mode)) = (kind.is_file(), files) {
+                set(&entry.path(), mode)?;
             }
         }
     }

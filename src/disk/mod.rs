@@ -16,10 +16,10 @@ use rustix::io::Errno;
 use crate::path::ArtifactPath;
 
 pub use lock::Lock;
-pub use materialise::{Materialised, materialise, set_writable};
+pub use materialise::{Materialised, TreeAccess, materialise, set_access};
 pub use write::{
     Growing, Partial, TEMPORARY_PREFIX, create_directory, create_private_directory, deposit,
-    remove_directory, remove_file, remove_tree, rename_directory, sync_file, sync_parent, write,
+    remove_directory, remove_file, remove_tree, rename, sync_file, sync_parent, write,
 };
 
 /// A file operation that failed, with the path it failed on.

@@ -253,8 +253,8 @@ impl Partial {
     }
 }
 
-/// Gives the directory `from` the name `to`, which must be free, durably.
-pub fn rename_directory(from: &Path, to: &Path) -> Result<(), DiskError> {
+/// Gives the file or directory `from` the name `to`, which must be free, durably.
+pub fn rename(from: &Path, to: &Path) -> Result<(), DiskError> {
     let error = |errno: Errno| DiskError::Write {
         path: to.into(),
         source: errno.into(),

@@ -148,7 +148,7 @@ fn import_by(
     let log = Log::open(&store, trust)?;
     accept(&log)?;
     if target.symlink_metadata().is_err() {
-        disk::rename_directory(staging, target)?;
+        disk::rename(staging, target)?;
         return Ok(Mirrored {
             from: 0,
             to: checkpoint.size,

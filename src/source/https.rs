@@ -531,7 +531,7 @@ pub fn recorded(url: &str) -> String {
     shown(url)
 }
 
-fn without_query(url: &str) -> &str {
+pub(crate) fn without_query(url: &str) -> &str {
     url.split(['?', '#']).next().unwrap_or_default()
 }
 

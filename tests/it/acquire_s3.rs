@@ -10,8 +10,8 @@ use crate::support::{Run, Workspace, peer, repository};
 const BOTOCORE: &str = "stores/bin/python";
 
 /// A workspace, and a store by its port.
-struct Place {
-    workspace: Workspace,
+pub(crate) struct Place {
+    pub(crate) workspace: Workspace,
     port: u16,
     _own: Option<Server>,
 }
@@ -25,7 +25,7 @@ fn place(port: u16, own: Option<Server>) -> Place {
 }
 
 /// Keeps checksums, and has no versions.
-fn s3s() -> Option<Place> {
+pub(crate) fn s3s() -> Option<Place> {
     let program = peer("s3s-fs", "bin/s3s-fs")?;
     let port = servers::free_port();
     let root = tempfile::tempdir().unwrap().keep();
@@ -54,12 +54,12 @@ impl Place {
         command
     }
 
-    fn run(&self, args: &[&str]) -> Run {
+    pub(crate) fn run(&self, args: &[&str]) -> Run {
         self.command(args).output().unwrap().into()
     }
 
     /// What AWS's own client does, a command a line.
-    fn client(&self, bucket: &str, commands: &[&[&str]]) {
+    pub(crate) fn client(&self, bucket: &str, commands: &[&[&str]]) {
         let lines: Vec<String> = commands
             .iter()
             .map(|words| words.join("\t") + "\n")

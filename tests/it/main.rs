@@ -32,6 +32,7 @@ mod hash_list;
 mod help;
 mod hub;
 mod hub_caches;
+mod initializer;
 mod invariants;
 mod key_record_attacks;
 mod key_records;

@@ -3,6 +3,7 @@
 
 mod aside;
 mod aws;
+mod bring;
 mod destination;
 mod download;
 mod fetch;
@@ -39,6 +40,7 @@ use crate::statement::acquire::{Asset, Method, Retrieved};
 use crate::time::Timestamp;
 use crate::verify::ArtifactEvidence;
 
+pub(super) use bring::bring;
 use destination::Apart;
 use fetch::{Fetched, fetch};
 pub(super) use fetch::{as_recorded, learn, list_archives, read, without_signature};
@@ -540,9 +542,16 @@ fn told(args: &AcquireArgs, found: &Found<'_>, path: Option<&str>) -> String {
                 let told = "of which nothing is published that would tell them";
                 format!("{unknown} of {files} taken as they are, {told}: {path}")
             } else {
-                format!("{came} of {files} fetched; all are as published: {path}")
+                told_here(evidence, *came, Path::new(path))
             }
         }
         None => format!("{files} read where they are; nothing is kept here"),
     }
+}
+
+/// That everything is there that is published.
+fn told_here(evidence: &ArtifactEvidence, came: usize, path: &Path) -> String {
+    let files = count(evidence.manifest.files().len(), "file");
+    let path = path.display();
+    format!("{came} of {files} fetched; all are as published: {path}")
 }

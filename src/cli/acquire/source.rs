@@ -283,6 +283,20 @@ impl Source {
         }
     }
 
+    /// All that lies beneath it, where its address may mean that: a key without a slash behind it.
+    pub(super) fn whole(&self) -> Option<Source> {
+        match self {
+            Source::S3(reference) if reference.version.is_none() && !reference.is_prefix() => {
+                let key = format!("{}/", reference.key);
+                Some(Source::S3(ObjectReference {
+                    key,
+                    ..reference.clone()
+                }))
+            }
+            _ => None,
+        }
+    }
+
     /// What it is called where it goes, unless the user says.
     pub(super) fn default_name(&self) -> Result<String, Failure> {
         match self {

@@ -166,7 +166,7 @@ impl ObjectReference {
     }
 
     /// Everything beneath a prefix, and not an object.
-    fn is_prefix(&self) -> bool {
+    pub fn is_prefix(&self) -> bool {
         self.key.is_empty() || self.key.ends_with('/')
     }
 }

@@ -323,7 +323,7 @@ class H(BaseHTTPRequestHandler):
                 {
                     "X-Repo-Commit": sha,
                     "ETag": f'"{oid}"',
-                    "Content-Disposition": f'inline; filename="{os.path.basename(f)}";',
+                    "Content-Disposition": f"inline; filename*=UTF-8''{U.quote(os.path.basename(f))};",
                 },
             )
         m = re.match(
