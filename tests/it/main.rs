@@ -40,6 +40,7 @@ mod keyless;
 mod keyless_signing;
 mod keys;
 mod kinds;
+mod kits;
 mod ledger_append;
 mod ledger_copies;
 mod ledger_damage;

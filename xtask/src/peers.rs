@@ -25,6 +25,7 @@ pub(crate) fn ensure(root: &Path) -> Result<Peers, Failure> {
     fs::create_dir_all(&directory).map_err(|error| cannot_write(&directory, &error))?;
     venv(root, REQUIREMENTS, &directory.join("venv"))?;
     venv(root, STORE_REQUIREMENTS, &directory.join("stores"))?;
+    venv(root, KIT_REQUIREMENTS, &directory.join("kits"))?;
     cargo_peers(root, &directory)?;
     let mut without = Vec::new();
     if without_tlogcheck {
@@ -36,8 +37,14 @@ pub(crate) fn ensure(root: &Path) -> Result<Peers, Failure> {
     if process::on_path("npm").is_some() {
         npm(root, &directory.join("npm"))?;
     } else {
-        eprintln!("peers: no npm: the tests that need Azurite or s3rver are skipped");
-        without.extend(["azurite", "s3rver"]);
+        eprintln!(
+            "peers: no npm: the tests that need Azurite, s3rver or gitlab-ci-local are skipped"
+        );
+        without.extend(["azurite", "s3rver", "gitlab-ci-local"]);
+    }
+    if let Err(failure) = groovy(&directory) {
+        eprintln!("{failure}\npeers: no groovy: the test that needs it is skipped");
+        without.push("groovy");
     }
     for server in SERVERS {
         if server
@@ -220,6 +227,18 @@ fn build_tlogcheck(sources: &Path, directory: &Path) -> Result<(), Failure> {
     .map_err(|failure| failure.hint("needs the Debian package golang-golang-x-mod-dev"))
 }
 
+fn groovy(directory: &Path) -> Result<(), Failure> {
+    let directory = directory.join("groovy");
+    if directory.join("groovy-all-2.4.21.jar").exists() {
+        return Ok(());
+    }
+    let mut fetch = Command::new("mvn");
+    fetch.args(["--quiet", "--batch-mode", "dependency:copy"]);
+    fetch.arg(format!("-Dartifact={GROOVY}"));
+    fetch.arg(format!("-DoutputDirectory={}", directory.display()));
+    process::run(&mut fetch)
+}
+
 /// Servers in Rust: a registry that lists referrers, and an S3 server. They only answer tests, so the debug profile will
 /// do, which compiles four times as fast; cargo itself knows which are there.
 fn cargo_peers(root: &Path, directory: &Path) -> Result<(), Failure> {
@@ -272,18 +291,20 @@ fn go_peers(
         .arg(directory.join("witness-client"))
         .arg(".")
         .current_dir(root.join("tests/peers/witness-client"));
-    // A private Sigstore.
+    // A private Sigstore; what lints GitHub's workflows, and what runs them.
     let install = |module: &str, program: &str, name: &'static str| {
         let place = directory.join("go").join(name);
         let mut install = go();
         install.env("GOBIN", &place).args(["install", module]);
         (name, install, place.join(program))
     };
-    let sigstore = [
+    let programs = [
         install(FULCIO, "fulcio", "fulcio"),
         install(REKOR, "posix", "rekor-server"),
         install(TIMESTAMP_SERVER, "timestamp-server", "timestamp-server"),
         install(TESSERACT, "posix", "tesseract"),
+        install(ACTIONLINT, "actionlint", "actionlint"),
+        install(ACT, "act", "act"),
     ];
     let mut plugin = go();
     plugin
@@ -315,7 +336,7 @@ fn go_peers(
             without.push(name);
         }
     }
-    for (name, mut install, built) in sigstore {
+    for (name, mut install, built) in programs {
         let target = directory.join(name);
         let moved = || fs::rename(&built, &target).map_err(|error| cannot_write(&target, &error));
         // What is there was built from the same version, or the directory was made anew.
@@ -341,7 +362,12 @@ const REKOR: &str = "github.com/sigstore/rekor-tiles/v2/cmd/rekor-server/posix@v
 const TIMESTAMP_SERVER: &str =
     "github.com/sigstore/timestamp-authority/v2/cmd/timestamp-server@v2.1.3";
 const TESSERACT: &str = "github.com/transparency-dev/tesseract/cmd/tesseract/posix@v0.1.1";
+const ACTIONLINT: &str = "github.com/rhysd/actionlint/cmd/actionlint@v1.7.12";
+const ACT: &str = "github.com/nektos/act@v0.2.89";
 const STORE_REQUIREMENTS: &str = "tests/peers/stores.txt";
+const KIT_REQUIREMENTS: &str = "tests/peers/kits.txt";
+/// The Groovy that Jenkins embeds.
+const GROOVY: &str = "org.codehaus.groovy:groovy-all:2.4.21";
 const NPM_PACKAGES: &str = "tests/peers/package.json";
 const TLOGCHECK_SOURCES: &str = "../shared/tools/tlogcheck";
 
@@ -394,6 +420,11 @@ const PACKAGES: &[Package] = &[
     Package {
         name: "skopeo",
         probe: Probe::Command("skopeo"),
+        only_for_tlogcheck: false,
+    },
+    Package {
+        name: "rsync",
+        probe: Probe::Command("rsync"),
         only_for_tlogcheck: false,
     },
     Package {
