@@ -256,6 +256,18 @@ impl TlogPolicy {
         })
     }
 
+    /// Could its witnesses ever vouch for a time? The log's own keys cannot, nor no quorum.
+    pub fn can_vouch(&self) -> bool {
+        let origin = self.log().name();
+        let all = self.witnesses.iter().map(|witness| {
+            let own = witness.key.name() == origin;
+            Some(if own { u64::MAX } else { 1 })
+        });
+        let all: Vec<Option<u64>> = all.collect();
+        let met = self.quorum.and_then(|quorum| self.met(quorum, &all));
+        met.is_some_and(|time| time != u64::MAX)
+    }
+
     /// The newest time that `member` as a whole vouches for: of a group that asks for k, the k-th
     /// newest of its members' times.
     fn met(&self, member: Member, times: &[Option<u64>]) -> Option<u64> {

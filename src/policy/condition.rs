@@ -15,6 +15,8 @@ pub struct Condition {
     relation: Relation,
     value: Value,
     text: String,
+    /// Does it hold as soon as one of a list is so?
+    of_list: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,6 +27,43 @@ enum Relation {
     AtMost,
     More,
     Less,
+}
+
+/// What a record of a kind must not say to count at all.
+const COUNTS: [(Kind, &str, Relation, &str); 4] = [
+    (Kind::TestResult, "result", Relation::NotEqual, "FAILED"),
+    (Kind::ScanResult, "result", Relation::NotEqual, "FAILED"),
+    (Kind::SupplierAssess, "adheres", Relation::NotEqual, "no"),
+    (Kind::VerifyEvent, "result", Relation::Equal, "pass"),
+];
+
+/// Why no record of `kind` could ever meet all of `conditions`, if so.
+pub(super) fn contradiction(conditions: &[Condition], kind: Kind) -> Option<String> {
+    let counts = COUNTS.iter().filter(|(of, ..)| *of == kind);
+    let counts = counts.map(|(_, path, relation, value)| Condition {
+        path: vec![(*path).to_owned()],
+        relation: *relation,
+        value: Value::String((*value).to_owned()),
+        text: String::new(),
+        of_list: false,
+    });
+    let all: Vec<Condition> = counts.chain(conditions.iter().cloned()).collect();
+    let excluding = |(index, one): (usize, &Condition)| {
+        let mut later = all.iter().skip(index + 1);
+        let other = later.find(|other| one.excludes(other))?;
+        Some(if one.text.is_empty() {
+            format!(
+                "asks for {:?}, and what says so is no evidence: it could never be met",
+                other.text
+            )
+        } else {
+            format!(
+                "asks for {:?} and for {:?}: both could never be met",
+                one.text, other.text
+            )
+        })
+    };
+    all.iter().enumerate().find_map(excluding)
 }
 
 /// Where in-toto's test result has what the ledger asks for: its fields are those of the record.
@@ -63,8 +102,10 @@ impl Condition {
         }
         let path: Vec<String> = path.split('.').map(str::to_owned).collect();
         let schema: Value = kind.schema().into();
-        possible(&schema, &path, &value, kind).map_err(|why| format!("{text:?}: {why}"))?;
+        let of_list =
+            possible(&schema, &path, &value, kind).map_err(|why| format!("{text:?}: {why}"))?;
         Ok(Condition {
+            of_list,
             path,
             relation,
             value,
@@ -120,6 +161,35 @@ impl Condition {
         }
     }
 
+    /// Can nothing meet both?
+    fn excludes(&self, other: &Condition) -> bool {
+        use Relation::{AtLeast, AtMost, Equal, Less, More, NotEqual};
+        // Of a list one item may be this, and another that.
+        if self.path != other.path || self.of_list {
+            return false;
+        }
+        match (self.relation, other.relation) {
+            (Equal, _) => !other.holds(&self.value),
+            (_, Equal) => !self.holds(&other.value),
+            (AtLeast | More, AtMost | Less) => !self.may_be_below(other),
+            (AtMost | Less, AtLeast | More) => !other.may_be_below(self),
+            (AtLeast | More | AtMost | Less | NotEqual, _) => false,
+        }
+    }
+
+    /// Is there room between this, a lower bound, and an upper one?
+    fn may_be_below(&self, upper: &Condition) -> bool {
+        let both = self.relation == Relation::AtLeast && upper.relation == Relation::AtMost;
+        match (self.value.as_f64(), upper.value.as_f64()) {
+            (Some(from), Some(to)) => match from.total_cmp(&to) {
+                Ordering::Less => true,
+                Ordering::Equal => both,
+                Ordering::Greater => false,
+            },
+            _ => true,
+        }
+    }
+
     /// The flag that would make a new record meet it, if one would.
     pub fn flag(&self) -> Option<String> {
         let name = self.path.last()?.replace('_', "-");
@@ -172,9 +242,10 @@ fn values<'a>(value: &'a Value, path: &[String]) -> Vec<&'a Value> {
     }
 }
 
-/// Could a record of `kind` ever say that? Follows the schema.
-fn possible(root: &Value, path: &[String], wanted: &Value, kind: Kind) -> Result<(), String> {
+/// Could a record of `kind` ever say that? Follows the schema. Whether a list is meant, of which one item will do.
+fn possible(root: &Value, path: &[String], wanted: &Value, kind: Kind) -> Result<bool, String> {
     let mut at = root.clone();
+    let mut of_list = false;
     for (depth, part) in path.iter().enumerate() {
         at = resolve(root, &at);
         if at.get("items").is_some() {
@@ -190,6 +261,7 @@ fn possible(root: &Value, path: &[String], wanted: &Value, kind: Kind) -> Result
                     .unwrap_or(Value::Null);
                 continue;
             }
+            of_list = true;
             at = item;
         }
         let properties = at.get("properties").and_then(Value::as_object);
@@ -224,6 +296,7 @@ fn possible(root: &Value, path: &[String], wanted: &Value, kind: Kind) -> Result
     }
     let mut at = resolve(root, &at);
     if let Some(items) = at.get("items").cloned() {
+        of_list = true;
         at = resolve(root, &items);
     }
     if let Some(words) = at.get("enum").and_then(Value::as_array)
@@ -246,7 +319,7 @@ fn possible(root: &Value, path: &[String], wanted: &Value, kind: Kind) -> Result
         _ => is("string"),
     };
     if fits {
-        Ok(())
+        Ok(of_list)
     } else {
         Err("it is never of that type".into())
     }
@@ -290,6 +363,49 @@ mod tests {
                 Condition::parse(text, kind)
             );
         }
+    }
+
+    #[test]
+    fn conditions_that_cannot_all_be_met() {
+        let never = |kind, texts: &[&str]| {
+            let all = texts.iter().map(|text| Condition::parse(text, kind));
+            let all: Vec<Condition> = all.collect::<Result<_, _>>().unwrap();
+            contradiction(&all, kind).is_some()
+        };
+        for texts in [
+            &["result = FAILED"][..],
+            &["result = PASSED", "result = WARNED"],
+            &["result = PASSED", "result != PASSED"],
+            &["metrics.score >= 0.9", "metrics.score < 0.9"],
+            &["metrics.score > 0.9", "metrics.score <= 0.9"],
+            &["metrics.score = 0.5", "metrics.score >= 0.9"],
+            &[
+                "independent = true",
+                "purpose = release",
+                "independent = false",
+            ],
+        ] {
+            assert!(never(Kind::TestResult, texts), "{texts:?}");
+        }
+        for texts in [
+            &["result = PASSED"][..],
+            &["result = WARNED"],
+            &["result != PASSED"],
+            &["metrics.score >= 0.9", "metrics.score <= 0.9"],
+            &["metrics.score >= 0.9", "metrics.score < 0.91"],
+            &["metrics.score >= 0.9", "metrics.bias < 0.1"],
+            &["metrics.score > 0.9", "metrics.score >= 0.5"],
+        ] {
+            assert!(!never(Kind::TestResult, texts), "{texts:?}");
+        }
+        let list = ["permitted_uses = training", "permitted_uses = evaluation"];
+        assert!(!never(Kind::CustodianApprove, &list));
+        assert!(never(Kind::VerifyEvent, &["result = fail"]));
+        assert!(never(Kind::SupplierAssess, &["adheres = no"]));
+        assert!(never(
+            Kind::ScanResult,
+            &["findings.critical > 2", "findings.critical < 1"]
+        ));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::condition::Condition;
+use super::condition::{self, Condition};
 use super::expression::Expression;
 use super::identity::Identity;
 use super::rules::{
@@ -16,6 +16,7 @@ use crate::artifact::Format;
 use crate::bundle::MAX_SIGNATURES;
 use crate::credential::Credential;
 use crate::statement::{About, Kind, Role};
+use crate::tlog_policy::TlogPolicy;
 
 /// What a gate asks for.
 #[derive(Clone, Debug)]
@@ -141,6 +142,7 @@ pub(super) fn read(
     place: &str,
     raw: RawGate,
     identities: &[Identity],
+    trust: &TlogPolicy,
 ) -> Result<GateRules, PolicyError> {
     let missing = |what: &str| PolicyError::Rule {
         rule: place.into(),
@@ -171,6 +173,15 @@ pub(super) fn read(
         return Err(PolicyError::Rule {
             rule: named("ledger"),
             why: "has neither max_age nor receipts: it would decide nothing".into(),
+        });
+    }
+    let asks_age = raw.ledger.as_ref().is_some_and(|one| one.max_age.is_some());
+    if asks_age && !trust.can_vouch() {
+        return Err(PolicyError::Rule {
+            rule: named("ledger"),
+            why: "asks for an age, and the trust policy of the log names no quorum of witnesses who could vouch for one: \
+                  it could never be met"
+                .into(),
         });
     }
     let sources = raw
@@ -274,7 +285,10 @@ fn record(
     let conditions = conditions
         .iter()
         .map(|text| Condition::parse(text, kind).map_err(&wrong))
-        .collect::<Result<_, _>>()?;
+        .collect::<Result<Vec<_>, _>>()?;
+    if let Some(why) = condition::contradiction(&conditions, kind) {
+        return Err(wrong(why));
+    }
     Ok(RequiredRecord {
         kind,
         roles,

@@ -241,9 +241,9 @@ impl Policy {
         for (name, profile) in raw.profile {
             let place = format!("profile.{name}.gate");
             let rules = profile.gate.over(&raw.gate);
-            profiles.insert(name, gate::read(&place, rules, &identities)?);
+            profiles.insert(name, gate::read(&place, rules, &identities, &log.trust)?);
         }
-        let gate = gate::read("gate", raw.gate, &identities)?;
+        let gate = gate::read("gate", raw.gate, &identities, &log.trust)?;
         let signing = raw.signing.map(|signing| Signing {
             key: signing.key,
             role: signing.role,

@@ -97,13 +97,6 @@ const CASES: &[Case] = &[
         2,
         "ledger.checkpoint",
     ),
-    case(
-        "a ledger without witnesses has no age",
-        "ledger = { max_age = \"1d\" }",
-        "",
-        2,
-        "ledger.age",
-    ),
     // Required records.
     case("no test", TESTED, "", 1, "record.missing"),
     case(

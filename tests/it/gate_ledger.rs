@@ -1,10 +1,15 @@
 //! One ledger, asked in several ways: by profiles and as of times, by expressions, by an index, and with records missing.
 
+use std::time::SystemTime;
+
+use ed25519_dalek::SigningKey;
 use serde_json::Value;
+use weighbridge::cosignature::WitnessSigner;
 use weighbridge::key::{PrivateKey, private_key_from_pem};
 
+use crate::cosigners::{log_of, trust_from_file};
 use crate::gate_stage::{LINEAGE, WORDS, seconds_now, with_gate};
-use crate::support::copy_tree;
+use crate::support::{Workspace, copy_tree};
 
 /// Rules of one's own, and what they are given.
 #[test]
@@ -128,16 +133,53 @@ fn keys_as_of_then() {
         .says("which it was made from");
 }
 
-/// What a profile says of the ledger stands beside what the gate says of it.
+/// The ledger is as old as its witnesses say, and what a profile says of it stands beside what the gate says.
 #[test]
-fn the_ledger_of_a_profile() {
-    let workspace = with_gate(
-        "ledger = { max_age = \"1d\" }\n[profile.production.gate]\nledger = { receipts = false }",
+fn the_age_of_the_ledger() {
+    let workspace = Workspace::released();
+    let witness = WitnessSigner::new("w.example", SigningKey::from_bytes(&[51; 32])).unwrap();
+    let [key, post_quantum] = witness.keys();
+    let (log, url) = (log_of(&workspace), "http://w.example");
+    let trust = format!(
+        "log {log}\nwitness a {key} {url}\nwitness b {post_quantum} {url}\ngroup both all a b\nquorum both\n"
     );
-    workspace
-        .run(["gate", "--profile", "production", "model"])
+    workspace.write("trust.policy", trust);
+    trust_from_file(&workspace, "");
+    let checkpoint = String::from_utf8(workspace.read("ledger/checkpoint")).unwrap();
+    let (text, _) = checkpoint.split_once("\n\n").unwrap();
+    let hours_ago = |hours: u64| {
+        let now = SystemTime::now()
+            .duration_since(SystemTime::UNIX_EPOCH)
+            .unwrap();
+        let time = now.as_secs() - hours * 3600;
+        let lines = witness.cosign(&format!("{text}\n"), time).unwrap();
+        workspace.write("ledger/checkpoint", format!("{checkpoint}{lines}"));
+    };
+    let policy = String::from_utf8(workspace.read("weighbridge.toml")).unwrap();
+    let (gate, signing) = policy.split_once("# What `sign` and `record` use").unwrap();
+    let asks = |ledger: &str, profile: &str| {
+        let rules = format!("ledger = {ledger}\n[profile.production.gate]\n{profile}\n");
+        workspace.write("weighbridge.toml", format!("{gate}{rules}#{signing}"));
+    };
+    let production = || workspace.run(["gate", "--no-memory", "--profile", "production", "model"]);
+    let any = || workspace.run(["gate", "--no-memory", "model"]);
+    asks("{ max_age = \"1d\" }", "ledger = { max_age = \"1h\" }");
+    hours_ago(2);
+    any().exits(0).says("witnesses vouch");
+    production()
         .exits(2)
-        .says("ledger.age");
+        .says("ledger.age")
+        .says("more than 1h ago");
+    hours_ago(25);
+    any().exits(2).says("ledger.age");
+    hours_ago(0);
+    production().exits(0);
+    // What a profile does not say is what the gate says.
+    asks("{ max_age = \"1h\" }", "ledger = { receipts = false }");
+    hours_ago(2);
+    production().exits(2).says("ledger.age");
+    hours_ago(0);
+    production().exits(0);
 }
 
 /// In a large ledger entries are looked up in an index of this host's own. It changes no verdict, whatever lies in it, and one

@@ -364,6 +364,21 @@ fn policies_in_words() {
             "closed_world = true\nledger = { max_age = \"soon\" }",
             "no time such as",
         ),
+        (
+            "closed_world = true",
+            "closed_world = true\nledger = { max_age = \"1d\" }",
+            "no quorum of witnesses",
+        ),
+        (
+            "{ kind = \"release\", roles = [\"developer\"] },",
+            "{ kind = \"test-result\", roles = [\"developer\"], where = [\"result = FAILED\"] },",
+            "is no evidence",
+        ),
+        (
+            "{ kind = \"release\", roles = [\"developer\"] },",
+            "{ kind = \"test-result\", roles = [\"developer\"], where = [\"metrics.x > 1\", \"metrics.x < 1\"] },",
+            "both could never be met",
+        ),
     ] {
         let changed = policy.replace(from, to);
         workspace.write("p.toml", &changed);
