@@ -150,7 +150,7 @@ fn junit_by_the_schema_of_jenkins() {
     );
 }
 
-/// The fields that GitLab reads (code quality, "Code Quality report format").
+/// By GitLab's schema, and what its documents say beyond that ("Code Quality report format").
 #[test]
 fn code_quality_of_gitlab() {
     let workspace = denied();
@@ -159,7 +159,10 @@ fn code_quality_of_gitlab() {
     let list = list.as_array().unwrap();
     assert!(list.len() >= 2);
     let mut prints: Vec<&str> = Vec::new();
+    // GitLab's own.
+    let validator = schema("gitlab-codeclimate.json");
     for one in list {
+        assert!(validator.is_valid(one), "{one}");
         assert!(one["description"].is_string() && one["check_name"].is_string());
         assert!(
             one["location"]["path"]
