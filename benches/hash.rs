@@ -17,6 +17,7 @@ use weighbridge::artifact::{
     Artifact, Exclusions, Hashing, Manifest, Names, NoProgress, Symlinks, hash, walk,
 };
 use weighbridge::digest::Algorithm;
+use weighbridge::sha256::Choice;
 
 fn main() {
     divan::main();
@@ -67,6 +68,7 @@ fn manifest(path: &Path, algorithms: &[Algorithm]) -> Manifest {
         jobs: available_parallelism().unwrap_or(NonZero::<usize>::MIN),
         progress: &NoProgress,
         receipts: None,
+        engine: Choice::Auto,
     };
     let (manifest, faults) = hash(&artifact, &walk, hashing);
     assert!(faults.is_empty(), "every file has a digest");

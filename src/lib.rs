@@ -32,6 +32,7 @@ pub mod policy;
 pub mod report;
 #[cfg(feature = "server")]
 pub mod server;
+pub mod sha256;
 pub mod signer;
 pub mod sigstore;
 pub mod source;

@@ -5,34 +5,35 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::num::NonZero;
 use std::os::unix::fs::FileExt;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
-use blake3::hazmat::{
-    ChainingValue, HasherExt, Mode, merge_subtrees_non_root, merge_subtrees_root,
-};
 use rustix::fs::{FileType, Stat};
 use rustix::io::Errno;
 
+use super::blake3_split::{SEGMENT, hash_split};
 use super::format::{self, Format, HEAD};
+use super::lanes::{self, Lanes};
 use super::manifest::{Manifest, ManifestFile};
 use super::stat_cache::StatCache;
 use super::walk::{Artifact, FoundFile, Walk};
-use crate::digest::{Algorithm, Hasher};
+use crate::digest::Algorithm;
 use crate::disk::{self, DiskError};
 use crate::path::ArtifactPath;
+use crate::sha256::{Choice, Engine};
 
 /// What to compute, with how many threads, and whom to tell.
 #[derive(Clone, Copy)]
 pub struct Hashing<'a> {
     /// In the order in which the manifest keeps them; not empty.
     pub algorithms: &'a [Algorithm],
-    /// Threads; each holds one buffer of [`BUFFER`] bytes.
+    /// Threads; each holds at most sixteen buffers of [`BUFFER`] bytes.
     pub jobs: NonZero<usize>,
     pub progress: &'a dyn Progress,
     /// Receipts of earlier hashing, where the caller accepts them, and where new ones go.
     pub receipts: Option<&'a StatCache>,
+    /// What SHA-256 is computed with.
+    pub engine: Choice,
 }
 
 /// Hears how far the hashing is. Called from several threads.
@@ -122,7 +123,7 @@ pub fn hash(artifact: &Artifact, walk: &Walk, hashing: Hashing<'_>) -> (Manifest
     )
 }
 
-type Outcome = Result<(Box<[u8]>, Format), FaultKind>;
+pub(super) type Outcome = Result<(Box<[u8]>, Format), FaultKind>;
 
 /// Bytes read at a time: stays in the second-level cache while it is hashed.
 pub const BUFFER: usize = 64 * 1024;
@@ -148,29 +149,43 @@ fn splits(files: &[FoundFile], index: usize, algorithms: &[Algorithm]) -> bool {
     large && matches!(algorithms, [Algorithm::Blake3])
 }
 
+/// Hashes the files that `order` lists, each by one thread, several by each.
 fn hash_whole(
     artifact: &Artifact,
     files: &[FoundFile],
     order: &[usize],
     hashing: Hashing<'_>,
 ) -> Vec<(usize, Outcome)> {
+    let bytes: u64 = order
+        .iter()
+        .filter_map(|at| files.get(*at))
+        .map(|file| file.size)
+        .sum();
+    let engine = engine(hashing.engine, bytes);
+    let sizes: Vec<u64> = order
+        .iter()
+        .filter_map(|at| files.get(*at))
+        .map(|file| file.size)
+        .collect();
+    let crew = lanes::crew(&sizes, hashing.jobs.get(), engine);
     let next = AtomicUsize::new(0);
-    let work = || {
-        let mut buffer = vec![0; BUFFER];
-        let mut done = Vec::new();
-        while let Some(&index) = order.get(next.fetch_add(1, Ordering::Relaxed)) {
-            if let Some(file) = files.get(index) {
-                done.push((index, hash_file(artifact, file, hashing, &mut buffer)));
-            }
-        }
-        done
+    let take = || {
+        let index = *order.get(next.fetch_add(1, Ordering::Relaxed))?;
+        Some((index, files.get(index)?))
     };
-    let threads = hashing.jobs.get().min(order.len());
-    if threads <= 1 {
-        return work();
+    let work = |start| {
+        let lanes = Lanes::new(artifact, hashing, engine, &take);
+        lanes.run(start)
+    };
+    if let [start] = crew.as_slice() {
+        return work(*start);
     }
     thread::scope(|scope| {
-        let workers: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
+        let work = &work;
+        let workers: Vec<_> = crew
+            .iter()
+            .map(|start| scope.spawn(move || work(*start)))
+            .collect();
         // A worker that panicked leaves its files without an outcome, which is a fault.
         workers
             .into_iter()
@@ -180,8 +195,22 @@ fn hash_whole(
     })
 }
 
+/// Below this, to measure which kernel is fastest would cost more than it saves.
+const WORTH_MEASURING: u64 = 256 * 1024;
+
+fn engine(choice: Choice, bytes: u64) -> &'static Engine {
+    let choice = if bytes < WORTH_MEASURING && choice == Choice::Auto {
+        Choice::Portable
+    } else {
+        choice
+    };
+    // What the processor does not have, whoever chose it was told; the digests are the same.
+    let engine = Engine::shared(choice).or_else(|_| Engine::shared(Choice::Portable));
+    engine.unwrap_or_else(|_| unreachable!("the portable kernel is everywhere"))
+}
+
 /// Opens a listed file and makes sure that it is still what was listed.
-fn open(artifact: &Artifact, found: &FoundFile) -> Result<(File, Stat), FaultKind> {
+pub(super) fn open(artifact: &Artifact, found: &FoundFile) -> Result<(File, Stat), FaultKind> {
     let file = artifact.open_found(found).map_err(|error| match error {
         DiskError::Open { source, .. } if is_link(&source) => FaultKind::NotRegular,
         DiskError::Open { source, .. } => FaultKind::Unreadable(source),
@@ -206,7 +235,7 @@ fn is_link(error: &io::Error) -> bool {
 }
 
 /// Is the file the one that was opened, unmodified?
-fn unchanged(file: &File, before: &Stat) -> Result<(), FaultKind> {
+pub(super) fn unchanged(file: &File, before: &Stat) -> Result<(), FaultKind> {
     let after = rustix::fs::fstat(file).map_err(|errno| FaultKind::Unreadable(errno.into()))?;
     let key = |stat: &Stat| {
         (
@@ -226,48 +255,12 @@ fn unchanged(file: &File, before: &Stat) -> Result<(), FaultKind> {
     }
 }
 
-fn hash_file(
-    artifact: &Artifact,
-    found: &FoundFile,
-    hashing: Hashing<'_>,
-    buffer: &mut [u8],
-) -> Outcome {
-    let (mut file, before) = open(artifact, found)?;
-    if let Some(digests) = known(found, &before, hashing) {
-        return Ok((digests, format_of(&file, found)?));
-    }
-
-    let mut hasher = Hasher::new(hashing.algorithms, found.size);
-    let (mut total, mut format) = (0, Format::Empty);
-    // An empty file is read once, so that one that only claims to be empty is found out.
-    loop {
-        let count = read_some(&mut file, buffer)?;
-        let piece = buffer.get(..count).unwrap_or_default();
-        if total == 0 {
-            format = format::identify(found.path.as_str(), head(piece));
-        }
-        hasher.update(piece);
-        total += count as u64;
-        hashing.progress.advance(count as u64);
-        if count == 0 || total >= found.size {
-            break;
-        }
-    }
-    if total != found.size {
-        return Err(FaultKind::Changed);
-    }
-    unchanged(&file, &before)?;
-    let digests = hasher.finish();
-    note(&before, &digests, hashing);
-    Ok((digests.into(), format))
-}
-
-fn head(bytes: &[u8]) -> &[u8] {
+pub(super) fn head(bytes: &[u8]) -> &[u8] {
     bytes.get(..HEAD.min(bytes.len())).unwrap_or_default()
 }
 
 /// What kind of file `file` is, which is not read from its start to its end.
-fn format_of(file: &File, found: &FoundFile) -> Result<Format, FaultKind> {
+pub(super) fn format_of(file: &File, found: &FoundFile) -> Result<Format, FaultKind> {
     let mut buffer = [0; HEAD];
     let count = file
         .read_at(&mut buffer, 0)
@@ -277,151 +270,26 @@ fn format_of(file: &File, found: &FoundFile) -> Result<Format, FaultKind> {
 }
 
 /// What is known of the file from an earlier hashing.
-fn known(found: &FoundFile, stat: &Stat, hashing: Hashing<'_>) -> Option<Box<[u8]>> {
+pub(super) fn known(found: &FoundFile, stat: &Stat, hashing: Hashing<'_>) -> Option<Box<[u8]>> {
     let receipts = hashing.receipts?;
     let digests = receipts.digests_of(&found.path, stat, hashing.algorithms)?;
     hashing.progress.advance(found.size);
     Some(digests)
 }
 
-fn note(stat: &Stat, digests: &[u8], hashing: Hashing<'_>) {
+pub(super) fn note(stat: &Stat, digests: &[u8], hashing: Hashing<'_>) {
     if let Some(receipts) = hashing.receipts {
         receipts.note(stat, hashing.algorithms, digests);
     }
 }
 
-fn read_some(file: &mut File, buffer: &mut [u8]) -> Result<usize, FaultKind> {
+pub(super) fn read_some(file: &mut File, buffer: &mut [u8]) -> Result<usize, FaultKind> {
     loop {
         match file.read(buffer) {
             Ok(count) => return Ok(count),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return Err(FaultKind::Unreadable(error)),
         }
-    }
-}
-
-/// Bytes of one subtree of BLAKE3 that one thread hashes: a power of two times 1,024.
-const SEGMENT: u64 = 16 * 1024 * 1024;
-
-/// BLAKE3 of one large file by all threads: each hashes whole subtrees, which are then merged
-/// (BLAKE3 paper §5.1, "multi-threading").
-fn hash_split(artifact: &Artifact, found: &FoundFile, hashing: Hashing<'_>) -> Outcome {
-    let (file, before) = open(artifact, found)?;
-    let format = format_of(&file, found)?;
-    if let Some(digests) = known(found, &before, hashing) {
-        return Ok((digests, format));
-    }
-    let segments = found.size.div_ceil(SEGMENT);
-    let next = AtomicUsize::new(0);
-    let failed = AtomicBool::new(false);
-    let fault = Mutex::new(None);
-    let work = || {
-        let mut buffer = vec![0; BUFFER];
-        let mut done = Vec::new();
-        while !failed.load(Ordering::Relaxed) {
-            let index = next.fetch_add(1, Ordering::Relaxed);
-            let start = index as u64 * SEGMENT;
-            if start >= found.size {
-                break;
-            }
-            let end = (start + SEGMENT).min(found.size);
-            match hash_segment(&file, start, end, hashing, &mut buffer) {
-                Ok(value) => done.push((index, value)),
-                Err(kind) => {
-                    failed.store(true, Ordering::Relaxed);
-                    if let Ok(mut fault) = fault.lock() {
-                        *fault = Some(kind);
-                    }
-                }
-            }
-        }
-        done
-    };
-    let mut values: Vec<(usize, ChainingValue)> = thread::scope(|scope| {
-        let workers: Vec<_> = (0..hashing
-            .jobs
-            .get()
-            .min(usize::try_from(segments).unwrap_or(usize::MAX)))
-            .map(|_| scope.spawn(work))
-            .collect();
-        workers
-            .into_iter()
-            .filter_map(|worker| worker.join().ok())
-            .flatten()
-            .collect()
-    });
-    if let Some(kind) = fault.into_inner().ok().flatten() {
-        return Err(kind);
-    }
-    unchanged(&file, &before)?;
-    values.sort_unstable_by_key(|(index, _)| *index);
-    let values: Vec<ChainingValue> = values.into_iter().map(|(_, value)| value).collect();
-    if values.len() as u64 != segments {
-        return Err(FaultKind::Unreadable(io::Error::other(
-            "was not read to the end",
-        )));
-    }
-    let left = blake3::hazmat::left_subtree_len(found.size);
-    let (before_middle, after_middle) = values
-        .split_at_checked(usize::try_from(left / SEGMENT).unwrap_or(usize::MAX))
-        .ok_or(FaultKind::Changed)?;
-    let root = merge_subtrees_root(
-        &merge(before_middle, left),
-        &merge(after_middle, found.size - left),
-        Mode::Hash,
-    );
-    note(&before, root.as_bytes(), hashing);
-    Ok((root.as_bytes().as_slice().into(), format))
-}
-
-fn hash_segment(
-    file: &File,
-    start: u64,
-    end: u64,
-    hashing: Hashing<'_>,
-    buffer: &mut [u8],
-) -> Result<ChainingValue, FaultKind> {
-    let mut hasher = blake3::Hasher::new();
-    hasher.set_input_offset(start);
-    let mut position = start;
-    while position < end {
-        let want = usize::try_from(end - position)
-            .unwrap_or(usize::MAX)
-            .min(buffer.len());
-        let piece = buffer.get_mut(..want).unwrap_or_default();
-        match file.read_at(piece, position) {
-            Ok(0) => return Err(FaultKind::Changed),
-            Ok(count) => {
-                hasher.update(piece.get(..count).unwrap_or_default());
-                position += count as u64;
-                hashing.progress.advance(count as u64);
-            }
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(FaultKind::Unreadable(error)),
-        }
-    }
-    Ok(hasher.finalize_non_root())
-}
-
-/// The chaining value of the subtree over `length` bytes whose segments have `values`.
-/// Recursion depth is the logarithm of the number of segments.
-fn merge(values: &[ChainingValue], length: u64) -> ChainingValue {
-    let left = if values.len() > 1 {
-        blake3::hazmat::left_subtree_len(length)
-    } else {
-        0
-    };
-    let middle = usize::try_from(left / SEGMENT).unwrap_or(usize::MAX);
-    match (values, values.split_at_checked(middle)) {
-        (_, Some((before, after))) if !before.is_empty() && !after.is_empty() => {
-            merge_subtrees_non_root(
-                &merge(before, left),
-                &merge(after, length - left),
-                Mode::Hash,
-            )
-        }
-        ([first, ..], _) => *first,
-        ([], _) => ChainingValue::default(),
     }
 }
 
@@ -452,6 +320,7 @@ mod tests {
                 jobs,
                 progress: &NoProgress,
                 receipts: None,
+                engine: Choice::Auto,
             },
         );
         assert!(faults.is_empty());

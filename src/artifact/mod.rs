@@ -1,10 +1,12 @@
 //! Artifacts: a file or a directory tree, what lies in it, and its digests.
 //! Reads files, writes none. Knows nothing of signatures or ledgers.
 
+mod blake3_split;
 pub mod checksum_list;
 pub mod format;
 pub mod hash;
 mod hub_cache;
+mod lanes;
 pub mod manifest;
 pub mod stat_cache;
 pub mod walk;

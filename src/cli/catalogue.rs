@@ -6,6 +6,7 @@ use std::fmt::Write;
 use std::num::NonZero;
 use std::path::{Path, PathBuf};
 
+use super::engine;
 use super::failure::Failure;
 use super::output::Output;
 use super::{context, progress};
@@ -102,6 +103,7 @@ pub(super) fn read(
         jobs: NonZero::<usize>::MIN,
         progress: &Unwatched,
         receipts: None,
+        engine: engine::chosen(),
     };
     let reading = Reading {
         hashing,

@@ -6,6 +6,7 @@ use clap::{Args, Subcommand};
 use serde::Deserialize;
 
 use super::Outcome;
+use super::engine;
 use super::failure::Failure;
 use super::output::Output;
 use crate::json;
@@ -21,6 +22,8 @@ pub(super) struct DebugArgs {
 #[derive(Subcommand)]
 enum DebugVerb {
     VerifyRaw(VerifyRawArgs),
+    /// Say what SHA-256 is computed with on this processor, and why: what there is, how fast, for how many files at once
+    Engine,
 }
 
 /// Verify bare signatures: JSON lines on standard input, one word a line on standard output
@@ -47,7 +50,13 @@ struct Vector {
 const MAX_LINE: usize = 16 * 1024 * 1024;
 
 pub(super) fn run(args: &DebugArgs, output: &Output) -> Outcome {
-    let DebugVerb::VerifyRaw(VerifyRawArgs {}) = args.verb;
+    match args.verb {
+        DebugVerb::Engine => engine::describe(output),
+        DebugVerb::VerifyRaw(VerifyRawArgs {}) => verify_lines(output),
+    }
+}
+
+fn verify_lines(output: &Output) -> Outcome {
     let (mut all_valid, mut count) = (true, 0);
     let mut input = std::io::stdin().lock();
     for number in 0_usize.. {

@@ -4,6 +4,7 @@ use std::num::NonZero;
 use std::path::{Path, PathBuf};
 
 use super::context::{self, ReadRequest};
+use super::engine;
 use super::failure::Failure;
 use super::output::Output;
 use super::{Outcome, values};
@@ -13,6 +14,7 @@ use crate::digest::Algorithm;
 use crate::disk;
 use crate::gate;
 use crate::report::HashDocument;
+use crate::sha256::Choice;
 
 /// Print the digests of a file or of every file in a directory
 ///
@@ -46,12 +48,16 @@ pub(super) struct HashArgs {
     /// Threads to hash with
     #[arg(long, short, value_name = "N")]
     jobs: Option<NonZero<usize>>,
+    /// What to compute SHA-256 with: auto, avx512, avx2, sha-ni, portable; `weighbridge debug engine` says what auto is here
+    #[arg(long, value_name = "NAME", value_parser = engine::parse)]
+    engine: Option<Choice>,
 }
 
 /// The largest list that is read: some ten million files.
 const MAX_LIST: u64 = 1 << 30;
 
 pub(super) fn run(args: &HashArgs, output: &Output) -> Outcome {
+    engine::choose(args.engine)?;
     let artifact = Artifact::open(&args.path)?;
     let mut exclusions = if args.covered {
         gate::exclusions(&artifact, &gate::default_signature(&artifact))

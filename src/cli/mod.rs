@@ -14,6 +14,7 @@ mod conformance;
 mod context;
 mod copies;
 mod debug;
+mod engine;
 mod exec;
 mod failure;
 mod gate;
@@ -146,6 +147,9 @@ pub fn run() -> ExitCode {
         Err(error) => return output::usage(&error),
     };
     let output = Output::new(&cli.global);
+    if let Err(failure) = engine::choose(None) {
+        return output.failure(&failure);
+    }
     let run = || match cli.verb {
         Verb::Init(args) => init::run(&args, &cli.global, &output),
         Verb::Tour(args) => tour::run(&args, &output),

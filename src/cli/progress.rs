@@ -5,6 +5,7 @@ use std::thread;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use super::engine;
 use super::output::Output;
 use crate::artifact::{Hashing, Progress, StatCache};
 use crate::digest::Algorithm;
@@ -84,5 +85,6 @@ pub(super) fn hashing<'a>(
         jobs,
         progress: bar,
         receipts,
+        engine: engine::chosen(),
     }
 }

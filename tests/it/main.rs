@@ -23,6 +23,7 @@ mod commands;
 mod cosigners;
 mod datasets;
 mod directories;
+mod engines;
 mod exec;
 mod gate_cases;
 mod gate_foreign;

@@ -7,7 +7,8 @@ use crate::support::repository;
 /// A module may use lower rows, and what stands left of it in its own row.
 const LAYERS: &[&[&str]] = &[
     &[
-        "xet", "digest", "path", "time", "merkle", "json", "finding", "tar", "parallel", "percent",
+        "sha256", "xet", "digest", "path", "time", "merkle", "json", "finding", "tar", "parallel",
+        "percent",
     ],
     &["disk", "artifact", "key"],
     &[
@@ -177,4 +178,24 @@ fn every_module_has_a_header() {
         let text = std::fs::read_to_string(&path).unwrap();
         assert!(text.starts_with("//! "), "{}", path.display());
     }
+}
+
+/// Instructions that not every processor has are the only reason for it.
+#[test]
+fn unsafe_code_is_where_it_is_said_to_be() {
+    let src = repository().join("src");
+    let with: Vec<String> = sources(&src)
+        .iter()
+        .filter(|path| {
+            let text = std::fs::read_to_string(path).unwrap();
+            text.lines().any(|line| {
+                line.trim_start().starts_with("unsafe_code") || line.contains("(unsafe_code")
+            })
+        })
+        .map(|path| path.strip_prefix(&src).unwrap().display().to_string())
+        .collect();
+    assert_eq!(
+        with,
+        ["sha256/avx2.rs", "sha256/avx512.rs", "sha256/sha_ni.rs"]
+    );
 }

@@ -1,0 +1,309 @@
+//! Reads and hashes several files in turn on one thread, so that SHA-256 goes over all of them at once; a file that ends makes
+//! room for the next.
+
+use std::fs::File;
+
+use rustix::fs::Stat;
+
+use super::format::{self, Format};
+use super::hash::{
+    BUFFER, FaultKind, Hashing, Outcome, format_of, head, known, note, open, read_some, unchanged,
+};
+use super::walk::{Artifact, FoundFile};
+use crate::digest::{Algorithm, Hasher};
+use crate::sha256::{BLOCK, Engine, LANES, State, Stream, padding};
+
+/// How a thread begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Start {
+    /// With so many files at once.
+    Together(usize),
+    /// With one alone, which would take longer than everything else; then with so many.
+    Alone(usize),
+}
+
+/// How many threads there are, and how each begins, for files of `sizes`, the largest first.
+pub(super) fn crew(sizes: &[u64], jobs: usize, engine: &Engine) -> Vec<Start> {
+    let total: u64 = sizes.iter().sum();
+    let (mut rest, mut free, mut alone) = (total, jobs.clamp(1, sizes.len().max(1)), 0);
+    // One stream against all lanes of the other threads.
+    let advantage = engine.speed(LANES).over(engine.speed(1));
+    for size in sizes {
+        let others = free.saturating_sub(1);
+        let without = rest.saturating_sub(*size);
+        if others == 0 || as_float(*size) * as_float(others as u64) * advantage <= as_float(without)
+        {
+            break;
+        }
+        (rest, free, alone) = (without, others, alone + 1);
+    }
+    let files = sizes.len().saturating_sub(alone);
+    let lanes = |threads: usize| files.div_ceil(threads.max(1)).clamp(1, LANES);
+    let speed = |threads: usize| {
+        as_float(threads as u64) * engine.speed(lanes(threads)).over(engine.speed(1))
+    };
+    // Full lanes on few threads are worth more than a little time.
+    let together = (1..=free)
+        .find(|threads| speed(*threads) >= ENOUGH * speed(free))
+        .unwrap_or(free);
+    let each = lanes(together);
+    let alone = (0..alone).map(|_| Start::Alone(each));
+    alone
+        .chain((0..together).map(|_| Start::Together(each)))
+        .collect()
+}
+
+/// How much of the speed of all threads will do, for the processor time that fewer save.
+const ENOUGH: f64 = 0.8;
+
+#[expect(clippy::cast_precision_loss, reason = "to compare durations")]
+const fn as_float(number: u64) -> f64 {
+    number as f64
+}
+
+/// The files of one thread.
+pub(super) struct Lanes<'a, Take> {
+    artifact: &'a Artifact,
+    hashing: Hashing<'a>,
+    engine: &'a Engine,
+    /// Gives the next file, until there is none.
+    take: &'a Take,
+    /// What is computed beside SHA-256, in its order.
+    others: Vec<Algorithm>,
+    with_sha256: bool,
+    done: Vec<(usize, Outcome)>,
+}
+
+impl<'a, Take: Fn() -> Option<(usize, &'a FoundFile)>> Lanes<'a, Take> {
+    pub(super) fn new(
+        artifact: &'a Artifact,
+        hashing: Hashing<'a>,
+        engine: &'a Engine,
+        take: &'a Take,
+    ) -> Lanes<'a, Take> {
+        let all = hashing.algorithms.iter().copied();
+        Lanes {
+            artifact,
+            hashing,
+            engine,
+            take,
+            others: all.filter(|one| *one != Algorithm::Sha256).collect(),
+            with_sha256: hashing.algorithms.contains(&Algorithm::Sha256),
+            done: Vec::new(),
+        }
+    }
+
+    /// Hashes files until there are no more; what each came to, by its index.
+    pub(super) fn run(mut self, start: Start) -> Vec<(usize, Outcome)> {
+        let mut lanes: Vec<Lane<'a>> = Vec::new();
+        // Buffers of files that ended.
+        let mut spare: Vec<Box<[u8]>> = Vec::new();
+        let (mut most, then) = match start {
+            Start::Together(lanes) => (lanes, lanes),
+            Start::Alone(lanes) => (1, lanes),
+        };
+        loop {
+            while lanes.len() < most
+                && let Some(lane) = self.next(&mut spare)
+            {
+                lanes.push(lane);
+            }
+            let before = lanes.len();
+            lanes = self.advance(lanes, &mut spare);
+            if before == 0 {
+                return self.done;
+            }
+            if lanes.is_empty() {
+                most = then;
+            }
+        }
+    }
+
+    /// The next file that has to be read.
+    fn next(&mut self, spare: &mut Vec<Box<[u8]>>) -> Option<Lane<'a>> {
+        loop {
+            let (index, found) = (self.take)()?;
+            match self.begin(index, found, spare) {
+                Ok(Begun::Reading(lane)) => return Some(*lane),
+                Ok(Begun::Known(digests, format)) => self.done.push((index, Ok((digests, format)))),
+                Err(kind) => self.done.push((index, Err(kind))),
+            }
+        }
+    }
+
+    fn begin(
+        &self,
+        index: usize,
+        found: &'a FoundFile,
+        spare: &mut Vec<Box<[u8]>>,
+    ) -> Result<Begun<'a>, FaultKind> {
+        let (file, before) = open(self.artifact, found)?;
+        if let Some(digests) = known(found, &before, self.hashing) {
+            return Ok(Begun::Known(digests, format_of(&file, found)?));
+        }
+        let buffer = spare.pop();
+        Ok(Begun::Reading(Box::new(Lane {
+            index,
+            found,
+            file,
+            before,
+            state: State::default(),
+            others: Hasher::new(&self.others, found.size),
+            buffer: buffer.unwrap_or_else(|| vec![0; BUFFER + 2 * BLOCK].into()),
+            start: 0,
+            end: 0,
+            read: 0,
+            format: Format::Empty,
+            is_padded: false,
+        })))
+    }
+
+    /// Reads where something is missing, hashes what all have, and keeps those that are not at their end.
+    fn advance(&mut self, lanes: Vec<Lane<'a>>, spare: &mut Vec<Box<[u8]>>) -> Vec<Lane<'a>> {
+        let mut good = Vec::with_capacity(lanes.len());
+        for mut lane in lanes {
+            match lane.fill(self.hashing) {
+                Ok(()) => good.push(lane),
+                Err(kind) => {
+                    self.done.push((lane.index, Err(kind)));
+                    spare.push(lane.buffer);
+                }
+            }
+        }
+        let blocks = good.iter().map(|lane| (lane.end - lane.start) / BLOCK);
+        let blocks = blocks.min().unwrap_or(0);
+        if self.with_sha256 {
+            let mut streams: Vec<Stream<'_>> = good.iter_mut().map(Lane::stream).collect();
+            self.engine.compress(&mut streams, blocks);
+        }
+        let mut going = Vec::with_capacity(good.len());
+        for mut lane in good {
+            lane.start += blocks * BLOCK;
+            if lane.is_padded && lane.start == lane.end {
+                let (index, outcome, buffer) = self.finish(lane);
+                self.done.push((index, outcome));
+                spare.push(buffer);
+            } else {
+                going.push(lane);
+            }
+        }
+        going
+    }
+
+    fn finish(&self, lane: Lane<'a>) -> (usize, Outcome, Box<[u8]>) {
+        let sha256 = lane.state.digest();
+        let others = lane.others.finish();
+        let mut rest = others.as_slice();
+        let mut digests = Vec::with_capacity(others.len() + sha256.len());
+        for algorithm in self.hashing.algorithms {
+            if *algorithm == Algorithm::Sha256 {
+                digests.extend_from_slice(&sha256);
+            } else {
+                let (own, later) = rest.split_at(algorithm.length().min(rest.len()));
+                digests.extend_from_slice(own);
+                rest = later;
+            }
+        }
+        // Behind them the digests of parts that were to be kept.
+        digests.extend_from_slice(rest);
+        let outcome = unchanged(&lane.file, &lane.before).map(|()| {
+            note(&lane.before, &digests, self.hashing);
+            (digests.into(), lane.format)
+        });
+        (lane.index, outcome, lane.buffer)
+    }
+}
+
+/// What becomes of a file that is taken.
+enum Begun<'a> {
+    Reading(Box<Lane<'a>>),
+    Known(Box<[u8]>, Format),
+}
+
+/// A file that is being read.
+struct Lane<'a> {
+    index: usize,
+    found: &'a FoundFile,
+    file: File,
+    before: Stat,
+    state: State,
+    others: Hasher,
+    /// What was read and not hashed yet is from `start` to `end`; there is room for the padding behind what is read at once.
+    buffer: Box<[u8]>,
+    start: usize,
+    end: usize,
+    /// How much was read.
+    read: u64,
+    format: Format,
+    is_padded: bool,
+}
+
+impl Lane<'_> {
+    /// Reads until there is a whole block, and appends the padding to the end of the file.
+    fn fill(&mut self, hashing: Hashing<'_>) -> Result<(), FaultKind> {
+        if self.is_padded || self.end - self.start >= BLOCK {
+            return Ok(());
+        }
+        self.buffer.copy_within(self.start..self.end, 0);
+        (self.end, self.start) = (self.end - self.start, 0);
+        // An empty file is read once, so that one that only claims to be empty is found out.
+        loop {
+            let room = self.buffer.get_mut(self.end..BUFFER).unwrap_or_default();
+            let count = read_some(&mut self.file, room)?;
+            let piece = room.get(..count).unwrap_or_default();
+            if self.read == 0 {
+                self.format = format::identify(self.found.path.as_str(), head(piece));
+            }
+            self.others.update(piece);
+            self.read += count as u64;
+            self.end += count;
+            hashing.progress.advance(count as u64);
+            if count == 0 || self.read >= self.found.size {
+                break;
+            }
+            if self.end >= BLOCK {
+                return Ok(());
+            }
+        }
+        if self.read != self.found.size {
+            return Err(FaultKind::Changed);
+        }
+        let (padding, size) = padding(self.read);
+        let room = self.buffer.get_mut(self.end..self.end + size);
+        let padding = padding.get(..size).unwrap_or_default();
+        room.unwrap_or_default().copy_from_slice(padding);
+        self.end += size;
+        self.is_padded = true;
+        Ok(())
+    }
+
+    fn stream(&mut self) -> Stream<'_> {
+        Stream {
+            state: &mut self.state,
+            input: self.buffer.get(self.start..self.end).unwrap_or_default(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sha256::Choice;
+
+    #[test]
+    fn threads_have_what_they_can_hash_at_once() {
+        let engine = Engine::new(Choice::Portable).unwrap();
+        let crew = |sizes: &[u64], jobs| crew(sizes, jobs, &engine);
+        assert_eq!(crew(&[], 4), [Start::Together(1)]);
+        assert_eq!(crew(&[9], 4), [Start::Together(1)]);
+        // One that takes longer than all others is alone from the start.
+        assert_eq!(
+            crew(&[100, 1, 1, 1], 2),
+            [Start::Alone(3), Start::Together(3)]
+        );
+        assert_eq!(crew(&[100, 90, 1, 1], 3).len(), 3);
+        assert_eq!(crew(&[5; 30], 2), [Start::Together(15); 2]);
+        assert_eq!(crew(&[1; 1000], 3), [Start::Together(LANES); 3]);
+        assert_eq!(crew(&[1; 1000], 1), [Start::Together(LANES)]);
+    }
+}
