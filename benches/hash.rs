@@ -70,7 +70,7 @@ fn manifest(path: &Path, algorithms: &[Algorithm]) -> Manifest {
         receipts: None,
         engine: Choice::Auto,
     };
-    let (manifest, faults) = hash(&artifact, &walk, hashing);
+    let (manifest, faults) = hash(&artifact, walk.files, hashing);
     assert!(faults.is_empty(), "every file has a digest");
     manifest
 }

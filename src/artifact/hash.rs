@@ -1,11 +1,13 @@
 //! Hashes the files of an artifact: one read pass each, in parallel, in bounded memory.
 //! A file that changes while it is read is a fault, never a digest.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read};
 use std::num::NonZero;
 use std::os::unix::fs::FileExt;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::thread;
 
 use rustix::fs::{FileType, Stat};
@@ -14,9 +16,9 @@ use rustix::io::Errno;
 use super::blake3_split::{SEGMENT, hash_split};
 use super::format::{self, Format, HEAD};
 use super::lanes::{self, Lanes};
-use super::manifest::{Manifest, ManifestFile};
+use super::manifest::{Digests, Manifest, ManifestFile};
 use super::stat_cache::StatCache;
-use super::walk::{Artifact, FoundFile, Walk};
+use super::walk::{Artifact, FoundFile};
 use crate::digest::Algorithm;
 use crate::disk::{self, DiskError};
 use crate::path::ArtifactPath;
@@ -71,59 +73,106 @@ pub enum FaultKind {
     NotRegular,
 }
 
-/// Hashes every file of `walk`. Faults are collected, in path order; the manifest has the rest.
-pub fn hash(artifact: &Artifact, walk: &Walk, hashing: Hashing<'_>) -> (Manifest, Vec<FileFault>) {
-    hashing.progress.start(walk.files.len(), walk.bytes());
-    let mut results: Vec<Option<Outcome>> = Vec::new();
-    results.resize_with(walk.files.len(), || None);
-
-    let (split, whole): (Vec<usize>, Vec<usize>) = schedule(&walk.files)
-        .into_iter()
-        .partition(|&index| splits(&walk.files, index, hashing.algorithms));
+/// Hashes every one of `files`, which a walk found. Faults are collected, in path order; the manifest has the rest.
+pub fn hash(
+    artifact: &Artifact,
+    files: Vec<FoundFile>,
+    hashing: Hashing<'_>,
+) -> (Manifest, Vec<FileFault>) {
+    hashing.progress.start(files.len(), bytes(files.iter()));
+    let results = Results::new(hashing.algorithms, files.len());
+    let (split, whole) = schedule(&files, hashing.algorithms);
     for index in split {
-        if let (Some(file), Some(slot)) = (walk.files.get(index), results.get_mut(index)) {
-            *slot = Some(hash_split(artifact, file, hashing));
+        if let Some(file) = at(&files, index) {
+            results.put(index, hash_split(artifact, file, hashing));
         }
     }
-    for (index, outcome) in hash_whole(artifact, &walk.files, &whole, hashing) {
-        if let Some(slot) = results.get_mut(index) {
-            *slot = Some(outcome);
-        }
-    }
-
-    let mut faults = Vec::new();
-    let mut files = Vec::with_capacity(walk.files.len());
-    for (file, outcome) in walk.files.iter().zip(results) {
-        match outcome {
-            Some(Ok((digests, format))) => {
-                files.push(ManifestFile {
-                    path: file.path.clone(),
-                    size: file.size,
-                    format: Some(format),
-                    digests,
-                });
-            }
-            Some(Err(kind)) => faults.push(FileFault {
-                path: file.path.clone(),
-                kind,
-            }),
-            // A worker that did not reach a file cannot have hashed it.
-            None => {
-                let kind = FaultKind::Unreadable(io::Error::other("was not reached"));
-                faults.push(FileFault {
-                    path: file.path.clone(),
-                    kind,
-                });
-            }
-        }
-    }
-    (
-        Manifest::new(hashing.algorithms, artifact.single_file().is_some(), files),
-        faults,
-    )
+    hash_whole(artifact, &files, &whole, hashing, &results);
+    drop(whole);
+    results.into_manifest(artifact.single_file().is_some(), files, hashing.algorithms)
 }
 
 pub(super) type Outcome = Result<(Box<[u8]>, Format), FaultKind>;
+
+/// What each file came to, by its place in the list; filled by several threads.
+pub(super) struct Results(Mutex<Filled>);
+
+struct Filled {
+    digests: Digests,
+    formats: Vec<Option<Format>>,
+    faults: BTreeMap<u32, FaultKind>,
+}
+
+impl Results {
+    fn new(algorithms: &[Algorithm], files: usize) -> Results {
+        Results(Mutex::new(Filled {
+            digests: Digests::new(algorithms, files),
+            formats: vec![None; files],
+            faults: BTreeMap::new(),
+        }))
+    }
+
+    pub(super) fn put(&self, index: u32, outcome: Outcome) {
+        // Nobody panics while holding this.
+        let mut filled = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match outcome {
+            Ok((digests, format)) => {
+                filled.digests.put(index, &digests);
+                let place = usize::try_from(index).ok();
+                if let Some(slot) = place.and_then(|place| filled.formats.get_mut(place)) {
+                    *slot = Some(format);
+                }
+            }
+            Err(kind) => _ = filled.faults.insert(index, kind),
+        }
+    }
+
+    fn into_manifest(
+        self,
+        single: bool,
+        files: Vec<FoundFile>,
+        algorithms: &[Algorithm],
+    ) -> (Manifest, Vec<FileFault>) {
+        let filled = self.0.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let Filled {
+            digests,
+            formats,
+            faults: mut kinds,
+        } = filled;
+        let mut faults = Vec::new();
+        // In place: the list of files becomes that of the manifest.
+        let files = files.into_iter().zip(0..).filter_map(|(file, at)| {
+            let FoundFile { path, size, .. } = file;
+            let place = usize::try_from(at).ok();
+            let format = place.and_then(|place| formats.get(place).copied().flatten());
+            if let (Some(format), None) = (format, kinds.get(&at)) {
+                return Some(ManifestFile {
+                    path,
+                    size,
+                    format: Some(format),
+                    at,
+                });
+            }
+            // A worker that did not reach a file cannot have hashed it.
+            let kind = kinds
+                .remove(&at)
+                .unwrap_or_else(|| FaultKind::Unreadable(io::Error::other("was not reached")));
+            faults.push(FileFault { path, kind });
+            None
+        });
+        let files = files.collect();
+        (Manifest::new(algorithms, single, files, digests), faults)
+    }
+}
+
+fn at(files: &[FoundFile], index: u32) -> Option<&FoundFile> {
+    files.get(usize::try_from(index).ok()?)
+}
+
+/// The bytes in all of them; what no disk can hold counts as the most there is.
+fn bytes<'a>(files: impl Iterator<Item = &'a FoundFile>) -> u64 {
+    files.fold(0, |total, file| total.saturating_add(file.size))
+}
 
 /// Bytes read at a time: stays in the second-level cache while it is hashed.
 pub const BUFFER: usize = 64 * 1024;
@@ -131,68 +180,58 @@ pub const BUFFER: usize = 64 * 1024;
 /// From this size on a file is scheduled by size, and the kernel is asked to read ahead.
 const LARGE: u64 = 4 * 1024 * 1024;
 
-/// The order of work: large files first, largest first, so that none is left over at the end;
-/// small ones in the order of the walk.
-fn schedule(files: &[FoundFile]) -> Vec<usize> {
-    let mut order: Vec<usize> = (0..files.len()).collect();
-    let size = |index: usize| files.get(index).map_or(0, |file| file.size);
+/// The order of work: large files first, largest first, so that none is left over at the end; small ones in the order of the
+/// walk. Those before it are each hashed by all threads: only BLAKE3 alone can be, and it is worth it for large files.
+fn schedule(files: &[FoundFile], algorithms: &[Algorithm]) -> (Vec<u32>, Vec<u32>) {
+    let size = |index: u32| at(files, index).map_or(0, |file| file.size);
+    // No list is longer than that: its names alone would take the memory of a large machine.
+    let count = u32::try_from(files.len()).unwrap_or(u32::MAX);
+    let mut order: Vec<u32> = (0..count).collect();
     order.sort_by_key(|&index| {
         let size = size(index);
         std::cmp::Reverse(if size >= LARGE { size } else { 0 })
     });
-    order
-}
-
-/// Only BLAKE3 alone can be computed by several threads in one file; worth it for large files.
-fn splits(files: &[FoundFile], index: usize, algorithms: &[Algorithm]) -> bool {
-    let large = files.get(index).is_some_and(|file| file.size > 2 * SEGMENT);
-    large && matches!(algorithms, [Algorithm::Blake3])
+    let splits =
+        |index: &u32| size(*index) > 2 * SEGMENT && matches!(algorithms, [Algorithm::Blake3]);
+    let first = order
+        .iter()
+        .position(|index| !splits(index))
+        .unwrap_or(order.len());
+    let whole = order.split_off(first);
+    (order, whole)
 }
 
 /// Hashes the files that `order` lists, each by one thread, several by each.
 fn hash_whole(
     artifact: &Artifact,
     files: &[FoundFile],
-    order: &[usize],
+    order: &[u32],
     hashing: Hashing<'_>,
-) -> Vec<(usize, Outcome)> {
-    let bytes: u64 = order
-        .iter()
-        .filter_map(|at| files.get(*at))
-        .map(|file| file.size)
-        .sum();
-    let engine = engine(hashing.engine, bytes);
-    let sizes: Vec<u64> = order
-        .iter()
-        .filter_map(|at| files.get(*at))
-        .map(|file| file.size)
-        .collect();
-    let crew = lanes::crew(&sizes, hashing.jobs.get(), engine);
+    results: &Results,
+) {
+    let listed = || order.iter().filter_map(|index| at(files, *index));
+    let engine = engine(hashing.engine, bytes(listed()));
+    let crew = lanes::crew(listed().map(|file| file.size), hashing.jobs.get(), engine);
     let next = AtomicUsize::new(0);
     let take = || {
         let index = *order.get(next.fetch_add(1, Ordering::Relaxed))?;
-        Some((index, files.get(index)?))
+        Some((index, at(files, index)?))
     };
-    let work = |start| {
-        let lanes = Lanes::new(artifact, hashing, engine, &take);
-        lanes.run(start)
-    };
+    let work = |start| Lanes::new(artifact, hashing, engine, &take, results).run(start);
     if let [start] = crew.as_slice() {
         return work(*start);
     }
+    // A worker that panics leaves its files without an outcome, which is a fault.
     thread::scope(|scope| {
         let work = &work;
         let workers: Vec<_> = crew
             .iter()
             .map(|start| scope.spawn(move || work(*start)))
             .collect();
-        // A worker that panicked leaves its files without an outcome, which is a fault.
-        workers
-            .into_iter()
-            .filter_map(|worker| worker.join().ok())
-            .flatten()
-            .collect()
-    })
+        for worker in workers {
+            _ = worker.join();
+        }
+    });
 }
 
 /// Below this, to measure which kernel is fastest would cost more than it saves.
@@ -314,7 +353,7 @@ mod tests {
         let jobs = NonZero::new(jobs).unwrap();
         let (manifest, faults) = hash(
             &artifact,
-            &found,
+            found.files,
             Hashing {
                 algorithms,
                 jobs,
@@ -324,7 +363,8 @@ mod tests {
             },
         );
         assert!(faults.is_empty());
-        manifest.files()[0].digests.to_vec()
+        let digests = manifest.digests(&manifest.files()[0]);
+        digests.iter().flat_map(|one| one.bytes.to_vec()).collect()
     }
 
     #[test]

@@ -7,7 +7,8 @@ use rustix::fs::Stat;
 
 use super::format::{self, Format};
 use super::hash::{
-    BUFFER, FaultKind, Hashing, Outcome, format_of, head, known, note, open, read_some, unchanged,
+    BUFFER, FaultKind, Hashing, Outcome, Results, format_of, head, known, note, open, read_some,
+    unchanged,
 };
 use super::walk::{Artifact, FoundFile};
 use crate::digest::{Algorithm, Hasher};
@@ -23,21 +24,29 @@ pub(super) enum Start {
 }
 
 /// How many threads there are, and how each begins, for files of `sizes`, the largest first.
-pub(super) fn crew(sizes: &[u64], jobs: usize, engine: &Engine) -> Vec<Start> {
-    let total: u64 = sizes.iter().sum();
-    let (mut rest, mut free, mut alone) = (total, jobs.clamp(1, sizes.len().max(1)), 0);
+pub(super) fn crew(
+    sizes: impl Iterator<Item = u64> + Clone,
+    jobs: usize,
+    engine: &Engine,
+) -> Vec<Start> {
+    let (count, total) = sizes
+        .clone()
+        .fold((0_usize, 0_u64), |(count, total), size| {
+            (count + 1, total.saturating_add(size))
+        });
+    let (mut rest, mut free, mut alone) = (total, jobs.clamp(1, count.max(1)), 0);
     // One stream against all lanes of the other threads.
     let advantage = engine.speed(LANES).over(engine.speed(1));
     for size in sizes {
         let others = free.saturating_sub(1);
-        let without = rest.saturating_sub(*size);
-        if others == 0 || as_float(*size) * as_float(others as u64) * advantage <= as_float(without)
+        let without = rest.saturating_sub(size);
+        if others == 0 || as_float(size) * as_float(others as u64) * advantage <= as_float(without)
         {
             break;
         }
         (rest, free, alone) = (without, others, alone + 1);
     }
-    let files = sizes.len().saturating_sub(alone);
+    let files = count.saturating_sub(alone);
     let lanes = |threads: usize| files.div_ceil(threads.max(1)).clamp(1, LANES);
     let speed = |threads: usize| {
         as_float(threads as u64) * engine.speed(lanes(threads)).over(engine.speed(1))
@@ -71,15 +80,16 @@ pub(super) struct Lanes<'a, Take> {
     /// What is computed beside SHA-256, in its order.
     others: Vec<Algorithm>,
     with_sha256: bool,
-    done: Vec<(usize, Outcome)>,
+    results: &'a Results,
 }
 
-impl<'a, Take: Fn() -> Option<(usize, &'a FoundFile)>> Lanes<'a, Take> {
+impl<'a, Take: Fn() -> Option<(u32, &'a FoundFile)>> Lanes<'a, Take> {
     pub(super) fn new(
         artifact: &'a Artifact,
         hashing: Hashing<'a>,
         engine: &'a Engine,
         take: &'a Take,
+        results: &'a Results,
     ) -> Lanes<'a, Take> {
         let all = hashing.algorithms.iter().copied();
         Lanes {
@@ -89,12 +99,12 @@ impl<'a, Take: Fn() -> Option<(usize, &'a FoundFile)>> Lanes<'a, Take> {
             take,
             others: all.filter(|one| *one != Algorithm::Sha256).collect(),
             with_sha256: hashing.algorithms.contains(&Algorithm::Sha256),
-            done: Vec::new(),
+            results,
         }
     }
 
-    /// Hashes files until there are no more; what each came to, by its index.
-    pub(super) fn run(mut self, start: Start) -> Vec<(usize, Outcome)> {
+    /// Hashes files until there are no more.
+    pub(super) fn run(&self, start: Start) {
         let mut lanes: Vec<Lane<'a>> = Vec::new();
         // Buffers of files that ended.
         let mut spare: Vec<Box<[u8]>> = Vec::new();
@@ -111,7 +121,7 @@ impl<'a, Take: Fn() -> Option<(usize, &'a FoundFile)>> Lanes<'a, Take> {
             let before = lanes.len();
             lanes = self.advance(lanes, &mut spare);
             if before == 0 {
-                return self.done;
+                return;
             }
             if lanes.is_empty() {
                 most = then;
@@ -120,20 +130,20 @@ impl<'a, Take: Fn() -> Option<(usize, &'a FoundFile)>> Lanes<'a, Take> {
     }
 
     /// The next file that has to be read.
-    fn next(&mut self, spare: &mut Vec<Box<[u8]>>) -> Option<Lane<'a>> {
+    fn next(&self, spare: &mut Vec<Box<[u8]>>) -> Option<Lane<'a>> {
         loop {
             let (index, found) = (self.take)()?;
             match self.begin(index, found, spare) {
                 Ok(Begun::Reading(lane)) => return Some(*lane),
-                Ok(Begun::Known(digests, format)) => self.done.push((index, Ok((digests, format)))),
-                Err(kind) => self.done.push((index, Err(kind))),
+                Ok(Begun::Known(digests, format)) => self.results.put(index, Ok((digests, format))),
+                Err(kind) => self.results.put(index, Err(kind)),
             }
         }
     }
 
     fn begin(
         &self,
-        index: usize,
+        index: u32,
         found: &'a FoundFile,
         spare: &mut Vec<Box<[u8]>>,
     ) -> Result<Begun<'a>, FaultKind> {
@@ -159,13 +169,13 @@ impl<'a, Take: Fn() -> Option<(usize, &'a FoundFile)>> Lanes<'a, Take> {
     }
 
     /// Reads where something is missing, hashes what all have, and keeps those that are not at their end.
-    fn advance(&mut self, lanes: Vec<Lane<'a>>, spare: &mut Vec<Box<[u8]>>) -> Vec<Lane<'a>> {
+    fn advance(&self, lanes: Vec<Lane<'a>>, spare: &mut Vec<Box<[u8]>>) -> Vec<Lane<'a>> {
         let mut good = Vec::with_capacity(lanes.len());
         for mut lane in lanes {
             match lane.fill(self.hashing) {
                 Ok(()) => good.push(lane),
                 Err(kind) => {
-                    self.done.push((lane.index, Err(kind)));
+                    self.results.put(lane.index, Err(kind));
                     spare.push(lane.buffer);
                 }
             }
@@ -181,7 +191,7 @@ impl<'a, Take: Fn() -> Option<(usize, &'a FoundFile)>> Lanes<'a, Take> {
             lane.start += blocks * BLOCK;
             if lane.is_padded && lane.start == lane.end {
                 let (index, outcome, buffer) = self.finish(lane);
-                self.done.push((index, outcome));
+                self.results.put(index, outcome);
                 spare.push(buffer);
             } else {
                 going.push(lane);
@@ -190,7 +200,7 @@ impl<'a, Take: Fn() -> Option<(usize, &'a FoundFile)>> Lanes<'a, Take> {
         going
     }
 
-    fn finish(&self, lane: Lane<'a>) -> (usize, Outcome, Box<[u8]>) {
+    fn finish(&self, lane: Lane<'a>) -> (u32, Outcome, Box<[u8]>) {
         let sha256 = lane.state.digest();
         let others = lane.others.finish();
         let mut rest = others.as_slice();
@@ -222,7 +232,7 @@ enum Begun<'a> {
 
 /// A file that is being read.
 struct Lane<'a> {
-    index: usize,
+    index: u32,
     found: &'a FoundFile,
     file: File,
     before: Stat,
@@ -293,7 +303,7 @@ mod tests {
     #[test]
     fn threads_have_what_they_can_hash_at_once() {
         let engine = Engine::new(Choice::Portable).unwrap();
-        let crew = |sizes: &[u64], jobs| crew(sizes, jobs, &engine);
+        let crew = |sizes: &[u64], jobs| crew(sizes.iter().copied(), jobs, &engine);
         assert_eq!(crew(&[], 4), [Start::Together(1)]);
         assert_eq!(crew(&[9], 4), [Start::Together(1)]);
         // One that takes longer than all others is alone from the start.

@@ -4,6 +4,7 @@
 //! path: what `sha256sum` prints. The artifact digest of a tree is SHA-256 over that text, which
 //! is in-toto's `dirHash1`; that of a single file is the file's own SHA-256.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use data_encoding::HEXLOWER;
@@ -14,11 +15,59 @@ use crate::digest::{self, Algorithm, Digest, DigestError, Sha256};
 use crate::path::{ArtifactPath, PathError};
 
 /// The files of an artifact. Files are in byte order of their path, and no path appears twice.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Manifest {
     algorithms: Vec<Algorithm>,
     single: bool,
     files: Vec<ManifestFile>,
+    digests: Digests,
+}
+
+/// The digests of many files, in one piece: of a million files each allocation counts.
+#[derive(Clone, Debug)]
+pub(super) struct Digests {
+    /// Bytes of each file's, by all algorithms.
+    length: usize,
+    all: Vec<u8>,
+    /// What was kept of the parts of some, by the same places.
+    parts: BTreeMap<u32, Box<[u8]>>,
+}
+
+impl Digests {
+    /// Room for those of so many files.
+    pub(super) fn new(algorithms: &[Algorithm], files: usize) -> Digests {
+        let length = algorithms.iter().map(|one| one.length()).sum();
+        Digests {
+            length,
+            all: vec![0; files.saturating_mul(length)],
+            parts: BTreeMap::new(),
+        }
+    }
+
+    /// Puts `digests`, one after the other, and parts behind them, at this place.
+    pub(super) fn put(&mut self, at: u32, digests: &[u8]) {
+        let (own, parts) = digests.split_at(self.length.min(digests.len()));
+        let range = self.range(at);
+        if let Some(room) = self.all.get_mut(range)
+            && room.len() == own.len()
+        {
+            room.copy_from_slice(own);
+        }
+        if !parts.is_empty() {
+            self.parts.insert(at, parts.into());
+        }
+    }
+
+    fn range(&self, at: u32) -> std::ops::Range<usize> {
+        let start = usize::try_from(at)
+            .unwrap_or(usize::MAX)
+            .saturating_mul(self.length);
+        start..start.saturating_add(self.length)
+    }
+
+    fn get(&self, at: u32) -> &[u8] {
+        self.all.get(self.range(at)).unwrap_or_default()
+    }
 }
 
 /// One file of a manifest.
@@ -28,8 +77,8 @@ pub struct ManifestFile {
     pub size: u64,
     /// What kind of file it is; not known of one that was not read here.
     pub format: Option<Format>,
-    /// The digests in the order of the manifest's algorithms, one after the other.
-    pub(super) digests: Box<[u8]>,
+    /// Where its digests are among those of its manifest.
+    pub(super) at: u32,
 }
 
 /// The one number that names an artifact.
@@ -89,36 +138,43 @@ impl Manifest {
         algorithms: &[Algorithm],
         single: bool,
         files: Vec<ManifestFile>,
+        digests: Digests,
     ) -> Manifest {
         Manifest {
             algorithms: algorithms.into(),
             single,
             files,
+            digests,
         }
     }
 
     /// A tree whose files have these sizes and SHA-256, by whoever read them.
     pub fn of_digests(files: impl IntoIterator<Item = (ArtifactPath, u64, Sha256)>) -> Manifest {
-        let file = |(path, size, sha256): (ArtifactPath, u64, Sha256)| ManifestFile {
-            path,
-            size,
-            format: None,
-            digests: sha256.0.into(),
-        };
-        let mut files: Vec<ManifestFile> = files.into_iter().map(file).collect();
-        files.sort_unstable_by(|a, b| a.path.cmp(&b.path));
-        Manifest::new(&[Algorithm::Sha256], false, files)
+        Manifest::of_sha256(files.into_iter().collect(), false)
     }
 
     /// One file that has this size and SHA-256, by whoever read it.
-    pub fn of_file((path, size, sha256): (ArtifactPath, u64, Sha256)) -> Manifest {
-        let file = ManifestFile {
-            path,
-            size,
-            format: None,
-            digests: sha256.0.into(),
-        };
-        Manifest::new(&[Algorithm::Sha256], true, vec![file])
+    pub fn of_file(file: (ArtifactPath, u64, Sha256)) -> Manifest {
+        Manifest::of_sha256(vec![file], true)
+    }
+
+    fn of_sha256(mut files: Vec<(ArtifactPath, u64, Sha256)>, single: bool) -> Manifest {
+        files.sort_unstable_by(|a, b| a.0.cmp(&b.0));
+        let mut digests = Digests::new(&[Algorithm::Sha256], files.len());
+        let files = files
+            .into_iter()
+            .zip(0..)
+            .map(|((path, size, sha256), at)| {
+                digests.put(at, &sha256.0);
+                ManifestFile {
+                    path,
+                    size,
+                    format: None,
+                    at,
+                }
+            });
+        let files = files.collect();
+        Manifest::new(&[Algorithm::Sha256], single, files, digests)
     }
 
     /// The same without the file at `path`.
@@ -161,12 +217,13 @@ impl Manifest {
     }
 
     /// The digest of `file` by `algorithm`, if this manifest has it.
-    pub fn digest<'a>(&self, file: &'a ManifestFile, algorithm: Algorithm) -> Option<&'a [u8]> {
+    pub fn digest(&self, file: &ManifestFile, algorithm: Algorithm) -> Option<&[u8]> {
         let mut start = 0;
+        let own = self.digests.get(file.at);
         for &present in &self.algorithms {
             let end = start + present.length();
             if present == algorithm {
-                return file.digests.get(start..end);
+                return own.get(start..end);
             }
             start = end;
         }
@@ -174,9 +231,8 @@ impl Manifest {
     }
 
     /// The digests of the parts of `file`, one after the other, if they were to be kept.
-    pub fn parts<'a>(&self, file: &'a ManifestFile) -> &'a [u8] {
-        let whole: usize = self.algorithms.iter().map(|one| one.length()).sum();
-        file.digests.get(whole..).unwrap_or_default()
+    pub fn parts(&self, file: &ManifestFile) -> &[u8] {
+        self.digests.parts.get(&file.at).map_or(&[], |parts| parts)
     }
 
     /// All digests of `file`.
@@ -331,17 +387,11 @@ mod tests {
     }
 
     fn manifest(files: &[(&str, &[u8])]) -> Manifest {
-        let file = |(path, content): &(&str, &[u8])| ManifestFile {
-            path: ArtifactPath::new(path).unwrap(),
-            size: content.len() as u64,
-            format: None,
-            digests: Sha256::of(content).0.into(),
+        let file = |(path, content): &(&str, &[u8])| {
+            let path = ArtifactPath::new(path).unwrap();
+            (path, content.len() as u64, Sha256::of(content))
         };
-        Manifest::new(
-            &[Algorithm::Sha256],
-            false,
-            files.iter().map(file).collect(),
-        )
+        Manifest::of_digests(files.iter().map(file))
     }
 
     #[test]

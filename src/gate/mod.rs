@@ -52,7 +52,7 @@ pub fn read_artifact(
     reading: Reading<'_>,
 ) -> Result<ArtifactEvidence, DiskError> {
     let found = walk(artifact, exclusions, reading.symlinks, reading.names)?;
-    let (manifest, faults) = hash(artifact, &found, reading.hashing);
+    let (manifest, faults) = hash(artifact, found.files, reading.hashing);
     Ok(ArtifactEvidence {
         manifest,
         obstacles: found.obstacles,

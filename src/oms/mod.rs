@@ -496,8 +496,8 @@ fn name<'a>(manifest: &Manifest, file: &'a ManifestFile) -> &'a str {
 
 /// The shards of `file`: names, and digests. An empty file has none.
 fn shards<'a>(
-    manifest: &Manifest,
-    file: &'a ManifestFile,
+    manifest: &'a Manifest,
+    file: &ManifestFile,
     sharding: Sharding,
     listed: &mut Vec<(String, &'a [u8])>,
 ) -> Result<(), OmsError> {
