@@ -181,10 +181,10 @@ impl Condition {
     fn may_be_below(&self, upper: &Condition) -> bool {
         let both = self.relation == Relation::AtLeast && upper.relation == Relation::AtMost;
         match (self.value.as_f64(), upper.value.as_f64()) {
-            (Some(from), Some(to)) => match from.total_cmp(&to) {
-                Ordering::Less => true,
-                Ordering::Equal => both,
-                Ordering::Greater => false,
+            (Some(from), Some(to)) => match from.partial_cmp(&to) {
+                Some(Ordering::Equal) => both,
+                Some(Ordering::Greater) => false,
+                Some(Ordering::Less) | None => true,
             },
             _ => true,
         }
@@ -254,11 +254,13 @@ fn possible(root: &Value, path: &[String], wanted: &Value, kind: Kind) -> Result
             let is_named = properties.is_some_and(|all| all.contains_key("name"));
             let is_field = properties.is_some_and(|all| all.contains_key(part));
             if is_named && !is_field {
-                // The name is the user's own.
-                at = properties
-                    .and_then(|all| all.get("value"))
-                    .cloned()
-                    .unwrap_or(Value::Null);
+                // The name is the user's own; what stands behind it is a field of the item, or else its value is meant.
+                at = if depth + 1 < path.len() {
+                    item
+                } else {
+                    let value = properties.and_then(|all| all.get("value"));
+                    value.cloned().unwrap_or(Value::Null)
+                };
                 continue;
             }
             of_list = true;
@@ -348,6 +350,8 @@ mod tests {
         for (kind, text) in [
             (Kind::TestResult, "result = PASSED"),
             (Kind::TestResult, "metrics.score >= 0.9"),
+            (Kind::TestResult, "metrics.score.at_least >= 0.5"),
+            (Kind::RiskAssess, "mitigations.filter.status = in-place"),
             (Kind::TestResult, "independent = true"),
             (Kind::TestResult, "purpose = pre-deployment"),
             (Kind::ScanResult, "findings.critical = 0"),
@@ -395,6 +399,7 @@ mod tests {
             &["metrics.score >= 0.9", "metrics.score < 0.91"],
             &["metrics.score >= 0.9", "metrics.bias < 0.1"],
             &["metrics.score > 0.9", "metrics.score >= 0.5"],
+            &["metrics.score >= 0", "metrics.score <= -0"],
         ] {
             assert!(!never(Kind::TestResult, texts), "{texts:?}");
         }

@@ -283,9 +283,11 @@ pub(super) fn exceptions(rule: &str, raw: RawExceptions) -> Result<ExceptionRule
 /// The name of a licence without what says which of its versions: `GPL-3.0`, `GPL-3.0+` and `GPL-3.0-or-later` are one family.
 fn family(id: &str) -> String {
     let id = id.to_ascii_lowercase();
+    // Names of old have their exception in them: `GPL-3.0-with-GCC-exception`.
+    let id = id.split_once("-with-").map_or(id.as_str(), |(id, _)| id);
     let endings = ["-only", "-or-later", "+"];
     let stripped = endings.iter().find_map(|ending| id.strip_suffix(ending));
-    stripped.unwrap_or(&id).to_owned()
+    stripped.unwrap_or(id).to_owned()
 }
 
 /// Is `licence` one that `rule` permits? An expression is, if one of its choices is. What is denied is denied in all its
@@ -303,8 +305,9 @@ pub fn permits_licence(rule: &LicenceRule, licence: &str) -> bool {
         // What is denied is denied with any exception, too.
         let plain = id.split_once(" WITH ").map_or(id, |(plain, _)| plain);
         let mut all = rule.deny.iter();
-        let kin = all.any(|one| family(one) == family(plain)) && !named(&rule.allow, id);
-        let denied = named(&rule.deny, id) || named(&rule.deny, plain) || kin;
+        let kin = all.any(|one| family(one) == family(plain));
+        let denied = (kin || named(&rule.deny, plain)) && !named(&rule.allow, id);
+        let denied = denied || named(&rule.deny, id);
         !denied && (rule.allow.is_empty() || named(&rule.allow, id) || named(&rule.allow, plain))
     };
     if let Ok(expression) = spdx::Expression::parse_mode(licence, spdx::ParseMode::LAX) {
@@ -357,6 +360,16 @@ mod tests {
         ] {
             assert!(!permits_licence(&deny, kin), "{kin}");
         }
+        let old = rule(&[], &["GPL-3.0-only"]).unwrap();
+        assert!(!permits_licence(&old, "GPL-3.0-with-GCC-exception"));
+        assert!(!permits_licence(
+            &old,
+            "GPL-3.0-only WITH GCC-exception-3.1"
+        ));
+        let with = "GPL-2.0-only WITH Classpath-exception-2.0";
+        let excepted = rule(&[with], &["GPL-2.0-only"]).unwrap();
+        assert!(permits_licence(&excepted, with));
+        assert!(!permits_licence(&excepted, "GPL-2.0-only"));
         let both = rule(&["GPL-3.0-only"], &["GPL-3.0-or-later"]).unwrap();
         assert!(permits_licence(&both, "GPL-3.0-only"));
         assert!(!permits_licence(&both, "GPL-3.0"));
