@@ -24,6 +24,7 @@ else
     echo "::error title=weighbridge::binary-sha256 needs binary-url"
     exit 2
   }
-  cargo install --locked --quiet --path "$SOURCE" --root "$RUNNER_TEMP/weighbridge" || exit 2
+  # In there: what lies in the repository that is judged must not choose the compiler.
+  (cd "$SOURCE" && cargo install --locked --quiet --path . --root "$RUNNER_TEMP/weighbridge") || exit 2
 fi
 "$bin/weighbridge" --version

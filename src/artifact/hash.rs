@@ -15,7 +15,7 @@ use rustix::io::Errno;
 
 use super::blake3_split::{SEGMENT, hash_split};
 use super::format::{self, Format, HEAD};
-use super::lanes::{self, Lanes};
+use super::lanes::{self, Lanes, Most};
 use super::manifest::{Digests, Manifest, ManifestFile};
 use super::stat_cache::StatCache;
 use super::walk::{Artifact, FoundFile};
@@ -211,7 +211,13 @@ fn hash_whole(
 ) {
     let listed = || order.iter().filter_map(|index| at(files, *index));
     let engine = engine(hashing.engine, bytes(listed()));
-    let crew = lanes::crew(listed().map(|file| file.size), hashing.jobs.get(), engine);
+    let most = Most::of(hashing.algorithms, engine);
+    let crew = lanes::crew(
+        listed().map(|file| file.size),
+        hashing.jobs.get(),
+        engine,
+        most,
+    );
     let next = AtomicUsize::new(0);
     let take = || {
         let index = *order.get(next.fetch_add(1, Ordering::Relaxed))?;

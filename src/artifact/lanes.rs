@@ -28,6 +28,7 @@ pub(super) fn crew(
     sizes: impl Iterator<Item = u64> + Clone,
     jobs: usize,
     engine: &Engine,
+    most: Most,
 ) -> Vec<Start> {
     let (count, total) = sizes
         .clone()
@@ -36,7 +37,7 @@ pub(super) fn crew(
         });
     let (mut rest, mut free, mut alone) = (total, jobs.clamp(1, count.max(1)), 0);
     // One stream against all lanes of the other threads.
-    let advantage = engine.speed(LANES).over(engine.speed(1));
+    let advantage = engine.speed(most.together).over(engine.speed(1));
     for size in sizes {
         let others = free.saturating_sub(1);
         let without = rest.saturating_sub(size);
@@ -47,20 +48,53 @@ pub(super) fn crew(
         (rest, free, alone) = (without, others, alone + 1);
     }
     let files = count.saturating_sub(alone);
-    let lanes = |threads: usize| files.div_ceil(threads.max(1)).clamp(1, LANES);
-    let speed = |threads: usize| {
-        as_float(threads as u64) * engine.speed(lanes(threads)).over(engine.speed(1))
-    };
-    // Full lanes on few threads are worth more than a little time.
-    let together = (1..=free)
-        .find(|threads| speed(*threads) >= ENOUGH * speed(free))
-        .unwrap_or(free);
-    let each = lanes(together);
+    let lanes = |threads: usize| files.div_ceil(threads.max(1)).clamp(1, most.together);
+    // Full lanes on fewer threads, if that saves processor time, are worth a little of the user's.
+    let of = |threads: usize| engine.speed(lanes(threads)).over(engine.speed(lanes(free)));
+    let fewer = (1..free).find(|threads| {
+        let all = of(*threads) * as_float(*threads as u64);
+        of(*threads) >= SAVES && all >= ENOUGH * as_float(free as u64)
+    });
+    let together = fewer.unwrap_or(free);
+    let each = lanes(together).min(most.open / (together + alone)).max(1);
     let alone = (0..alone).map(|_| Start::Alone(each));
     alone
         .chain((0..together).map(|_| Start::Together(each)))
         .collect()
 }
+
+/// How many files at once.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Most {
+    /// On one thread.
+    together: usize,
+    /// Open in the whole process.
+    open: usize,
+}
+
+impl Most {
+    /// As many as are worth it, and as this process may open.
+    pub(super) fn of(algorithms: &[Algorithm], engine: &Engine) -> Most {
+        let gains = engine.speed(LANES).over(engine.speed(1)) > WORTH;
+        let open = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+        let open = open.and_then(|open| usize::try_from(open).ok());
+        Most {
+            together: if gains && algorithms.contains(&Algorithm::Sha256) {
+                LANES
+            } else {
+                1
+            },
+            // The rest is for whatever else is open.
+            open: open.map_or(usize::MAX, |open| open / 2),
+        }
+    }
+}
+
+/// From so much gain on, several files are read in turn.
+const WORTH: f64 = 1.1;
+
+/// From so much more speed of each thread on, fewer are taken.
+const SAVES: f64 = 1.25;
 
 /// How much of the speed of all threads will do, for the processor time that fewer save.
 const ENOUGH: f64 = 0.8;
@@ -303,7 +337,19 @@ mod tests {
     #[test]
     fn threads_have_what_they_can_hash_at_once() {
         let engine = Engine::new(Choice::Portable).unwrap();
-        let crew = |sizes: &[u64], jobs| crew(sizes.iter().copied(), jobs, &engine);
+        let with = |sizes: &[u64], jobs, open| {
+            let together = LANES;
+            crew(
+                sizes.iter().copied(),
+                jobs,
+                &engine,
+                Most { together, open },
+            )
+        };
+        let crew = |sizes: &[u64], jobs| with(sizes, jobs, usize::MAX);
+        // However many threads, no more files are open than may be.
+        assert_eq!(with(&[1; 1000], 8, 32), [Start::Together(4); 8]);
+        assert_eq!(with(&[1; 1000], 8, 4), [Start::Together(1); 8]);
         assert_eq!(crew(&[], 4), [Start::Together(1)]);
         assert_eq!(crew(&[9], 4), [Start::Together(1)]);
         // One that takes longer than all others is alone from the start.

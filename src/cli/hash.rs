@@ -50,14 +50,13 @@ pub(super) struct HashArgs {
     jobs: Option<NonZero<usize>>,
     /// What to compute SHA-256 with: auto, avx512, avx2, sha-ni, portable; `weighbridge debug engine` says what auto is here
     #[arg(long, value_name = "NAME", value_parser = engine::parse)]
-    engine: Option<Choice>,
+    pub(super) engine: Option<Choice>,
 }
 
 /// The largest list that is read: some ten million files.
 const MAX_LIST: u64 = 1 << 30;
 
 pub(super) fn run(args: &HashArgs, output: &Output) -> Outcome {
-    engine::choose(args.engine)?;
     let artifact = Artifact::open(&args.path)?;
     let mut exclusions = if args.covered {
         gate::exclusions(&artifact, &gate::default_signature(&artifact))

@@ -1,5 +1,6 @@
 //! `initializer`: fetches models and gates them before a pod starts, called as `KServe` calls a storage initializer.
 
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use serde_json::json;
@@ -12,9 +13,9 @@ use super::output::Output;
 use super::record::parse_digest;
 use super::target::{self, TargetArgs};
 use super::{Global, Outcome};
-use crate::artifact::{Artifact, ArtifactDigest};
+use crate::artifact::{Artifact, ArtifactDigest, Names, Symlinks, walk};
 use crate::bundle::MAX_BUNDLE;
-use crate::disk::{self, TreeAccess};
+use crate::disk::{self, Lock, TreeAccess};
 use crate::gate;
 use crate::report::text::render;
 
@@ -22,7 +23,7 @@ use crate::report::text::render;
 ///
 /// Each SRC is fetched, verified against what its source publishes, and judged by the whole policy in a hidden directory of
 /// its DEST; what passes is moved to DEST, and what does not never lies there. Nothing is recorded. What an earlier run
-/// left at DEST is verified again, and not fetched again.
+/// left at DEST is verified again, and not fetched again; what else lies there goes.
 #[derive(clap::Args)]
 #[command(
     after_help = "SRC is one of KServe's addresses (hf://ORG/NAME[:REVISION], s3://BUCKET/PREFIX, https://HOST/FILE, oci://…, file:///…, a path, as
@@ -103,10 +104,11 @@ pub(super) fn run(args: &InitializerArgs, global: &Global, output: &Output) -> O
     let mut documents = Vec::new();
     let mut last = 0;
     for job in &jobs {
-        let decision = job.stage(global, output)?;
+        let staged = job.stage(global, output)?;
+        let decision = &staged.decision;
         let code = decision.document.exit_code;
         if code == 0 {
-            job.hand_over()?;
+            job.hand_over(&staged)?;
             let line = target::first_line(&decision.document);
             output.say(anstream::adapter::strip_str(line.trim_end()).to_string());
         } else if !output.json {
@@ -122,6 +124,21 @@ pub(super) fn run(args: &InitializerArgs, global: &Global, output: &Output) -> O
         output.document(&json!({ "exit_code": last, "verdicts": documents }))?;
     }
     Ok(last)
+}
+
+/// What was judged.
+struct Staged {
+    decision: Decision,
+    /// Where it is.
+    path: PathBuf,
+    _lock: Lock,
+}
+
+fn remove(path: &Path) -> Result<(), Failure> {
+    if path.symlink_metadata().is_ok_and(|found| found.is_dir()) {
+        return Ok(disk::remove_tree(path)?);
+    }
+    Ok(disk::remove_file(path)?)
 }
 
 /// One SRC, and where it goes.
@@ -188,9 +205,9 @@ impl Job<'_> {
     }
 
     /// Brings it to the stage, and has it judged there.
-    fn stage(&self, global: &Global, output: &Output) -> Result<Decision, Failure> {
+    fn stage(&self, global: &Global, output: &Output) -> Result<Staged, Failure> {
+        let lock = self.own_stage()?;
         let root = self.root();
-        disk::create_directory(&self.stage)?;
         let path = match &self.from {
             From::Here(path) => {
                 disk::remove_tree(&root)?;
@@ -204,11 +221,20 @@ impl Job<'_> {
                 self.entries(&self.dest, |from, name| {
                     Ok(disk::rename(&from, &root.join(name))?)
                 })?;
-                acquire::bring(source, &root, output)?
+                acquire::bring(source, &root, output).inspect_err(|failure| {
+                    // What lies there is not what the source has now: the next run fetches it anew.
+                    if failure.exit_code() == 1 {
+                        _ = disk::remove_tree(&root);
+                    }
+                })?
             }
         };
+        if root.join(STAGE).symlink_metadata().is_ok() {
+            let line = format!("{}: it holds {STAGE}, which is ours", self.dest.display());
+            return Err(Failure::refused(vec![line]));
+        }
         let target = TargetArgs {
-            path,
+            path: path.clone(),
             signature: None,
             jobs: None,
         };
@@ -231,23 +257,70 @@ impl Job<'_> {
                 .hint("VERIFICATION_DIGEST names another artifact than SRC holds"));
         }
         decision.document.artifact.path = self.dest.display().to_string();
-        Ok(decision)
+        Ok(Staged {
+            decision,
+            path,
+            _lock: lock,
+        })
+    }
+
+    /// The stage, which nobody else may have made, and which one run has at a time.
+    fn own_stage(&self) -> Result<Lock, Failure> {
+        if self.stage.symlink_metadata().is_err() {
+            disk::create_private_directory(&self.stage)?;
+        }
+        let metadata = self
+            .stage
+            .symlink_metadata()
+            .map_err(|error| Failure::because(self.stage.display(), &error))?;
+        let me = rustix::process::geteuid().as_raw();
+        if !metadata.is_dir() || metadata.uid() != me || metadata.mode() & 0o077 != 0 {
+            return Err(Failure::error(format!(
+                "{} is there, and is not what an earlier run of yours left",
+                self.stage.display()
+            ))
+            .hint("remove it, or name another DEST"));
+        }
+        let place = self.stage.join("lock");
+        match Lock::try_acquire(&place)? {
+            Some(lock) if lock.is_at(&place) => Ok(lock),
+            _ => Err(
+                Failure::error(format!("another run is at work on {}", self.dest.display()))
+                    .hint("give each pod a volume of its own"),
+            ),
+        }
     }
 
     /// Removes what an earlier run handed over.
     fn clear(&self) -> Result<(), Failure> {
-        self.entries(&self.dest, |path, _| {
-            if path.symlink_metadata().is_ok_and(|found| found.is_dir()) {
-                return Ok(disk::remove_tree(&path)?);
-            }
-            Ok(disk::remove_file(&path)?)
-        })
+        self.entries(&self.dest, |path, _| remove(&path))
     }
 
-    /// Moves what passed to where the server looks.
-    fn hand_over(&self) -> Result<(), Failure> {
-        disk::set_access(&self.root(), TreeAccess::EverybodyReads)?;
-        self.entries(&self.root(), |from, name| {
+    /// Moves what was judged, and nothing else, to where the server looks.
+    fn hand_over(&self, staged: &Staged) -> Result<(), Failure> {
+        let root = self.root();
+        let artifact = Artifact::open(&staged.path)?;
+        let signature = gate::default_signature(&artifact);
+        if artifact.single_file().is_some() {
+            disk::set_access(&root, TreeAccess::EverybodyReads)?;
+            for from in [&staged.path, &signature] {
+                let name = from.file_name().unwrap_or_default();
+                if from.symlink_metadata().is_ok() {
+                    disk::rename(from, &self.dest.join(name))?;
+                }
+            }
+            return Ok(disk::remove_tree(&self.stage)?);
+        }
+        let exclusions = gate::exclusions(&artifact, &signature);
+        let found = walk(&artifact, &exclusions, Symlinks::Refuse, Names::Printable)?;
+        for path in &found.not_covered {
+            let path = root.join(path.as_str());
+            if path != signature {
+                remove(&path)?;
+            }
+        }
+        disk::set_access(&root, TreeAccess::EverybodyReads)?;
+        self.entries(&root, |from, name| {
             Ok(disk::rename(&from, &self.dest.join(name))?)
         })?;
         Ok(disk::remove_tree(&self.stage)?)
@@ -277,11 +350,13 @@ fn copied(path: &Path, root: &Path) -> Result<PathBuf, Failure> {
     let artifact = Artifact::open(path)?;
     let signature = gate::default_signature(&artifact);
     copies::copy(&artifact, &signature, (root, false), || false)?;
-    if let (Ok(bytes), Some(name)) = (
-        disk::read(&signature, MAX_BUNDLE as u64),
-        signature.file_name(),
-    ) {
-        disk::deposit(&root.join(name), &bytes)?;
+    match disk::read_no_link(&signature, MAX_BUNDLE as u64) {
+        Ok(bytes) => {
+            let name = signature.file_name().unwrap_or_default();
+            disk::deposit(&root.join(name), &bytes)?;
+        }
+        Err(error) if error.is_not_found() => {}
+        Err(error) => return Err(error.into()),
     }
     Ok(match artifact.single_file() {
         Some(file) => root.join(file.as_str()),

@@ -147,7 +147,11 @@ pub fn run() -> ExitCode {
         Err(error) => return output::usage(&error),
     };
     let output = Output::new(&cli.global);
-    if let Err(failure) = engine::choose(None) {
+    let asked = match &cli.verb {
+        Verb::Hash(args) => args.engine,
+        _ => None,
+    };
+    if let Err(failure) = engine::choose(asked) {
         return output.failure(&failure);
     }
     let run = || match cli.verb {

@@ -64,6 +64,23 @@ fn from_a_hub() {
     std::fs::write(dest.join("extra.py"), "import os").unwrap();
     let run = place.run(&["initializer", "hf://acme/released", to]);
     assert!(run.code == 1 && seen(&dest).is_empty(), "{run:?}");
+    // The next start fetches it anew, and so it does when the revision has moved on.
+    place
+        .run(&["initializer", "hf://acme/released", to])
+        .exits(0);
+    assert_eq!(seen(&dest), all);
+    place
+        .run(&["initializer", "hf://acme/tampered", to])
+        .exits(1);
+    assert!(seen(&dest).is_empty());
+    place
+        .run(&["initializer", "hf://acme/released", to])
+        .exits(0);
+    assert_eq!(seen(&dest), all);
+    // What the gate leaves out is not handed over.
+    place.workspace.write("mnt/models/.git/hooks/x", "sh");
+    let run = place.run(&["initializer", "hf://acme/released", to]);
+    assert!(run.code != 0 || seen(&dest) == all, "{run:?}");
     let recorded = place.workspace.run(["ledger", "show", "1"]);
     assert_ne!(recorded.code, 0, "nothing is recorded: {recorded:?}");
 }
@@ -173,6 +190,24 @@ fn what_is_on_a_volume() {
     ] {
         initialise(pairs).exits(2).says(why);
     }
+    // A stage that somebody else made, and one that another run has.
+    std::fs::create_dir_all(workspace.path("foreign")).unwrap();
+    std::os::unix::fs::symlink(
+        "../model",
+        workspace.path("foreign/.weighbridge-initializer"),
+    )
+    .unwrap();
+    initialise(&[&source, "foreign"])
+        .exits(2)
+        .says("not what an earlier run");
+    assert!(workspace.path("model/config.json").exists());
+    std::fs::create_dir_all(workspace.path("busy")).unwrap();
+    workspace
+        .shell(&format!(
+            "mkdir -m 700 busy/.weighbridge-initializer; cd busy/.weighbridge-initializer; touch lock; \
+             flock lock weighbridge initializer --config ../../weighbridge.toml {source} .. 2>&1 | grep 'another run'"
+        ))
+        .exits(0);
     // Without a policy nothing can pass, and nothing is fetched.
     let run = workspace.run(["initializer", "--config", "none.toml", &source, "d"]);
     run.exits(2).says("no policy file");
@@ -197,6 +232,18 @@ fn from_a_server() {
         seen(&workspace.path("dest")),
         ["model.bin", "model.bin.sig"]
     );
+    // What else lies on the volume was not judged, and is not handed over; nor what was refused before.
+    workspace.write("dest/evil.py", "import os");
+    site.run(&["initializer", &url, "dest"]).exits(0);
+    assert_eq!(
+        seen(&workspace.path("dest")),
+        ["model.bin", "model.bin.sig"]
+    );
+    workspace.write("www/files/other.bin", vec![9; 10]);
+    let other = site.url("files/other.bin");
+    site.run(&["initializer", &other, "two"]).exits(1);
+    site.run(&["initializer", &url, "two"]).exits(0);
+    assert_eq!(seen(&workspace.path("two")), ["model.bin", "model.bin.sig"]);
     workspace.write("www/files/model.bin", vec![8; 300_000]);
     site.run(&["initializer", &url, "again"]).exits(1);
     assert!(seen(&workspace.path("again")).is_empty());

@@ -44,13 +44,19 @@ pub(super) enum Failed {
 const PIECE: usize = 256 * 1024;
 const ATTEMPTS: u32 = 5;
 
+/// The bytes that a source says its files have: whatever it says.
+pub(super) fn total<'a>(files: impl Iterator<Item = &'a PublishedFile>) -> u64 {
+    let sizes = files.filter_map(|file| file.size);
+    sizes.fold(0, u64::saturating_add)
+}
+
 impl Download<'_> {
     /// Downloads `files`; what came of each.
     pub(super) fn run(
         &self,
         files: &BTreeMap<&ArtifactPath, &PublishedFile>,
     ) -> Vec<Result<Came, Failed>> {
-        let bytes = files.values().filter_map(|file| file.size).sum();
+        let bytes = total(files.values().copied());
         self.progress.start(files.len(), bytes);
         let files: Vec<_> = files.iter().collect();
         parallel::each(&files, self.connections, |(path, file)| {

@@ -281,7 +281,7 @@ pub(in crate::cli) fn learn(
         count(unknown.len(), "file")
     ));
     let bar = Bar::of(output, "reading");
-    let bytes = unknown.iter().filter_map(|(_, file)| file.size).sum();
+    let bytes = download::total(unknown.iter().map(|(_, file)| *file));
     crate::artifact::Progress::start(&bar, unknown.len(), bytes);
     let results = parallel::each(&unknown, connections, |(path, file)| {
         download::stream(channel, path, file, (most, &bar))

@@ -30,10 +30,8 @@ pub(in crate::cli) fn read(
         published.files.iter().partition(|(_, file)| file.is_member);
     let plain: Vec<(&ArtifactPath, &PublishedFile)> = plain.into_iter().collect();
     let bar = Bar::of(output, "reading");
-    bar.start(
-        plain.len(),
-        plain.iter().filter_map(|(_, file)| file.size).sum(),
-    );
+    let bytes = download::total(plain.iter().map(|(_, file)| *file));
+    bar.start(plain.len(), bytes);
     let results = parallel::each(&plain, connections, |(path, file)| {
         download::stream(channel, path, file, (most, &bar))
     });
