@@ -2,6 +2,8 @@
 //! CEL is what Kubernetes has in its admission policies; it has no loops but those over lists, so that what an expression
 //! can cost is bounded by its length and by the lists.
 
+use std::collections::HashMap;
+
 use serde_json::Value;
 
 /// A rule of one's own.
@@ -65,8 +67,7 @@ impl Expression {
             let program = cel::Program::compile(&text).map_err(|error| error.to_string())?;
             let mut context = cel::Context::default();
             for (name, value) in input.as_object().into_iter().flatten() {
-                let value = cel::to_value(value).map_err(|error| error.to_string())?;
-                context.add_variable_from_value(name.clone(), value);
+                context.add_variable_from_value(name.clone(), value_of(value));
             }
             match program.execute(&context) {
                 Ok(cel::Value::Bool(holds)) => Ok(holds),
@@ -74,6 +75,25 @@ impl Expression {
                 Err(error) => Err(error.to_string()),
             }
         })?
+    }
+}
+
+/// A value of the input as CEL has it: whole numbers are `int`, as literals are, so that one can be added to the other.
+fn value_of(value: &Value) -> cel::Value {
+    match value {
+        Value::Null => cel::Value::Null,
+        Value::Bool(value) => cel::Value::Bool(*value),
+        Value::Number(number) => match (number.as_i64(), number.as_f64()) {
+            (Some(whole), _) => cel::Value::Int(whole),
+            (None, Some(float)) => cel::Value::Float(float),
+            (None, None) => cel::Value::Null,
+        },
+        Value::String(text) => text.clone().into(),
+        Value::Array(all) => all.iter().map(value_of).collect::<Vec<_>>().into(),
+        Value::Object(all) => {
+            let all = all.iter().map(|(name, one)| (name.clone(), value_of(one)));
+            all.collect::<HashMap<String, cel::Value>>().into()
+        }
     }
 }
 

@@ -9,7 +9,7 @@ use weighbridge::key::{PrivateKey, private_key_from_pem};
 
 use crate::cosigners::{log_of, trust_from_file};
 use crate::gate_stage::{LINEAGE, WORDS, seconds_now, with_gate};
-use crate::support::{Workspace, copy_tree};
+use crate::support::{Workspace, copy_tree, peer};
 
 /// Rules of one's own, and what they are given.
 #[test]
@@ -62,6 +62,61 @@ fn expressions_of_ones_own() {
     workspace.write("model/config.json", "changed");
     workspace.run(["gate", "--input-only", "model"]).exits(1);
 }
+/// What is printed as the input lets the engine of Kubernetes (cel-go) come to the same answers.
+#[test]
+fn another_engine_comes_to_the_same() {
+    let Some(engine) = peer("cel", "cel") else {
+        return;
+    };
+    let rules = [
+        "files.all(f, f.format in ['safetensors', 'json'])",
+        "files.exists(f, f.path.endsWith('.bin') && f.size > 3)",
+        "artifact.bytes < 5",
+        "artifact.bytes / 2 * 2 <= artifact.bytes && artifact.files >= 1",
+        "artifact.digest.startsWith('dirHash1:') && size(artifact.digest) == 73",
+        "records.exists(r, r.kind == 'acquire' && r.predicate.source_uri.startsWith('https://hub.example/'))",
+        "records.filter(r, r.kind == 'release').size() == 1",
+        "records.all(r, has(r.predicate))",
+        "signers.exists(s, 'custodian' in s.roles)",
+        "signers.exists_one(s, 'developer' in s.roles)",
+        "artifact.colour == 'red'",
+        "has(artifact.colour) && artifact.colour == 'red'",
+        "sources.size() == 1 && lineage.size() == 1",
+        "now > 1700000000 && now < 4000000000",
+        "policy.log.matches('^weighbridge')",
+        "files[0].size + files[1].size > 0 ? true : false",
+    ];
+    let workspace = with_gate("");
+    let input = workspace
+        .run(["gate", "--input-only", "model"])
+        .exits(0)
+        .stdout;
+    workspace.write("input.json", input);
+    workspace.write("rules", rules.join("\n") + "\n");
+    let answers = workspace
+        .shell(&format!("{} input.json < rules", engine.display()))
+        .exits(0)
+        .stdout;
+    let answers: Vec<&str> = answers.lines().collect();
+    assert_eq!(answers.len(), rules.len());
+    assert!(
+        ["true", "false", "error"]
+            .iter()
+            .all(|one| answers.contains(one))
+    );
+    for (rule, answer) in rules.iter().zip(answers) {
+        let code = match answer {
+            "true" => 0,
+            "false" => 1,
+            _ => 2,
+        };
+        let of_our_own =
+            format!("[[gate.rule]]\nid = \"acme.x\"\ncel = \"\"\"{rule}\"\"\"\nmessage = \"m\"\n");
+        let run = with_gate(&of_our_own).gate();
+        assert_eq!(run.code, code, "{rule}: {answer} by cel-go; {run:?}");
+    }
+}
+
 /// One ledger, asked as of several times and by several profiles.
 #[test]
 fn profiles_and_times() {

@@ -312,6 +312,11 @@ fn go_peers(
         .arg(directory.join("sigstore-kms-file"))
         .arg(".")
         .current_dir(root.join("tests/peers/kms-plugin"));
+    let mut cel = go();
+    cel.args(["build", "-mod=readonly", "-o"])
+        .arg(directory.join("cel"))
+        .arg(".")
+        .current_dir(root.join("tests/peers/cel"));
     let mut tlogcheck = go();
     tlogcheck
         .args(["build", "-o"])
@@ -329,6 +334,7 @@ fn go_peers(
         ("omniwitness", omniwitness),
         ("witness-client", client),
         ("kms-plugin", plugin),
+        ("cel", cel),
         ("tlogcheck-mldsa", tlogcheck),
     ] {
         if let Err(failure) = process::run(&mut build) {
