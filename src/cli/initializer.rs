@@ -53,14 +53,32 @@ pub(super) struct InitializerArgs {
         env = "VERIFICATION_DIGEST",
         value_parser = digest
     )]
-    digest: Option<ArtifactDigest>,
+    digest: Option<Wanted>,
 }
 
-fn digest(text: &str) -> Result<ArtifactDigest, String> {
-    parse_digest(text).ok_or_else(|| {
+/// What a variable of the environment says; empty is as good as not there.
+#[derive(Clone)]
+struct Wanted(Option<ArtifactDigest>);
+
+fn digest(text: &str) -> Result<Wanted, String> {
+    if text.is_empty() {
+        return Ok(Wanted(None));
+    }
+    let known = parse_digest(text).map(|digest| Wanted(Some(digest)));
+    known.ok_or_else(|| {
         let text = crate::path::display(text);
         format!("{text:?} is neither sha256:HEX, of a file, nor dirHash1:HEX, of a directory")
     })
+}
+
+impl InitializerArgs {
+    fn digest(&self) -> Option<ArtifactDigest> {
+        self.digest.as_ref()?.0
+    }
+
+    fn profile(&self) -> Option<&str> {
+        self.profile.as_deref().filter(|name| !name.is_empty())
+    }
 }
 
 /// Where a model is, as `KServe` says it.
@@ -158,7 +176,7 @@ fn jobs(args: &InitializerArgs) -> Result<Vec<Job<'_>>, Failure> {
         ))
         .hint("weighbridge initializer SRC DEST [SRC DEST]…"));
     }
-    if args.digest.is_some() && pairs.len() > 1 {
+    if args.digest().is_some() && pairs.len() > 1 {
         return Err(Failure::error(
             "VERIFICATION_DIGEST is about one SRC, and there are more",
         ));
@@ -166,8 +184,8 @@ fn jobs(args: &InitializerArgs) -> Result<Vec<Job<'_>>, Failure> {
     let mut jobs: Vec<Job<'_>> = Vec::new();
     for [source, dest] in pairs {
         let from = From::parse(source)?;
-        disk::create_directory(Path::new(dest))?;
-        let dest = std::fs::canonicalize(dest).map_err(|error| Failure::because(dest, &error))?;
+        // Nothing is made yet: DEST may lie where nothing may be made.
+        let dest = acquire::plain(Path::new(dest))?;
         let mut others = vec![("is DEST of another SRC, or lies in one, or holds one", None)];
         if let From::Here(path) = &from {
             let path = std::fs::canonicalize(path)
@@ -195,6 +213,9 @@ fn jobs(args: &InitializerArgs) -> Result<Vec<Job<'_>>, Failure> {
             dest,
             stage,
         });
+    }
+    for job in &jobs {
+        disk::create_directory(&job.dest)?;
     }
     Ok(jobs)
 }
@@ -240,14 +261,14 @@ impl Job<'_> {
         };
         let question = Question {
             target: &target,
-            profile: self.args.profile.as_deref(),
+            profile: self.args.profile(),
             at: None,
             receipt: None,
             input: false,
         };
         let mut decision = question.decide(global, output)?;
-        if let Some(wanted) = &self.args.digest
-            && decision.digest.as_ref() != Some(wanted)
+        if let Some(wanted) = self.args.digest()
+            && decision.digest != Some(wanted)
         {
             let found = decision.digest.as_ref().map(ToString::to_string);
             let found = found.unwrap_or_else(|| "what could not be read whole".into());

@@ -58,7 +58,7 @@ pub(super) fn root(dest: &Path, is_single: bool) -> Result<Directory, Failure> {
 
 /// The place without `.`, `..` and slashes at its end, so that what lies beside it does not lie in it. Nothing
 /// is made yet.
-pub(super) fn plain(dest: &Path) -> Result<PathBuf, Failure> {
+pub(in crate::cli) fn plain(dest: &Path) -> Result<PathBuf, Failure> {
     let fail = |error: &std::io::Error| Failure::because(dest.display(), error);
     if dest.symlink_metadata().is_ok() {
         return std::fs::canonicalize(dest).map_err(|error| fail(&error));

@@ -42,6 +42,7 @@ use crate::verify::ArtifactEvidence;
 
 pub(super) use bring::bring;
 use destination::Apart;
+pub(super) use destination::plain;
 use fetch::{Fetched, fetch};
 pub(super) use fetch::{as_recorded, learn, list_archives, read, without_signature};
 pub(super) use hub::is_offline;
@@ -233,8 +234,8 @@ pub(super) fn run(args: &AcquireArgs, global: &Global, output: &Output) -> Outco
         ));
     }
     let dest = match dest {
-        Some(dest) => destination::plain(dest)?,
-        None => destination::plain(Path::new(&source.default_name()?))?,
+        Some(dest) => plain(dest)?,
+        None => plain(Path::new(&source.default_name()?))?,
     };
     let config = if args.no_record {
         None
