@@ -65,6 +65,7 @@ rules! {
     ArtifactSpecial => "artifact.special-file", "The artifact holds regular files and directories only.";
     ArtifactName => "artifact.name", "Every file name can be written into a manifest.";
     ArtifactNotCovered => "artifact.not-covered", "Content that the check leaves out is named.";
+    ArtifactReceipt => "artifact.receipt", "Files that were not read again, since this host had read them, are counted.";
     ArtifactFiles => "artifact.files", "Every file has the digest that was signed.";
     ArtifactChanged => "artifact.changed", "No signed file was changed.";
     ArtifactMissing => "artifact.missing", "No signed file is missing.";

@@ -11,7 +11,8 @@ use blake3::hazmat::{
     ChainingValue, HasherExt, Mode, merge_subtrees_non_root, merge_subtrees_root,
 };
 
-use super::hash::{BUFFER, FaultKind, Hashing, Outcome, format_of, known, note, open, unchanged};
+use super::format::{self, Format, HEAD};
+use super::hash::{BUFFER, FaultKind, Hashing, Outcome, note, open, unchanged};
 use super::walk::{Artifact, FoundFile};
 
 /// Bytes of one subtree of BLAKE3 that one thread hashes: a power of two times 1,024.
@@ -22,9 +23,6 @@ pub(super) const SEGMENT: u64 = 16 * 1024 * 1024;
 pub(super) fn hash_split(artifact: &Artifact, found: &FoundFile, hashing: Hashing<'_>) -> Outcome {
     let (file, before) = open(artifact, found)?;
     let format = format_of(&file, found)?;
-    if let Some(digests) = known(found, &before, hashing) {
-        return Ok((digests, format));
-    }
     let segments = found.size.div_ceil(SEGMENT);
     let next = AtomicUsize::new(0);
     let failed = AtomicBool::new(false);
@@ -84,8 +82,18 @@ pub(super) fn hash_split(artifact: &Artifact, found: &FoundFile, hashing: Hashin
         &merge(after_middle, found.size - left),
         Mode::Hash,
     );
-    note(&before, root.as_bytes(), hashing);
+    note(&before, format, root.as_bytes(), hashing);
     Ok((root.as_bytes().as_slice().into(), format))
+}
+
+/// What kind of file `file` is, which is not read from its start to its end.
+fn format_of(file: &File, found: &FoundFile) -> Result<Format, FaultKind> {
+    let mut buffer = [0; HEAD];
+    let count = file
+        .read_at(&mut buffer, 0)
+        .map_err(FaultKind::Unreadable)?;
+    let head = buffer.get(..count).unwrap_or_default();
+    Ok(format::identify(found.path.as_str(), head))
 }
 
 fn hash_segment(

@@ -5,18 +5,17 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read};
 use std::num::NonZero;
-use std::os::unix::fs::FileExt;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 
 use rustix::fs::{FileType, Stat};
 use rustix::io::Errno;
 
 use super::blake3_split::{SEGMENT, hash_split};
-use super::format::{self, Format, HEAD};
+use super::format::{Format, HEAD};
 use super::lanes::{self, Lanes, Most};
-use super::manifest::{Digests, Manifest, ManifestFile};
+use super::manifest::{Checked, Digests, Manifest, ManifestFile};
 use super::stat_cache::StatCache;
 use super::walk::{Artifact, FoundFile};
 use crate::digest::Algorithm;
@@ -76,12 +75,20 @@ pub enum FaultKind {
 /// Hashes every one of `files`, which a walk found. Faults are collected, in path order; the manifest has the rest.
 pub fn hash(
     artifact: &Artifact,
-    files: Vec<FoundFile>,
-    hashing: Hashing<'_>,
+    mut files: Vec<FoundFile>,
+    mut hashing: Hashing<'_>,
 ) -> (Manifest, Vec<FileFault>) {
+    let of_these = |receipts: &&StatCache| receipts.is_of(hashing.algorithms);
+    hashing.receipts = hashing.receipts.filter(of_these);
     hashing.progress.start(files.len(), bytes(files.iter()));
     let results = Results::new(hashing.algorithms, files.len());
+    take_known(&mut files, hashing, &results);
     let (split, whole) = schedule(&files, hashing.algorithms);
+    if let Some(receipts) = hashing.receipts
+        && split.len() + whole.len() > 0
+    {
+        receipts.settle(&artifact.directory);
+    }
     for index in split {
         if let Some(file) = at(&files, index) {
             results.put(index, hash_split(artifact, file, hashing));
@@ -90,6 +97,36 @@ pub fn hash(
     hash_whole(artifact, &files, &whole, hashing, &results);
     drop(whole);
     results.into_manifest(artifact.single_file().is_some(), files, hashing.algorithms)
+}
+
+/// Puts what receipts say, and forgets those that say nothing.
+fn take_known(files: &mut [FoundFile], hashing: Hashing<'_>, results: &Results) {
+    let Some(receipts) = hashing.receipts else {
+        for file in files {
+            file.receipt = None;
+        }
+        return;
+    };
+    let mut filled = results.filled();
+    let mut unread = 0_u64;
+    let places: Vec<_> = files.iter().filter_map(|file| file.receipt).collect();
+    let mut marked = files
+        .iter_mut()
+        .zip(0..)
+        .filter(|(file, _)| file.receipt.is_some());
+    receipts.take(places.into_iter(), |receipt| {
+        let Some((file, index)) = marked.next() else {
+            return;
+        };
+        match receipt {
+            Some(receipt) => {
+                filled.put(index, receipt.digests, receipt.format);
+                unread = unread.saturating_add(file.size);
+            }
+            None => file.receipt = None,
+        }
+    });
+    hashing.progress.advance(unread);
 }
 
 pub(super) type Outcome = Result<(Box<[u8]>, Format), FaultKind>;
@@ -103,6 +140,16 @@ struct Filled {
     faults: BTreeMap<u32, FaultKind>,
 }
 
+impl Filled {
+    fn put(&mut self, index: u32, digests: &[u8], format: Format) {
+        self.digests.put(index, digests);
+        let place = usize::try_from(index).ok();
+        if let Some(slot) = place.and_then(|place| self.formats.get_mut(place)) {
+            *slot = Some(format);
+        }
+    }
+}
+
 impl Results {
     fn new(algorithms: &[Algorithm], files: usize) -> Results {
         Results(Mutex::new(Filled {
@@ -113,18 +160,16 @@ impl Results {
     }
 
     pub(super) fn put(&self, index: u32, outcome: Outcome) {
-        // Nobody panics while holding this.
-        let mut filled = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut filled = self.filled();
         match outcome {
-            Ok((digests, format)) => {
-                filled.digests.put(index, &digests);
-                let place = usize::try_from(index).ok();
-                if let Some(slot) = place.and_then(|place| filled.formats.get_mut(place)) {
-                    *slot = Some(format);
-                }
-            }
+            Ok((digests, format)) => filled.put(index, &digests, format),
             Err(kind) => _ = filled.faults.insert(index, kind),
         }
+    }
+
+    /// Nobody panics while holding this.
+    fn filled(&self) -> MutexGuard<'_, Filled> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn into_manifest(
@@ -142,7 +187,12 @@ impl Results {
         let mut faults = Vec::new();
         // In place: the list of files becomes that of the manifest.
         let files = files.into_iter().zip(0..).filter_map(|(file, at)| {
-            let FoundFile { path, size, .. } = file;
+            let FoundFile {
+                path,
+                size,
+                receipt,
+                ..
+            } = file;
             let place = usize::try_from(at).ok();
             let format = place.and_then(|place| formats.get(place).copied().flatten());
             if let (Some(format), None) = (format, kinds.get(&at)) {
@@ -150,6 +200,7 @@ impl Results {
                     path,
                     size,
                     format: Some(format),
+                    checked: receipt.map_or(Checked::Full, |_| Checked::Receipt),
                     at,
                 });
             }
@@ -186,7 +237,8 @@ fn schedule(files: &[FoundFile], algorithms: &[Algorithm]) -> (Vec<u32>, Vec<u32
     let size = |index: u32| at(files, index).map_or(0, |file| file.size);
     // No list is longer than that: its names alone would take the memory of a large machine.
     let count = u32::try_from(files.len()).unwrap_or(u32::MAX);
-    let mut order: Vec<u32> = (0..count).collect();
+    let is_read = |index: &u32| at(files, *index).is_some_and(|file| file.receipt.is_none());
+    let mut order: Vec<u32> = (0..count).filter(is_read).collect();
     order.sort_by_key(|&index| {
         let size = size(index);
         std::cmp::Reverse(if size >= LARGE { size } else { 0 })
@@ -304,27 +356,9 @@ pub(super) fn head(bytes: &[u8]) -> &[u8] {
     bytes.get(..HEAD.min(bytes.len())).unwrap_or_default()
 }
 
-/// What kind of file `file` is, which is not read from its start to its end.
-pub(super) fn format_of(file: &File, found: &FoundFile) -> Result<Format, FaultKind> {
-    let mut buffer = [0; HEAD];
-    let count = file
-        .read_at(&mut buffer, 0)
-        .map_err(FaultKind::Unreadable)?;
-    let head = buffer.get(..count).unwrap_or_default();
-    Ok(format::identify(found.path.as_str(), head))
-}
-
-/// What is known of the file from an earlier hashing.
-pub(super) fn known(found: &FoundFile, stat: &Stat, hashing: Hashing<'_>) -> Option<Box<[u8]>> {
-    let receipts = hashing.receipts?;
-    let digests = receipts.digests_of(&found.path, stat, hashing.algorithms)?;
-    hashing.progress.advance(found.size);
-    Some(digests)
-}
-
-pub(super) fn note(stat: &Stat, digests: &[u8], hashing: Hashing<'_>) {
+pub(super) fn note(stat: &Stat, format: Format, digests: &[u8], hashing: Hashing<'_>) {
     if let Some(receipts) = hashing.receipts {
-        receipts.note(stat, hashing.algorithms, digests);
+        receipts.note(stat, format, digests);
     }
 }
 

@@ -7,8 +7,7 @@ use rustix::fs::Stat;
 
 use super::format::{self, Format};
 use super::hash::{
-    BUFFER, FaultKind, Hashing, Outcome, Results, format_of, head, known, note, open, read_some,
-    unchanged,
+    BUFFER, FaultKind, Hashing, Outcome, Results, head, note, open, read_some, unchanged,
 };
 use super::walk::{Artifact, FoundFile};
 use crate::digest::{Algorithm, Hasher};
@@ -168,8 +167,7 @@ impl<'a, Take: Fn() -> Option<(u32, &'a FoundFile)>> Lanes<'a, Take> {
         loop {
             let (index, found) = (self.take)()?;
             match self.begin(index, found, spare) {
-                Ok(Begun::Reading(lane)) => return Some(*lane),
-                Ok(Begun::Known(digests, format)) => self.results.put(index, Ok((digests, format))),
+                Ok(lane) => return Some(lane),
                 Err(kind) => self.results.put(index, Err(kind)),
             }
         }
@@ -180,13 +178,10 @@ impl<'a, Take: Fn() -> Option<(u32, &'a FoundFile)>> Lanes<'a, Take> {
         index: u32,
         found: &'a FoundFile,
         spare: &mut Vec<Box<[u8]>>,
-    ) -> Result<Begun<'a>, FaultKind> {
+    ) -> Result<Lane<'a>, FaultKind> {
         let (file, before) = open(self.artifact, found)?;
-        if let Some(digests) = known(found, &before, self.hashing) {
-            return Ok(Begun::Known(digests, format_of(&file, found)?));
-        }
         let buffer = spare.pop();
-        Ok(Begun::Reading(Box::new(Lane {
+        Ok(Lane {
             index,
             found,
             file,
@@ -199,7 +194,7 @@ impl<'a, Take: Fn() -> Option<(u32, &'a FoundFile)>> Lanes<'a, Take> {
             read: 0,
             format: Format::Empty,
             is_padded: false,
-        })))
+        })
     }
 
     /// Reads where something is missing, hashes what all have, and keeps those that are not at their end.
@@ -251,17 +246,11 @@ impl<'a, Take: Fn() -> Option<(u32, &'a FoundFile)>> Lanes<'a, Take> {
         // Behind them the digests of parts that were to be kept.
         digests.extend_from_slice(rest);
         let outcome = unchanged(&lane.file, &lane.before).map(|()| {
-            note(&lane.before, &digests, self.hashing);
+            note(&lane.before, lane.format, &digests, self.hashing);
             (digests.into(), lane.format)
         });
         (lane.index, outcome, lane.buffer)
     }
-}
-
-/// What becomes of a file that is taken.
-enum Begun<'a> {
-    Reading(Box<Lane<'a>>),
-    Known(Box<[u8]>, Format),
 }
 
 /// A file that is being read.

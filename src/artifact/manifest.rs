@@ -77,8 +77,31 @@ pub struct ManifestFile {
     pub size: u64,
     /// What kind of file it is; not known of one that was not read here.
     pub format: Option<Format>,
+    pub checked: Checked,
     /// Where its digests are among those of its manifest.
     pub(super) at: u32,
+}
+
+/// How the digests of a file were come by.
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    serde::Serialize,
+    schemars::JsonSchema,
+)]
+#[serde(rename_all = "kebab-case")]
+pub enum Checked {
+    /// All of it was read.
+    #[default]
+    Full,
+    /// This host read it before, and by what the kernel says it is unchanged since.
+    Receipt,
 }
 
 /// The one number that names an artifact.
@@ -160,21 +183,45 @@ impl Manifest {
 
     fn of_sha256(mut files: Vec<(ArtifactPath, u64, Sha256)>, single: bool) -> Manifest {
         files.sort_unstable_by(|a, b| a.0.cmp(&b.0));
-        let mut digests = Digests::new(&[Algorithm::Sha256], files.len());
-        let files = files
-            .into_iter()
-            .zip(0..)
-            .map(|((path, size, sha256), at)| {
-                digests.put(at, &sha256.0);
-                ManifestFile {
-                    path,
-                    size,
-                    format: None,
-                    at,
-                }
-            });
+        let files = files.into_iter();
+        let files = files.map(|(path, size, sha256)| (path, size, sha256.0));
+        Manifest::of_sorted(&[Algorithm::Sha256], single, files.collect())
+    }
+
+    /// Files in byte order of their path, with the digests of each one after the other, by whoever read them.
+    pub fn of_files(
+        algorithms: &[Algorithm],
+        single: bool,
+        files: Vec<(ArtifactPath, u64, Vec<u8>)>,
+    ) -> Result<Manifest, ManifestError> {
+        let twice = files.windows(2).find_map(|pair| match pair {
+            [one, next] if one.0 >= next.0 => Some(next.0.to_string()),
+            _ => None,
+        });
+        match twice {
+            Some(path) => Err(ManifestError::Twice(path)),
+            None => Ok(Manifest::of_sorted(algorithms, single, files)),
+        }
+    }
+
+    fn of_sorted<D: AsRef<[u8]>>(
+        algorithms: &[Algorithm],
+        single: bool,
+        files: Vec<(ArtifactPath, u64, D)>,
+    ) -> Manifest {
+        let mut digests = Digests::new(algorithms, files.len());
+        let files = files.into_iter().zip(0..).map(|((path, size, own), at)| {
+            digests.put(at, own.as_ref());
+            ManifestFile {
+                path,
+                size,
+                format: None,
+                checked: Checked::Full,
+                at,
+            }
+        });
         let files = files.collect();
-        Manifest::new(&[Algorithm::Sha256], single, files, digests)
+        Manifest::new(algorithms, single, files, digests)
     }
 
     /// The same without the file at `path`.
@@ -275,8 +322,15 @@ impl Manifest {
             file.path.printable()?;
         }
         let mut hasher = sha2::Sha256::new();
-        for line in self.lines(Algorithm::Sha256) {
-            hasher.update(line);
+        let mut line = String::new();
+        for file in &self.files {
+            let digest = self.digest(file, Algorithm::Sha256).unwrap_or_default();
+            line.clear();
+            HEXLOWER.encode_append(digest, &mut line);
+            line.push_str("  ");
+            line.push_str(file.path.as_str());
+            line.push('\n');
+            hasher.update(&line);
         }
         Ok(ArtifactDigest::DirHash1(Sha256(hasher.finalize().into())))
     }

@@ -8,12 +8,15 @@ pub mod hash;
 mod hub_cache;
 mod lanes;
 pub mod manifest;
+pub mod parts;
 pub mod stat_cache;
 pub mod walk;
 
 pub use format::Format;
 pub use hash::{FileFault, Hashing, NoProgress, Progress, hash};
 pub use hub_cache::HubCache;
-pub use manifest::{ArtifactDigest, Manifest, ManifestError, ManifestFile};
+pub use manifest::{ArtifactDigest, Checked, Manifest, ManifestError, ManifestFile};
 pub use stat_cache::StatCache;
-pub use walk::{Artifact, Exclusions, Names, Obstacle, ObstacleKind, Symlinks, Walk, walk};
+pub use walk::{
+    Artifact, Exclusions, Names, Obstacle, ObstacleKind, Symlinks, Walk, walk, walk_with,
+};

@@ -1,31 +1,35 @@
 //! Receipts of earlier hashing: which digests a file had when it was last read, for as long as nothing about
-//! it has changed that the kernel keeps track of. A convenience for those who sign again; no evidence.
+//! it has changed that the kernel keeps track of. A convenience for those who ask again; no evidence.
 //!
 //! A file is known by device, inode, size, mode, and the times of its last change, in nanoseconds. The time
 //! of the last status change (ctime) is the kernel's: no program sets it back, so a file that was changed
 //! and given its old mtime is read again. What changed within [`RACY`] of being read is not kept: the clock
-//! of a file system may be that coarse. Not seen is who keeps a file mapped for writing and writes to it
-//! without the kernel noticing, who writes to the disk beneath, and who sets the machine's clock to the
-//! nanosecond.
+//! of a file system may be that coarse. Whoever keeps a file mapped and writes to it is seen, because the
+//! pages of the file system are written out before anything is read ([`StatCache::settle`]): after that the
+//! kernel hears of the next write. Not seen is who writes to the disk beneath, and who sets the machine's
+//! clock to the nanosecond.
 //!
 //! The receipts of one artifact are a file of fixed-size records with a keyed hash over all of it; the key
 //! is this host's, and is kept apart. A file that is not of this key is as good as none.
 
 use std::collections::HashMap;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::num::NonZero;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use rustix::fs::Stat;
 
+use super::format::Format;
 use super::manifest::Line;
 use crate::digest::Algorithm;
+use crate::disk::Directory;
 use crate::path::ArtifactPath;
 use crate::time::Timestamp;
 
 /// The longest time for which a file system may give two changes the same time.
 pub const RACY: i64 = 2_000;
 
-/// The largest file of receipts: two million files with a SHA-256 each.
+/// The largest file of receipts: more than two million files with a SHA-256 each.
 pub const MAX_RECEIPTS: u64 = 256 * 1024 * 1024;
 
 /// The key of this host.
@@ -35,25 +39,49 @@ pub struct HostKey(pub [u8; 32]);
 /// The receipts of one artifact: those that were read, and those of this run.
 pub struct StatCache {
     algorithms: Vec<Algorithm>,
-    known: HashMap<Inode, Receipt>,
+    /// Records in the order of their inodes, from `start` on.
+    known: Vec<u8>,
+    start: usize,
     /// What somebody else says that the files have; a receipt that says otherwise is not used.
     stated: Option<(Algorithm, Stated)>,
+    /// No receipt is older, in milliseconds.
+    max_age: Option<i64>,
 
-    fresh: Mutex<HashMap<Inode, Receipt>>,
+    kept: Mutex<Kept>,
     used: AtomicUsize,
+    /// When the oldest one that was used was read.
+    oldest: AtomicI64,
+    /// The file system could not be written out: whoever has a file mapped would not be seen.
+    is_unsettled: AtomicBool,
     /// When this run began.
     began: Timestamp,
     /// The file system of the artifact: what is mounted within it may be of any kind.
     device: Option<u64>,
 }
 
+/// What will be written.
+#[derive(Default)]
+struct Kept {
+    /// Places of those that were used.
+    used: Vec<u32>,
+    /// New records, in no order.
+    fresh: Vec<u8>,
+}
+
 type Inode = (u64, u64);
 type Stated = HashMap<ArtifactPath, Box<[u8]>>;
 
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Receipt {
+/// Where a receipt is among those that were read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReceiptPlace(NonZero<u32>);
+
+/// What a receipt says.
+pub(super) struct Receipt<'a> {
     state: State,
-    digests: Box<[u8]>,
+    /// When the run began in which the file was read.
+    read: i64,
+    pub(super) format: Format,
+    pub(super) digests: &'a [u8],
 }
 
 /// What the kernel says of a file.
@@ -69,7 +97,9 @@ struct State {
 
 /// Bytes of a state in the file.
 const STATE: usize = 8 * 8;
-const MAGIC: &[u8; 16] = b"weighbridge\0\0\0\0\x01";
+/// Bytes of a record before its digests: the state, when it was read, and its format.
+const FIXED: usize = STATE + 8 + 1;
+const MAGIC: &[u8; 16] = b"weighbridge\0\0\0\0\x02";
 const MAC: usize = 32;
 
 impl State {
@@ -114,22 +144,45 @@ impl State {
         }
     }
 
-    fn read(bytes: &[u8; STATE]) -> State {
-        let mut numbers = bytes.chunks_exact(8).map(|chunk| {
-            let mut number = [0; 8];
-            number.copy_from_slice(chunk);
-            number
-        });
-        let mut next = || numbers.next().unwrap_or_default();
-        State {
-            device: u64::from_le_bytes(next()),
-            inode: u64::from_le_bytes(next()),
-            size: u64::from_le_bytes(next()),
-            mode: u64::from_le_bytes(next()),
-            modified: (i64::from_le_bytes(next()), u64::from_le_bytes(next())),
-            changed: (i64::from_le_bytes(next()), u64::from_le_bytes(next())),
-        }
+    fn read(bytes: &[u8]) -> Option<State> {
+        let (numbers, _) = bytes.as_chunks::<8>();
+        let number = |at: usize| numbers.get(at).copied();
+        let unsigned = |at| number(at).map(u64::from_le_bytes);
+        let signed = |at| number(at).map(i64::from_le_bytes);
+        Some(State {
+            device: unsigned(0)?,
+            inode: unsigned(1)?,
+            size: unsigned(2)?,
+            mode: unsigned(3)?,
+            modified: (signed(4)?, unsigned(5)?),
+            changed: (signed(6)?, unsigned(7)?),
+        })
     }
+}
+
+impl<'a> Receipt<'a> {
+    fn parse(record: &'a [u8]) -> Option<Receipt<'a>> {
+        let (state, rest) = record.split_first_chunk::<STATE>()?;
+        let (read, rest) = rest.split_first_chunk::<8>()?;
+        let (format, digests) = rest.split_first()?;
+        Some(Receipt {
+            state: State::read(state)?,
+            read: i64::from_le_bytes(*read),
+            format: *Format::ALL.get(usize::from(*format))?,
+            digests,
+        })
+    }
+}
+
+/// The inode that a record is about.
+fn inode(record: &[u8]) -> Inode {
+    let (numbers, _) = record.as_chunks::<8>();
+    let number = |at: usize| {
+        numbers
+            .get(at)
+            .map_or(0, |bytes| u64::from_le_bytes(*bytes))
+    };
+    (number(0), number(1))
 }
 
 impl StatCache {
@@ -137,10 +190,14 @@ impl StatCache {
     pub fn new(algorithms: &[Algorithm], began: Timestamp) -> StatCache {
         StatCache {
             algorithms: algorithms.into(),
-            known: HashMap::new(),
+            known: Vec::new(),
+            start: 0,
             stated: None,
-            fresh: Mutex::default(),
+            max_age: None,
+            kept: Mutex::default(),
             used: AtomicUsize::new(0),
+            oldest: AtomicI64::new(i64::MAX),
+            is_unsettled: AtomicBool::new(false),
             began,
             device: None,
         }
@@ -151,14 +208,30 @@ impl StatCache {
         self.device = Some(device);
     }
 
-    /// Is this a file of which a receipt says something?
-    fn counts(&self, state: &State, algorithms: &[Algorithm]) -> bool {
-        let here = self.device.is_none_or(|device| state.device == device);
-        here && !state.is_open() && algorithms == self.algorithms && state.rested(self.began)
+    /// Takes no receipt of a file that was read longer ago than so many milliseconds.
+    pub fn forget_after(&mut self, max_age: u64) {
+        self.max_age = Some(i64::try_from(max_age).unwrap_or(i64::MAX));
     }
 
-    /// Adds the receipts in `bytes`, if they are of this host; how many there are.
-    pub fn read(&mut self, bytes: &[u8], key: &HostKey) -> Option<usize> {
+    /// Is it about these digests?
+    pub(super) fn is_of(&self, algorithms: &[Algorithm]) -> bool {
+        self.algorithms == algorithms
+    }
+
+    /// Is this a file of which a receipt says something?
+    fn counts(&self, state: &State) -> bool {
+        let here = self.device.is_none_or(|device| state.device == device);
+        here && !state.is_open() && state.rested(self.began)
+    }
+
+    /// May what was read then still be relied on? What is to come was read by another clock.
+    fn is_recent(&self, read: i64) -> bool {
+        let age = self.began.millis().saturating_sub(read);
+        age >= 0 && self.max_age.is_none_or(|max| age <= max)
+    }
+
+    /// Takes the receipts in `bytes`, if they are of this host; how many there are.
+    pub fn read(&mut self, mut bytes: Vec<u8>, key: &HostKey) -> Option<usize> {
         let head = head(&self.algorithms);
         let (content, mac) = bytes.split_last_chunk::<MAC>()?;
         let keyed = blake3::keyed_hash(&key.0, content);
@@ -166,21 +239,14 @@ impl StatCache {
         if keyed != *mac {
             return None;
         }
-        let records = content.strip_prefix(head.as_slice())?;
-        let length = self.digests() + STATE;
-        if records.len() % length != 0 {
+        let length = content.strip_prefix(head.as_slice())?.len();
+        let count = length / self.record();
+        if length % self.record() != 0 || u32::try_from(count).is_err() {
             return None;
         }
-        for record in records.chunks_exact(length) {
-            let (state, digests) = record.split_first_chunk::<STATE>()?;
-            let state = State::read(state);
-            let receipt = Receipt {
-                state,
-                digests: digests.into(),
-            };
-            self.known.insert(state.inode(), receipt);
-        }
-        Some(self.known.len())
+        bytes.truncate(head.len() + length);
+        (self.start, self.known) = (head.len(), bytes);
+        Some(count)
     }
 
     /// Uses a receipt only for a file that `lines` list with the very digest.
@@ -189,49 +255,91 @@ impl StatCache {
         self.stated = Some((algorithm, by_path.collect()));
     }
 
-    /// The digests of the file at `path`, which is open and in this state, if it was read before.
-    pub(super) fn digests_of(
-        &self,
-        path: &ArtifactPath,
-        stat: &Stat,
-        algorithms: &[Algorithm],
-    ) -> Option<Box<[u8]>> {
+    /// The receipt of the file at `path`, which is in this state, if it was read before.
+    pub(super) fn find(&self, path: &ArtifactPath, stat: &Stat) -> Option<ReceiptPlace> {
         let state = State::of(stat);
-        let receipt = self.known.get(&state.inode())?;
-        if receipt.state != state || !self.counts(&state, algorithms) {
+        if !self.counts(&state) {
             return None;
         }
-        if let Some((algorithm, stated)) = &self.stated {
-            let mut start = 0;
-            let own = self.algorithms.iter().find_map(|one| {
-                let at = start..start + one.length();
-                start = at.end;
-                (one == algorithm)
-                    .then(|| receipt.digests.get(at))
-                    .flatten()
-            });
-            if own? != &**stated.get(path)? {
-                return None;
+        let (mut from, mut to) = (0, self.count());
+        while from < to {
+            let middle = usize::midpoint(from, to);
+            if inode(self.at(middle)?) < state.inode() {
+                from = middle + 1;
+            } else {
+                to = middle;
             }
         }
-        self.used.fetch_add(1, Ordering::Relaxed);
-        self.keep(receipt.clone());
-        Some(receipt.digests.clone())
+        let receipt = Receipt::parse(self.at(from)?)?;
+        if receipt.state != state || !self.is_recent(receipt.read) || !self.agrees(path, &receipt) {
+            return None;
+        }
+        let place = u32::try_from(from + 1).ok()?;
+        NonZero::new(place).map(ReceiptPlace)
+    }
+
+    /// Does it say what is stated of the file?
+    fn agrees(&self, path: &ArtifactPath, receipt: &Receipt<'_>) -> bool {
+        let Some((algorithm, stated)) = &self.stated else {
+            return true;
+        };
+        let mut start = 0;
+        let own = self.algorithms.iter().find_map(|one| {
+            let at = start..start + one.length();
+            start = at.end;
+            (one == algorithm)
+                .then(|| receipt.digests.get(at))
+                .flatten()
+        });
+        own.is_some() && own == stated.get(path).map(|digest| &**digest)
+    }
+
+    /// What the receipts at `places` say that was found, each of which is shown to `see`; they count as used.
+    pub(super) fn take(
+        &self,
+        places: impl Iterator<Item = ReceiptPlace>,
+        mut see: impl FnMut(Option<Receipt<'_>>),
+    ) {
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        for place in places {
+            let at = place.0.get() - 1;
+            let record = usize::try_from(at).ok().and_then(|at| self.at(at));
+            let receipt = record.and_then(Receipt::parse);
+            if let Some(receipt) = &receipt {
+                self.used.fetch_add(1, Ordering::Relaxed);
+                self.oldest.fetch_min(receipt.read, Ordering::Relaxed);
+                kept.used.push(at);
+            }
+            see(receipt);
+        }
+    }
+
+    /// Before any file is read of which a receipt may be kept: pages that somebody has mapped and written to go to the
+    /// disk, after which the kernel takes note of the next write.
+    pub(super) fn settle(&self, directory: &Directory) {
+        if directory.sync_file_system().is_err() {
+            self.is_unsettled.store(true, Ordering::Relaxed);
+        }
     }
 
     /// Keeps what was found in the file in this state, if it was at rest.
-    pub(super) fn note(&self, stat: &Stat, algorithms: &[Algorithm], digests: &[u8]) {
+    pub(super) fn note(&self, stat: &Stat, format: Format, digests: &[u8]) {
         let state = State::of(stat);
-        if self.counts(&state, algorithms) && digests.len() == self.digests() {
-            let digests = digests.into();
-            self.keep(Receipt { state, digests });
+        let code = Format::ALL.iter().position(|one| *one == format);
+        let code = code.and_then(|code| u8::try_from(code).ok());
+        let is_whole = digests.len() == self.digests();
+        let (Some(code), true, true) = (code, is_whole, self.counts(&state)) else {
+            return;
+        };
+        if self.is_unsettled.load(Ordering::Relaxed) {
+            return;
         }
-    }
-
-    fn keep(&self, receipt: Receipt) {
-        if let Ok(mut fresh) = self.fresh.lock() {
-            fresh.insert(receipt.state.inode(), receipt);
-        }
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        state.write(&mut kept.fresh);
+        let read = self.began.millis().to_le_bytes();
+        kept.fresh.extend_from_slice(&read);
+        kept.fresh.push(code);
+        kept.fresh.extend_from_slice(digests);
     }
 
     /// How many files were not read because there was a receipt.
@@ -239,19 +347,56 @@ impl StatCache {
         self.used.load(Ordering::Relaxed)
     }
 
+    /// When the first of those was read that were not read now.
+    pub fn oldest(&self) -> Option<Timestamp> {
+        let oldest = self.oldest.load(Ordering::Relaxed);
+        (self.used() > 0)
+            .then(|| Timestamp::from_millis(oldest))
+            .flatten()
+    }
+
     /// The receipts of this run, as [`StatCache::read`] takes them; `None` if they are too many.
     pub fn write(&self, key: &HostKey) -> Option<Vec<u8>> {
-        let fresh = self.fresh.lock().ok()?;
-        let mut receipts: Vec<&Receipt> = fresh.values().collect();
-        receipts.sort_unstable_by_key(|receipt| receipt.state.inode());
+        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let used = kept.used.iter();
+        let used = used.filter_map(|at| self.at(usize::try_from(*at).ok()?));
+        let mut records: Vec<&[u8]> = used.chain(kept.fresh.chunks_exact(self.record())).collect();
+        records.sort_unstable_by_key(|record| inode(record));
+        // Two names of one file.
+        records.dedup_by_key(|record| inode(record));
         let mut out = head(&self.algorithms);
-        for receipt in receipts {
-            receipt.state.write(&mut out);
-            out.extend_from_slice(&receipt.digests);
+        let size = out.len() + records.len() * self.record() + MAC;
+        if size as u64 > MAX_RECEIPTS {
+            return None;
+        }
+        out.reserve_exact(size - out.len());
+        for record in records {
+            out.extend_from_slice(record);
         }
         let mac = blake3::keyed_hash(&key.0, &out);
         out.extend_from_slice(mac.as_bytes());
-        (out.len() as u64 <= MAX_RECEIPTS).then_some(out)
+        Some(out)
+    }
+
+    fn at(&self, place: usize) -> Option<&[u8]> {
+        let start = place.checked_mul(self.record())?.checked_add(self.start)?;
+        self.known.get(start..start.checked_add(self.record())?)
+    }
+
+    /// How many receipts were read.
+    fn count(&self) -> usize {
+        (self.known.len() - self.start) / self.record()
+    }
+
+    /// Has this run come to what was read, and to nothing else?
+    pub fn is_as_read(&self) -> bool {
+        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.fresh.is_empty() && kept.used.len() == self.count() && self.start > 0
+    }
+
+    /// Bytes of a record.
+    fn record(&self) -> usize {
+        FIXED + self.digests()
     }
 
     fn digests(&self) -> usize {
@@ -259,10 +404,12 @@ impl StatCache {
     }
 }
 
-/// What the file begins with: it is of these digests and no others.
+/// What the file begins with: it is of these digests and no others, by a program that knows these formats.
 fn head(algorithms: &[Algorithm]) -> Vec<u8> {
     let names: Vec<&str> = algorithms.iter().map(|one| one.name()).collect();
-    [MAGIC.as_slice(), names.join(",").as_bytes(), b"\n"].concat()
+    let formats: Vec<&str> = Format::ALL.iter().map(|one| one.name()).collect();
+    let both = [names.join(","), formats.join(",")].join("\n");
+    [MAGIC.as_slice(), both.as_bytes(), b"\n"].concat()
 }
 
 #[cfg(test)]
@@ -281,33 +428,42 @@ mod tests {
         StatCache::new(&[Algorithm::Sha256], Timestamp::from_millis(began).unwrap())
     }
 
+    fn path(name: &str) -> ArtifactPath {
+        ArtifactPath::new(name).unwrap()
+    }
+
+    /// What the receipts in `bytes` say of a file in this state.
+    fn look(mut cache: StatCache, bytes: &[u8], stat: &Stat) -> Option<Vec<u8>> {
+        cache.read(bytes.into(), &KEY)?;
+        let place = cache.find(&path("f"), stat)?;
+        let mut digests = None;
+        cache.take([place].into_iter(), |receipt| {
+            let receipt = receipt.unwrap();
+            assert_eq!(receipt.format, Format::Gguf);
+            digests = Some(receipt.digests.to_vec());
+        });
+        assert_eq!(cache.used(), 1);
+        digests
+    }
+
     #[test]
     fn only_the_same_file_of_the_same_host() {
         let scratch = tempfile::tempdir().unwrap();
         let file = scratch.path().join("f");
         std::fs::write(&file, "x").unwrap();
         let before = stat(&file);
-        let path = ArtifactPath::new("f").unwrap();
         let first = cache(NOW);
-        first.note(&before, &[Algorithm::Sha256], &[1; 32]);
+        first.note(&before, Format::Gguf, &[1; 32]);
         let bytes = first.write(&KEY).unwrap();
-        let read = |bytes: &[u8], key: &HostKey| {
-            let mut cache = cache(NOW);
-            cache.read(bytes, key).map(|_| cache)
-        };
-        let look = |stat: &Stat| {
-            let cache = read(&bytes, &KEY).unwrap();
-            cache.digests_of(&path, stat, &[Algorithm::Sha256])
-        };
-        assert_eq!(look(&before).as_deref(), Some([1; 32].as_slice()));
+        assert_eq!(look(cache(NOW), &bytes, &before), Some([1; 32].into()));
         // Another host, or a byte changed anywhere.
-        assert!(read(&bytes, &HostKey([8; 32])).is_none());
+        assert!(cache(NOW).read(bytes.clone(), &HostKey([8; 32])).is_none());
         for at in 0..bytes.len() {
             let mut changed = bytes.clone();
             changed[at] ^= 1;
-            assert!(read(&changed, &KEY).is_none(), "{at}");
+            assert!(cache(NOW).read(changed, &KEY).is_none(), "{at}");
         }
-        assert!(read(&[], &KEY).is_none());
+        assert!(cache(NOW).read(Vec::new(), &KEY).is_none());
         // The same size and time again: the kernel's own time tells.
         let modified = std::fs::metadata(&file).unwrap().modified().unwrap();
         std::thread::sleep(std::time::Duration::from_millis(20));
@@ -316,11 +472,39 @@ mod tests {
         open.set_modified(modified).unwrap();
         let after = stat(&file);
         assert_eq!(after.st_mtime_nsec, before.st_mtime_nsec);
-        assert_eq!(look(&after), None);
+        assert_eq!(look(cache(NOW), &bytes, &after), None);
         // Another inode in its place.
         std::fs::rename(&file, scratch.path().join("old")).unwrap();
         std::fs::write(&file, "z").unwrap();
-        assert_eq!(look(&stat(&file)), None);
+        assert_eq!(look(cache(NOW), &bytes, &stat(&file)), None);
+    }
+
+    #[test]
+    fn each_of_many_is_found() {
+        let scratch = tempfile::tempdir().unwrap();
+        let file = scratch.path().join("f");
+        std::fs::write(&file, "x").unwrap();
+        let mut one = stat(&file);
+        let first = cache(NOW);
+        let inodes: Vec<u64> = (0..500).map(|n: u64| (n * 7919) % 100_003 + 2).collect();
+        for inode in &inodes {
+            one.st_ino = *inode;
+            first.note(
+                &one,
+                Format::Gguf,
+                &[u8::try_from(inode % 251).unwrap(); 32],
+            );
+        }
+        let bytes = first.write(&KEY).unwrap();
+        for inode in &inodes {
+            one.st_ino = *inode;
+            let digest = [u8::try_from(inode % 251).unwrap(); 32];
+            assert_eq!(look(cache(NOW), &bytes, &one), Some(digest.into()));
+        }
+        one.st_ino = 1;
+        assert_eq!(look(cache(NOW), &bytes, &one), None);
+        one.st_ino = u64::MAX;
+        assert_eq!(look(cache(NOW), &bytes, &one), None);
     }
 
     #[test]
@@ -336,9 +520,49 @@ mod tests {
             (changed - 1_000_000, false),
         ] {
             let cache = cache(began);
-            cache.note(&stat, &[Algorithm::Sha256], &[1; 32]);
-            assert_eq!(!cache.fresh.lock().unwrap().is_empty(), kept, "{began}");
+            cache.note(&stat, Format::Gguf, &[1; 32]);
+            let fresh = &cache.kept.lock().unwrap().fresh;
+            assert_eq!(!fresh.is_empty(), kept, "{began}");
         }
+    }
+
+    #[test]
+    fn what_was_read_long_ago_or_is_to_come_does_not_count() {
+        let scratch = tempfile::tempdir().unwrap();
+        let file = scratch.path().join("f");
+        std::fs::write(&file, "x").unwrap();
+        let stat = stat(&file);
+        let first = cache(NOW);
+        first.note(&stat, Format::Gguf, &[1; 32]);
+        let bytes = first.write(&KEY).unwrap();
+        for (now, max_age, found) in [
+            (NOW, None, true),
+            (NOW + 1_000_000, None, true),
+            (NOW - 1, None, false),
+            (NOW + 1_000, Some(1_000), true),
+            (NOW + 1_001, Some(1_000), false),
+            (NOW, Some(0), true),
+            (NOW, Some(u64::MAX), true),
+        ] {
+            let mut later = cache(now);
+            if let Some(max_age) = max_age {
+                later.forget_after(max_age);
+            }
+            let seen = look(later, &bytes, &stat);
+            assert_eq!(seen.is_some(), found, "{now} {max_age:?}");
+        }
+        // What is used again is as old as it was.
+        let mut again = cache(NOW + 500);
+        again.read(bytes, &KEY).unwrap();
+        assert!(!again.is_as_read());
+        let place = again.find(&path("f"), &stat).unwrap();
+        again.take([place].into_iter(), |receipt| assert!(receipt.is_some()));
+        assert!(again.is_as_read());
+        assert_eq!(again.oldest(), Timestamp::from_millis(NOW));
+        let bytes = again.write(&KEY).unwrap();
+        let mut last = cache(NOW + 1_200);
+        last.forget_after(1_000);
+        assert_eq!(look(last, &bytes, &stat), None);
     }
 
     #[test]
@@ -347,16 +571,15 @@ mod tests {
         let file = scratch.path().join("f");
         std::fs::write(&file, "x").unwrap();
         let stat = stat(&file);
-        let path = ArtifactPath::new("f").unwrap();
         let algorithms = [Algorithm::Sha256, Algorithm::Blake3];
         let began = Timestamp::from_millis(NOW).unwrap();
         let first = StatCache::new(&algorithms, began);
         let digests = [[1; 32], [2; 32]].concat();
-        first.note(&stat, &algorithms, &digests);
+        first.note(&stat, Format::Gguf, &digests);
         let bytes = first.write(&KEY).unwrap();
         let line = |name: &str, digest: u8| Line {
             digest: [digest; 32].into(),
-            path: ArtifactPath::new(name).unwrap(),
+            path: path(name),
         };
         for (algorithm, line, found) in [
             (Algorithm::Blake3, line("f", 2), true),
@@ -366,13 +589,11 @@ mod tests {
             (Algorithm::Blake2b, line("f", 1), false),
         ] {
             let mut cache = StatCache::new(&algorithms, began);
-            assert_eq!(cache.read(&bytes, &KEY), Some(1));
+            assert_eq!(cache.read(bytes.clone(), &KEY), Some(1));
             cache.agree_with(algorithm, vec![line]);
-            let looked = cache.digests_of(&path, &stat, &algorithms);
-            assert_eq!(looked.is_some(), found);
-            assert_eq!(cache.used(), usize::from(found));
+            assert_eq!(cache.find(&path("f"), &stat).is_some(), found);
         }
         // Receipts of other digests are of no use.
-        assert_eq!(cache(NOW).read(&bytes, &KEY), None);
+        assert_eq!(cache(NOW).read(bytes, &KEY), None);
     }
 }

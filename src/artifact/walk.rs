@@ -6,10 +6,11 @@ use std::io;
 
 use std::path::{Path, PathBuf};
 
-use rustix::fs::FileType;
+use rustix::fs::{FileType, Stat};
 use rustix::io::Errno;
 
 use super::hub_cache::{HubCache, HubError};
+use super::stat_cache::{ReceiptPlace, StatCache};
 use crate::disk::{self, Directory, DiskError};
 use crate::path::{ArtifactPath, PathError};
 
@@ -220,6 +221,34 @@ pub struct FoundFile {
     pub size: u64,
     /// Reached through a link that the caller allowed.
     pub through_link: bool,
+    /// Of an earlier hashing, if it is unchanged since.
+    pub(super) receipt: Option<ReceiptPlace>,
+}
+
+impl FoundFile {
+    #[cfg(test)]
+    pub(super) fn of(path: ArtifactPath, size: u64) -> FoundFile {
+        FoundFile {
+            path,
+            size,
+            through_link: false,
+            receipt: None,
+        }
+    }
+
+    fn new(
+        path: ArtifactPath,
+        stat: &Stat,
+        through_link: bool,
+        receipts: Option<&StatCache>,
+    ) -> FoundFile {
+        FoundFile {
+            receipt: receipts.and_then(|receipts| receipts.find(&path, stat)),
+            size: u64::try_from(stat.st_size).unwrap_or(0),
+            path,
+            through_link,
+        }
+    }
 }
 
 /// Something in the tree that is not a plain readable file with a plain name.
@@ -271,18 +300,25 @@ pub fn walk(
     symlinks: Symlinks,
     names: Names,
 ) -> Result<Walk, DiskError> {
+    walk_with(artifact, exclusions, (symlinks, names), None)
+}
+
+/// The same, and looks for the receipt of each file.
+pub fn walk_with(
+    artifact: &Artifact,
+    exclusions: &Exclusions,
+    (symlinks, names): (Symlinks, Names),
+    receipts: Option<&StatCache>,
+) -> Result<Walk, DiskError> {
     let mut walk = Walk::default();
     if let Some(path) = &artifact.file {
         let file = artifact.directory.open_file(path)?;
-        let metadata = file.metadata().map_err(|source| DiskError::Read {
+        let stat = rustix::fs::fstat(&file).map_err(|errno| DiskError::Read {
             path: artifact.path.clone(),
-            source,
+            source: errno.into(),
         })?;
-        walk.files.push(FoundFile {
-            path: path.clone(),
-            size: metadata.len(),
-            through_link: false,
-        });
+        let found = FoundFile::new(path.clone(), &stat, false, receipts);
+        walk.files.push(found);
         return Ok(walk);
     }
     let mut walker = Walker {
@@ -290,6 +326,7 @@ pub fn walk(
         exclusions,
         symlinks,
         names,
+        receipts,
         walk,
         pending: Vec::new(),
     };
@@ -314,14 +351,14 @@ pub fn walk(
     Ok(walk)
 }
 
-/// The size of the blob behind a link of a hub's snapshot.
-fn blob(hub: &HubCache, snapshot: &Directory, path: &ArtifactPath) -> Result<u64, &'static str> {
+/// What the blob is behind a link of a hub's snapshot.
+fn blob(hub: &HubCache, snapshot: &Directory, path: &ArtifactPath) -> Result<Stat, &'static str> {
     let file = hub.open(snapshot, path).map_err(|error| match error {
         HubError::Form => "it does not lead to a blob of its repository in the cache",
         HubError::Disk(_) => "its blob is missing from the cache, or cannot be opened",
     })?;
-    match file.metadata() {
-        Ok(metadata) if metadata.is_file() => Ok(metadata.len()),
+    match rustix::fs::fstat(&file) {
+        Ok(stat) if disk::file_type(&stat) == FileType::RegularFile => Ok(stat),
         Ok(_) => Err("it leads to something that is not a file"),
         Err(_) => Err("its blob cannot be read"),
     }
@@ -341,6 +378,7 @@ struct Walker<'a> {
     exclusions: &'a Exclusions,
     symlinks: Symlinks,
     names: Names,
+    receipts: Option<&'a StatCache>,
     walk: Walk,
     pending: Vec<ArtifactPath>,
 }
@@ -370,14 +408,7 @@ impl Walker<'_> {
                 continue;
             }
             match kind {
-                FileType::RegularFile => {
-                    let size = u64::try_from(stat.st_size).unwrap_or(0);
-                    self.walk.files.push(FoundFile {
-                        path,
-                        size,
-                        through_link: false,
-                    });
-                }
+                FileType::RegularFile => self.found(path, &stat, false),
                 FileType::Directory => self.pending.push(path),
                 FileType::Symlink => self.link(path),
                 FileType::Fifo => self.obstacle(&full, ObstacleKind::Special("a FIFO")),
@@ -393,6 +424,11 @@ impl Walker<'_> {
         Ok(())
     }
 
+    fn found(&mut self, path: ArtifactPath, stat: &Stat, through_link: bool) {
+        let file = FoundFile::new(path, stat, through_link, self.receipts);
+        self.walk.files.push(file);
+    }
+
     fn accept(&self, full: &[u8]) -> Result<ArtifactPath, PathError> {
         let path = ArtifactPath::from_bytes(full)?;
         if self.names == Names::Printable {
@@ -404,11 +440,7 @@ impl Walker<'_> {
     fn link(&mut self, path: ArtifactPath) {
         if let Some(hub) = &self.artifact.hub {
             return match blob(hub, &self.artifact.directory, &path) {
-                Ok(size) => self.walk.files.push(FoundFile {
-                    path,
-                    size,
-                    through_link: true,
-                }),
+                Ok(stat) => self.found(path, &stat, true),
                 Err(why) => self.obstacle(path.as_str().as_bytes(), ObstacleKind::Link(why)),
             };
         }
@@ -416,15 +448,7 @@ impl Walker<'_> {
             Symlinks::Refuse => "links are not followed",
             Symlinks::FollowInside => match self.artifact.directory.stat_through_link(&path) {
                 Ok(stat) => match disk::file_type(&stat) {
-                    FileType::RegularFile => {
-                        let size = u64::try_from(stat.st_size).unwrap_or(0);
-                        self.walk.files.push(FoundFile {
-                            path,
-                            size,
-                            through_link: true,
-                        });
-                        return;
-                    }
+                    FileType::RegularFile => return self.found(path, &stat, true),
                     FileType::Directory => {
                         self.walk.not_covered.push(path);
                         return;

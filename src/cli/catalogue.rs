@@ -9,8 +9,9 @@ use std::path::{Path, PathBuf};
 use super::engine;
 use super::failure::Failure;
 use super::output::Output;
+use super::receipts::Reuse;
 use super::{context, progress};
-use crate::artifact::{Artifact, Hashing, Names, Progress, Symlinks};
+use crate::artifact::{Artifact, Hashing, Names, Progress, StatCache, Symlinks};
 use crate::digest::Algorithm;
 use crate::finding::{Severity, Verdict};
 use crate::gate::{self, Reading};
@@ -97,12 +98,13 @@ pub(super) fn read(
     signature: &Path,
     algorithms: &[Algorithm],
     names: Names,
+    receipts: Option<&StatCache>,
 ) -> Result<ArtifactEvidence, Failure> {
     let hashing = Hashing {
         algorithms,
         jobs: NonZero::<usize>::MIN,
         progress: &Unwatched,
-        receipts: None,
+        receipts,
         engine: engine::chosen(),
     };
     let reading = Reading {
@@ -116,9 +118,8 @@ pub(super) fn read(
 
 /// Verifies every artifact under `root` by `judge`, and prints one summary.
 pub(super) fn verify(
-    root: &Path,
-    signature: &Path,
-    jobs: Option<NonZero<usize>>,
+    (root, signature): (&Path, &Path),
+    (jobs, reuse): (Option<NonZero<usize>>, Reuse<'_>),
     policy: Option<&PolicySummary>,
     judge: &(dyn Fn(&ArtifactEvidence, &SignatureEvidence) -> Report + Sync),
     output: &Output,
@@ -144,7 +145,9 @@ pub(super) fn verify(
             let path = place.join(signature);
             let signature = gate::read_signature(&path);
             let algorithms = gate::algorithms(&signature);
-            let evidence = read(&artifact, &path, &algorithms, Names::Any)?;
+            let evidence = reuse.with(&artifact, &algorithms, output, |receipts| {
+                read(&artifact, &path, &algorithms, Names::Any, receipts)
+            })?;
             let report = judge(&evidence, &signature);
             let policy = policy.cloned();
             let path = place.display().to_string();

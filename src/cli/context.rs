@@ -7,11 +7,12 @@ use super::Global;
 use super::failure::{Failure, FailureKind};
 use super::output::Output;
 use super::progress::{self, Bar};
+use crate::artifact::parts::Part;
 use crate::artifact::{Artifact, Exclusions, Names, StatCache, Symlinks};
 use crate::digest::{Algorithm, Sha256};
 use crate::disk;
 use crate::finding::{Finding, Severity};
-use crate::gate::{Reading, read_artifact};
+use crate::gate::{self, Reading, read_artifact};
 #[cfg(feature = "postgres")]
 use crate::ledger::store::postgres::SlotsInPostgres;
 use crate::ledger::store::{Cached, TileCache, location, probe};
@@ -60,8 +61,8 @@ impl Config {
             .map_err(|error| Failure::because(path.display(), &error))?;
         let mut files = Vec::new();
         let mut read = |name: &str| {
-            let bytes = disk::read(&beside(path, name), MAX_NAMED)
-                .map_err(|error| crate::gate::cause(&error))?;
+            let bytes =
+                disk::read(&beside(path, name), MAX_NAMED).map_err(|error| gate::cause(&error))?;
             files.push((name.to_owned(), Sha256::of(&bytes)));
             Ok(bytes)
         };
@@ -286,6 +287,7 @@ pub(super) fn store_failure(error: StoreError) -> Failure {
 }
 
 /// How an artifact is read for signing and recording.
+#[derive(Clone, Copy)]
 pub(super) struct ReadRequest<'a> {
     pub(super) exclusions: &'a Exclusions,
     pub(super) algorithms: &'a [Algorithm],
@@ -302,20 +304,35 @@ pub(super) fn read(
     output: &Output,
 ) -> Result<ArtifactEvidence, Failure> {
     let bar = Bar::new(output);
-    let hashing = progress::hashing(
-        request.algorithms,
-        progress::jobs(request.jobs),
-        request.receipts,
-        &bar,
-    );
-    let reading = Reading {
-        hashing,
-        symlinks: request.symlinks,
-        names: request.names,
-    };
-    let evidence = read_artifact(artifact, request.exclusions, reading);
+    let evidence = read_artifact(artifact, request.exclusions, reading(request, &bar));
     bar.finish();
     Ok(evidence?)
+}
+
+/// Lists an artifact, and hashes a part of it, as [`gate::read_part`] does.
+pub(super) fn read_part(
+    artifact: &Artifact,
+    request: &ReadRequest<'_>,
+    part: Part,
+    output: &Output,
+) -> Result<(ArtifactEvidence, u64, Sha256), Failure> {
+    let bar = Bar::new(output);
+    let read = gate::read_part(artifact, request.exclusions, reading(request, &bar), part);
+    bar.finish();
+    Ok(read?)
+}
+
+fn reading<'a>(request: &ReadRequest<'a>, bar: &'a Bar) -> Reading<'a> {
+    Reading {
+        hashing: progress::hashing(
+            request.algorithms,
+            progress::jobs(request.jobs),
+            request.receipts,
+            bar,
+        ),
+        symlinks: request.symlinks,
+        names: request.names,
+    }
 }
 
 /// Refuses an artifact that is not wholly readable plain files: what signing and hashing need.

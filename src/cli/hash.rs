@@ -7,13 +7,16 @@ use super::context::{self, ReadRequest};
 use super::engine;
 use super::failure::Failure;
 use super::output::Output;
-use super::{Outcome, values};
+use super::receipts;
+use super::{Global, Outcome, values};
 use crate::artifact::manifest::{self, Difference};
-use crate::artifact::{Artifact, Exclusions, Manifest, Names, Symlinks};
+use crate::artifact::parts::Part;
+use crate::artifact::{Artifact, Exclusions, Manifest, Names, StatCache, Symlinks};
 use crate::digest::Algorithm;
-use crate::disk;
+use crate::disk::{self, Access, Existing};
 use crate::gate;
-use crate::report::HashDocument;
+use crate::report::text::count;
+use crate::report::{HashDocument, HashPart};
 use crate::sha256::Choice;
 
 /// Print the digests of a file or of every file in a directory
@@ -25,7 +28,10 @@ use crate::sha256::Choice;
   weighbridge hash ./model                          equals find | sort | xargs sha256sum
   weighbridge hash ./model > SHA256SUMS
   weighbridge hash --check SHA256SUMS ./model       changed, missing and added files fail
-  weighbridge hash -a sha256,blake3 --json ./model  both digests from one read pass")]
+  weighbridge hash -a sha256,blake3 --json ./model  both digests from one read pass
+  weighbridge hash --resume ./model                 goes on where it was interrupted
+  weighbridge hash --part 1/1 --out part1.json ./model
+                                                    one machine's part of it; `weighbridge manifest merge` joins them")]
 pub(super) struct HashArgs {
     /// File or directory
     path: PathBuf,
@@ -45,6 +51,16 @@ pub(super) struct HashArgs {
     /// Leave out what `sign` and `gate` leave out, so that the digest is the one in the ledger
     #[arg(long)]
     covered: bool,
+    /// Hash one part of the files, as 3/16: every machine that sees the same files knows which are its own
+    #[arg(long, value_name = "K/N", requires = "out", conflicts_with = "check")]
+    part: Option<Part>,
+    /// With --part: where to write what it came to
+    #[arg(long, value_name = "FILE", requires = "part")]
+    out: Option<PathBuf>,
+    /// Go on where an earlier run of this host with --resume was interrupted: files that it had hashed and that have not changed
+    /// since, as far as its kernel knows, are not read again
+    #[arg(long)]
+    resume: bool,
     /// Threads to hash with
     #[arg(long, short, value_name = "N")]
     jobs: Option<NonZero<usize>>,
@@ -56,7 +72,7 @@ pub(super) struct HashArgs {
 /// The largest list that is read: some ten million files.
 const MAX_LIST: u64 = 1 << 30;
 
-pub(super) fn run(args: &HashArgs, output: &Output) -> Outcome {
+pub(super) fn run(args: &HashArgs, global: &Global, output: &Output) -> Outcome {
     let artifact = Artifact::open(&args.path)?;
     let mut exclusions = if args.covered {
         gate::exclusions(&artifact, &gate::default_signature(&artifact))
@@ -81,17 +97,85 @@ pub(super) fn run(args: &HashArgs, output: &Output) -> Outcome {
         jobs: args.jobs,
         receipts: None,
     };
-    let evidence = context::read(&artifact, &request, output)?;
+    if args.resume {
+        receipts::resume(&artifact, &algorithms, global, output, |receipts| {
+            let request = ReadRequest {
+                receipts,
+                ..request
+            };
+            hash(args, &artifact, &request, list, output)
+        })
+    } else {
+        hash(args, &artifact, &request, list, output)
+    }
+}
+
+fn hash(
+    args: &HashArgs,
+    artifact: &Artifact,
+    request: &ReadRequest<'_>,
+    list: Option<Vec<manifest::Line>>,
+    output: &Output,
+) -> Outcome {
+    if let (Some(part), Some(out)) = (args.part, &args.out) {
+        return hash_part(args, artifact, request, (part, out), output);
+    }
+    let evidence = context::read(artifact, request, output)?;
     context::complete(&args.path, &evidence)?;
+    say_resumed(request, output);
     for path in &evidence.not_covered {
         output.say(format!("{path} is left out"));
     }
     let manifest = &evidence.manifest;
-    let algorithm = algorithms.first().copied().unwrap_or(Algorithm::Sha256);
+    let algorithm = manifest.algorithms().first().copied();
+    let algorithm = algorithm.unwrap_or(Algorithm::Sha256);
     match list {
         Some(list) => report(&list, manifest, algorithm, output),
-        None => print(args, manifest, algorithm, output),
+        None => print(&args.path, manifest, output),
     }
+}
+
+fn say_resumed(request: &ReadRequest<'_>, output: &Output) {
+    let unread = request.receipts.map_or(0, StatCache::used);
+    if unread > 0 {
+        output.say(format!("{} not read again", count(unread, "file")));
+    }
+}
+
+/// Hashes a part, and writes what it came to.
+fn hash_part(
+    args: &HashArgs,
+    artifact: &Artifact,
+    request: &ReadRequest<'_>,
+    (part, out): (Part, &Path),
+    output: &Output,
+) -> Outcome {
+    if let Some(inside) = artifact.locate(out) {
+        return Err(Failure::error(format!(
+            "{inside} would be written into the artifact, which the other parts would find changed"
+        ))
+        .hint("let --out name a file outside of it"));
+    }
+    let (evidence, all, listing) = context::read_part(artifact, request, part, output)?;
+    context::complete_or_empty(&args.path, &evidence)?;
+    say_resumed(request, output);
+    if all == 0 {
+        let empty = format!("{} holds no file", args.path.display());
+        return Err(Failure::refused(vec![empty]));
+    }
+    let path = args.path.display().to_string();
+    let numbers = (part.number, part.of);
+    let document = HashPart::new(path, numbers, (all, listing), &evidence.manifest);
+    let mut bytes =
+        serde_json::to_vec(&document).map_err(|error| Failure::because(out.display(), &error))?;
+    bytes.push(b'\n');
+    disk::write(out, &bytes, Existing::Replace, Access::Shared)?;
+    output.say(format!(
+        "part {part}: {} of {all}, in {}",
+        count(document.files.len(), "file"),
+        out.display()
+    ));
+    Ok(0)
 }
 
 /// The algorithms in the order in which they were asked for, each once.
@@ -164,17 +248,17 @@ fn report(
     )]))
 }
 
-fn print(args: &HashArgs, manifest: &Manifest, algorithm: Algorithm, output: &Output) -> Outcome {
+/// Prints `manifest`, of what is called `path`.
+pub(super) fn print(path: &Path, manifest: &Manifest, output: &Output) -> Outcome {
+    let algorithm = manifest.algorithms().first().copied();
+    let algorithm = algorithm.unwrap_or(Algorithm::Sha256);
     if output.json {
-        output.document(&HashDocument::new(
-            args.path.display().to_string(),
-            manifest,
-        ))?;
+        output.document(&HashDocument::new(path.display().to_string(), manifest))?;
     } else if let (true, Some(file)) = (manifest.is_single_file(), manifest.files().first()) {
         // As `sha256sum FILE` does: the path as it was given.
         let bytes = manifest.digest(file, algorithm).unwrap_or_default();
         let hex = data_encoding::HEXLOWER.encode(bytes);
-        output.lines(std::iter::once(format!("{hex}  {}\n", args.path.display())))?;
+        output.lines(std::iter::once(format!("{hex}  {}\n", path.display())))?;
     } else {
         output.lines(manifest.lines(algorithm))?;
         if let Ok(digest) = manifest.artifact_digest() {

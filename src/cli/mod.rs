@@ -29,6 +29,7 @@ mod keyring;
 mod keys;
 mod ledger;
 mod log_access;
+mod manifest;
 mod oms;
 mod output;
 mod policy;
@@ -111,6 +112,7 @@ enum Verb {
     Init(init::InitArgs),
     Tour(tour::TourArgs),
     Hash(hash::HashArgs),
+    Manifest(manifest::ManifestArgs),
     Sign(sign::SignArgs),
     Verify(Box<verify::VerifyArgs>),
     #[cfg(feature = "http")]
@@ -157,7 +159,8 @@ pub fn run() -> ExitCode {
     let run = || match cli.verb {
         Verb::Init(args) => init::run(&args, &cli.global, &output),
         Verb::Tour(args) => tour::run(&args, &output),
-        Verb::Hash(args) => hash::run(&args, &output),
+        Verb::Hash(args) => hash::run(&args, &cli.global, &output),
+        Verb::Manifest(args) => manifest::run(&args, &output),
         Verb::Sign(args) => sign::run(&args, &cli.global, &output),
         Verb::Verify(args) => verify::run(&args, &cli.global, &output),
         #[cfg(feature = "http")]

@@ -3,16 +3,25 @@
 
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant, SystemTime};
+
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
 
 use super::Global;
-use super::context::{self, cache_directory};
+use super::context::{self, Config, ReadRequest, cache_directory};
+use super::failure::Failure;
 use super::history::state_directory;
+use super::output::Output;
 use crate::artifact::stat_cache::{HostKey, MAX_RECEIPTS};
 use crate::artifact::{Artifact, StatCache};
 use crate::digest::{Algorithm, Sha256};
 use crate::disk::{self, Access, Existing};
 use crate::gate::cause;
+use crate::policy::{Rehash, Span};
+use crate::verify::ArtifactEvidence;
 
 /// The receipts of one artifact, and the file that they are in.
 pub(super) struct Receipts {
@@ -21,8 +30,155 @@ pub(super) struct Receipts {
     pub(super) cache: StatCache,
 }
 
-/// As many artifacts have receipts; of more, those that were not signed for longest have none.
-const MOST: usize = 256;
+/// As many artifacts have receipts; of more, those that were not read for longest have none.
+const MOST: usize = 1_024;
+
+/// And so many bytes are all of them together.
+const MOST_BYTES: u64 = 1 << 30;
+
+/// When a file is read again that this host has read before.
+#[derive(clap::Args)]
+pub(super) struct RehashArgs {
+    /// Which files to read: always all of them; if-changed: those that have changed since this host last read them, as far as
+    /// its kernel knows; max-age=24h: the same, and those that it read longer ago
+    #[arg(long, value_name = "WHEN", default_value = "always")]
+    rehash: Rehash,
+}
+
+impl RehashArgs {
+    /// What is read, if the policy in `config` allows no less.
+    pub(super) fn reuse<'a>(
+        &self,
+        config: Option<&Config>,
+        global: &'a Global,
+        output: &Output,
+    ) -> Reuse<'a> {
+        let allowed = config.map_or(Rehash::IfChanged, |config| config.policy.gate.rehash);
+        if allowed < self.rehash {
+            output.warn(format!(
+                "the policy says rehash = \"{allowed}\": --rehash {} is not done",
+                self.rehash
+            ));
+        }
+        match self.rehash.min(allowed) {
+            Rehash::Always => Reuse::NONE,
+            Rehash::MaxAge(age) => Reuse(Some((global, Some(age)))),
+            Rehash::IfChanged => Reuse(Some((global, None))),
+        }
+    }
+}
+
+/// What may be taken from earlier hashing, and where that is remembered.
+#[derive(Clone, Copy)]
+pub(super) struct Reuse<'a>(Option<(&'a Global, Option<Span>)>);
+
+impl Reuse<'_> {
+    /// Nothing: every file is read.
+    pub(super) const NONE: Reuse<'static> = Reuse(None);
+
+    /// Has `work` read the artifact by `algorithms` with the receipts that there are, and keeps those of this run.
+    pub(super) fn with<T>(
+        self,
+        artifact: &Artifact,
+        algorithms: &[Algorithm],
+        output: &Output,
+        work: impl FnOnce(Option<&StatCache>) -> T,
+    ) -> T {
+        let Some((global, age)) = self.0 else {
+            return work(None);
+        };
+        let mut receipts = match Receipts::of(artifact, algorithms, global) {
+            Ok(receipts) => receipts,
+            Err(why) => {
+                output.warn(format!("every file is read: {why}"));
+                return work(None);
+            }
+        };
+        receipts.read();
+        if let Some(age) = age {
+            receipts.cache.forget_after(age.millis());
+        }
+        let result = work(Some(&receipts.cache));
+        if let Err(why) = receipts.write() {
+            output.warn(format!("no receipts of this hashing are kept: {why}"));
+        }
+        result
+    }
+
+    /// Lists and hashes an artifact as `request` says.
+    pub(super) fn read(
+        self,
+        artifact: &Artifact,
+        request: ReadRequest<'_>,
+        output: &Output,
+    ) -> Result<ArtifactEvidence, Failure> {
+        self.with(artifact, request.algorithms, output, |receipts| {
+            let request = ReadRequest {
+                receipts,
+                ..request
+            };
+            context::read(artifact, &request, output)
+        })
+    }
+}
+
+/// Has `work` read the artifact with what an interrupted run left, and keeps what is read, now and then and when a signal ends
+/// this one. If it comes to its end, nothing is left.
+pub(super) fn resume<T>(
+    artifact: &Artifact,
+    algorithms: &[Algorithm],
+    global: &Global,
+    output: &Output,
+    work: impl FnOnce(Option<&StatCache>) -> Result<T, Failure>,
+) -> Result<T, Failure> {
+    let mut receipts = match Receipts::named(artifact, algorithms, global, "resume") {
+        Ok(receipts) => receipts,
+        Err(why) => {
+            output.warn(format!(
+                "every file is read, and nothing is left to resume: {why}"
+            ));
+            return work(None);
+        }
+    };
+    receipts.read();
+    let signals = Signals::new([SIGINT, SIGTERM, SIGHUP])
+        .map_err(|error| Failure::because("signals", &error))?;
+    let receipts = Arc::new(receipts);
+    let is_done = Arc::new(AtomicBool::new(false));
+    let (kept, done) = (Arc::clone(&receipts), Arc::clone(&is_done));
+    std::thread::spawn(move || keep(&kept, &done, signals));
+    let result = work(Some(&receipts.cache));
+    is_done.store(true, Ordering::Relaxed);
+    match &result {
+        Ok(_) => _ = disk::remove_file(&receipts.path),
+        Err(_) => _ = receipts.write(),
+    }
+    result
+}
+
+/// How often a signal is looked for.
+const PULSE: Duration = Duration::from_millis(100);
+/// How often receipts are kept, at most; more rarely if that takes long.
+const OFTEN: Duration = Duration::from_secs(10);
+
+/// Keeps receipts until the work is done; the handlers stay after that, since they replaced those that the system had.
+fn keep(receipts: &Receipts, is_done: &AtomicBool, mut signals: Signals) {
+    let (mut last, mut wait) = (Instant::now(), OFTEN);
+    loop {
+        std::thread::sleep(PULSE);
+        let works = !is_done.load(Ordering::Relaxed);
+        let signal = signals.pending().next();
+        if works && (signal.is_some() || last.elapsed() >= wait) {
+            let began = Instant::now();
+            // What is not kept is read again.
+            _ = receipts.write();
+            (last, wait) = (Instant::now(), OFTEN.max(began.elapsed() * 20));
+        }
+        if let Some(signal) = signal {
+            _ = signal_hook::low_level::emulate_default_handler(signal);
+        }
+    }
+}
 
 impl Receipts {
     /// The place for the receipts of `artifact`, none of them read; why, where nothing is kept.
@@ -30,6 +186,16 @@ impl Receipts {
         artifact: &Artifact,
         algorithms: &[Algorithm],
         global: &Global,
+    ) -> Result<Receipts, String> {
+        Receipts::named(artifact, algorithms, global, "")
+    }
+
+    /// The same, for a use of its own.
+    fn named(
+        artifact: &Artifact,
+        algorithms: &[Algorithm],
+        global: &Global,
+        used_for: &str,
     ) -> Result<Receipts, String> {
         if global.no_memory {
             return Err("--no-memory was given".into());
@@ -47,11 +213,13 @@ impl Receipts {
             .map_err(|error| format!("{}: {error}", artifact.path().display()))?;
         let names: Vec<&str> = algorithms.iter().map(|one| one.name()).collect();
         let names = names.join(",");
-        let parts: [&[u8]; 4] = [
+        let parts: [&[u8]; 6] = [
             &file_system.to_le_bytes(),
             real.as_os_str().as_encoded_bytes(),
             b"\0",
             names.as_bytes(),
+            b"\0",
+            used_for.as_bytes(),
         ];
         let name = Sha256::of(&parts.concat()).to_string();
         Ok(Receipts {
@@ -64,11 +232,14 @@ impl Receipts {
     /// Reads what was kept; how many receipts there are.
     pub(super) fn read(&mut self) -> usize {
         let bytes = disk::read_no_link(&self.path, MAX_RECEIPTS).unwrap_or_default();
-        self.cache.read(&bytes, &self.key).unwrap_or_default()
+        self.cache.read(bytes, &self.key).unwrap_or_default()
     }
 
     /// Keeps those of this run. What cannot be kept is read again the next time.
     pub(super) fn write(&self) -> Result<(), String> {
+        if self.cache.is_as_read() && disk::touch(&self.path).is_ok() {
+            return Ok(());
+        }
         let bytes = self.cache.write(&self.key);
         let (Some(bytes), Some(directory)) = (bytes, self.path.parent()) else {
             return Err(format!("they are more than {MAX_RECEIPTS} bytes"));
@@ -94,14 +265,18 @@ fn make_room(directory: &Path) {
         let entry = entry.ok()?;
         let is_named = entry.file_name().to_str()?.parse::<Sha256>().is_ok();
         let is_file = entry.file_type().ok()?.is_file();
-        let used = entry.metadata().ok()?.modified().ok()?;
-        (is_named && is_file).then(|| (used, entry.path()))
+        let metadata = entry.metadata().ok()?;
+        let used = metadata.modified().ok()?;
+        (is_named && is_file).then(|| (used, entry.path(), metadata.len()))
     };
-    let mut files: Vec<(SystemTime, PathBuf)> = entries.filter_map(receipt).collect();
+    let mut files: Vec<(SystemTime, PathBuf, u64)> = entries.filter_map(receipt).collect();
     files.sort_unstable();
-    let surplus = files.len().saturating_sub(MOST);
-    for (_, path) in files.iter().take(surplus) {
-        _ = disk::remove_file(path);
+    let (mut count, mut bytes) = (0, 0);
+    for (_, path, size) in files.iter().rev() {
+        (count, bytes) = (count + 1, size.saturating_add(bytes));
+        if count > MOST || bytes > MOST_BYTES {
+            _ = disk::remove_file(path);
+        }
     }
 }
 

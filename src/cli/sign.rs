@@ -307,7 +307,7 @@ fn catalogue_of(args: &SignArgs, config: Option<&Config>, output: &Output) -> Ou
     let read = parallel::each(&places, jobs(args.target.jobs), |place| {
         let artifact = Artifact::open(place)?;
         let path = place.join(&name);
-        let evidence = catalogue::read(&artifact, &path, &algorithms, Names::Printable)?;
+        let evidence = catalogue::read(&artifact, &path, &algorithms, Names::Printable, None)?;
         context::complete(place, &evidence)?;
         Ok::<_, Failure>((artifact, path, evidence))
     });

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use super::context::{self, Config, ReadRequest};
 use super::failure::Failure;
 use super::output::Output;
+use super::receipts::Reuse;
 use crate::artifact::{Artifact, Names, StatCache, Symlinks};
 use crate::digest::Algorithm;
 use crate::gate;
@@ -65,9 +66,12 @@ impl Target<'_> {
         &self,
         algorithms: &[Algorithm],
         names: Names,
+        reuse: Reuse<'_>,
         output: &Output,
     ) -> Result<ArtifactEvidence, Failure> {
-        self.read_with(algorithms, names, None, output)
+        reuse.with(&self.artifact, algorithms, output, |receipts| {
+            self.read_with(algorithms, names, receipts, output)
+        })
     }
 
     fn read_with(

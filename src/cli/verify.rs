@@ -5,6 +5,7 @@ use super::context::{self, Config};
 #[cfg(feature = "http")]
 use super::failure::Failure;
 use super::output::Output;
+use super::receipts::RehashArgs;
 use super::target::TargetArgs;
 use super::trust::TrustArgs;
 #[cfg(feature = "http")]
@@ -28,6 +29,7 @@ use crate::verify::{
   weighbridge verify --key release.pub.pem ./model
   weighbridge verify --key release.pub.pem --signature model.sig weights.onnx
   weighbridge verify --key release.pub.pem --catalogue models
+  weighbridge verify --rehash if-changed ./model             reads what has changed since this host last read it
   weighbridge verify --source --offline ./gpt2               is it still what was acquired?
     weighbridge verify --source=hf:openai-community/gpt2@main ./gpt2
   weighbridge verify --source s3://bucket/model              in the place where it is
@@ -57,6 +59,8 @@ pub(super) struct VerifyArgs {
 
     #[command(flatten)]
     trust: TrustArgs,
+    #[command(flatten)]
+    rehash: RehashArgs,
 }
 
 const NOT_CHECKED: &[&str] = &[
@@ -75,7 +79,7 @@ pub(super) fn run(args: &VerifyArgs, global: &Global, output: &Output) -> Outcom
         }
         return verify_source::run(
             (&args.target, args.offline),
-            (source, &args.checks),
+            (source, &args.checks, &args.rehash),
             global,
             output,
         );
@@ -116,18 +120,25 @@ pub(super) fn run(args: &VerifyArgs, global: &Global, output: &Output) -> Outcom
         Some(policy) => verify_signature_by(evidence, signature, policy, now),
         None => verify_signature(evidence, signature, &trusted, clock),
     };
+    let reuse = args.rehash.reuse(config.as_ref(), global, output);
     if args.catalogue {
         let policy = config.as_ref().map(Config::summary);
         let (path, jobs) = (&args.target.path, args.target.jobs);
         let name = args.target.signature_name()?;
-        return catalogue::verify(path, &name, jobs, policy.as_ref(), &judge, output);
+        return catalogue::verify(
+            (path, &name),
+            (jobs, reuse),
+            policy.as_ref(),
+            &judge,
+            output,
+        );
     }
     let target = args.target.open()?;
     if let Some(config) = &config {
         config.keep_out_of(&target.artifact)?;
     }
     let signature = gate::read_signature(&target.signature);
-    let evidence = target.read(&gate::algorithms(&signature), Names::Any, output)?;
+    let evidence = target.read(&gate::algorithms(&signature), Names::Any, reuse, output)?;
     let report = judge(&evidence, &signature);
     target.report("verify", report, config.as_ref(), NOT_CHECKED, output)
 }

@@ -7,6 +7,7 @@ use super::acquire::{self, Against, CheckArgs, Recorded, Source, Wanted};
 use super::context::{self, Config};
 use super::failure::Failure;
 use super::output::Output;
+use super::receipts::RehashArgs;
 use super::target::{TargetArgs, document, print};
 use super::{Global, Outcome};
 use crate::artifact::{Artifact, ArtifactDigest, checksum_list, manifest};
@@ -23,7 +24,7 @@ use crate::source::oci::{self, MANIFEST};
 use crate::source::published::{Expected, PublishedFile, algorithms, of_manifest, of_snapshot};
 use crate::statement::Text;
 use crate::statement::acquire::Acquire;
-use crate::verify::Report;
+use crate::verify::{Report, checked_files, receipt_finding};
 
 const NOT_CHECKED: &[&str] = &[
     "signatures",
@@ -53,8 +54,7 @@ impl Basis {
 
 pub(super) fn run(
     (args, offline): (&TargetArgs, bool),
-    (source, checks): (&str, &CheckArgs),
-
+    (source, checks, rehash): (&str, &CheckArgs, &RehashArgs),
     global: &Global,
     output: &Output,
 ) -> Outcome {
@@ -70,7 +70,9 @@ pub(super) fn run(
     let artifact = &target.artifact;
     let given = named(source, artifact)?;
     let offline = acquire::is_offline(offline);
-    let evidence = acquire::read(artifact, &[Algorithm::Sha256], args.jobs, output)?;
+    let config = Config::find(global)?;
+    let reuse = rehash.reuse(config.as_ref(), global, output);
+    let evidence = acquire::read(artifact, &[Algorithm::Sha256], args.jobs, reuse, output)?;
     let recorded_as = acquire::as_recorded(artifact, &evidence);
     let mut report = Report {
         artifact: evidence.digest().and(recorded_as.digest()),
@@ -83,7 +85,6 @@ pub(super) fn run(
         revision: given.as_ref().and_then(Source::revision),
         artifact: report.artifact,
     };
-    let config = Config::find(global)?;
     let known = if offline || given.is_none() {
         recorded(&wanted, artifact, config.as_ref(), global, output)?
     } else {
@@ -117,10 +118,12 @@ pub(super) fn run(
         let needed = algorithms(&basis.files);
         if needed.len() > 1 {
             // Only now it is known by which digests the source tells its files.
-            evidence = acquire::read(artifact, &needed, args.jobs, output)?;
+            evidence = acquire::read(artifact, &needed, args.jobs, reuse, output)?;
         }
         evidence = acquire::without_signature(artifact, evidence, &basis.files);
     }
+    report.checked = checked_files(&evidence);
+    report.findings.extend(receipt_finding(&report.checked));
     for finding in evidence
         .obstacles
         .iter()

@@ -267,6 +267,23 @@ pub fn rename(from: &Path, to: &Path) -> Result<(), DiskError> {
         .map_err(error)
 }
 
+/// Says of the file at `path` that it was used now.
+pub fn touch(path: &Path) -> Result<(), DiskError> {
+    let now = rustix::fs::Timespec {
+        tv_sec: 0,
+        tv_nsec: rustix::fs::UTIME_NOW,
+    };
+    let times = rustix::fs::Timestamps {
+        last_access: now,
+        last_modification: now,
+    };
+    let touched = rustix::fs::utimensat(CWD, path, &times, AtFlags::SYMLINK_NOFOLLOW);
+    touched.map_err(|errno| DiskError::Write {
+        path: path.into(),
+        source: errno.into(),
+    })
+}
+
 /// Removes a directory and all that is in it, following no link.
 #[expect(
     clippy::disallowed_methods,

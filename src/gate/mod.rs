@@ -6,7 +6,8 @@ mod ledger;
 
 use std::path::{Path, PathBuf};
 
-use crate::artifact::{Artifact, Exclusions, Hashing, Names, Symlinks, hash, walk};
+use crate::artifact::parts::{self, Part};
+use crate::artifact::{Artifact, Exclusions, Hashing, Names, Symlinks, hash, walk_with};
 use crate::bundle::{BundleError, MAX_BUNDLE};
 use crate::digest::{Algorithm, Sha256};
 use crate::disk::{self, DiskError};
@@ -45,13 +46,40 @@ pub fn exclusions(artifact: &Artifact, signature: &Path) -> Exclusions {
     Exclusions::standard(artifact.locate(signature))
 }
 
+/// Lists the artifact, and hashes what `part` of it is; how many files there are in all, and what tells that list from others.
+pub fn read_part(
+    artifact: &Artifact,
+    exclusions: &Exclusions,
+    reading: Reading<'_>,
+    part: Part,
+) -> Result<(ArtifactEvidence, u64, Sha256), DiskError> {
+    let how = (reading.symlinks, reading.names);
+    let found = walk_with(artifact, exclusions, how, reading.hashing.receipts)?;
+    let (count, all) = (found.files.len() as u64, found.files.iter());
+    let listing = parts::listing(all.map(|file| (file.path.as_str(), file.size)));
+    let own = parts::share(found.files, part);
+    let (manifest, faults) = hash(artifact, own, reading.hashing);
+    let evidence = ArtifactEvidence {
+        manifest,
+        obstacles: found.obstacles,
+        faults,
+        not_covered: found.not_covered,
+    };
+    Ok((evidence, count, listing))
+}
+
 /// Lists and hashes the artifact.
 pub fn read_artifact(
     artifact: &Artifact,
     exclusions: &Exclusions,
     reading: Reading<'_>,
 ) -> Result<ArtifactEvidence, DiskError> {
-    let found = walk(artifact, exclusions, reading.symlinks, reading.names)?;
+    let found = walk_with(
+        artifact,
+        exclusions,
+        (reading.symlinks, reading.names),
+        reading.hashing.receipts,
+    )?;
     let (manifest, faults) = hash(artifact, found.files, reading.hashing);
     Ok(ArtifactEvidence {
         manifest,

@@ -6,6 +6,7 @@ use serde::Deserialize;
 use super::condition::{self, Condition};
 use super::expression::Expression;
 use super::identity::Identity;
+use super::rehash::Rehash;
 use super::rules::{
     self, AllowDeny, ExceptionRule, LicenceRule, ModalityRule, RawAllowDeny, RawExceptions,
     SizeRule, SourceRule,
@@ -38,6 +39,8 @@ pub struct GateRules {
     pub ledger_max_age: Option<Span>,
     /// May a receipt stand for the ledger?
     pub receipts: bool,
+    /// At most so little may be read of what the gate's host has read before.
+    pub rehash: Rehash,
     pub exceptions: Option<ExceptionRule>,
     /// Rules of one's own.
     pub expressions: Vec<Expression>,
@@ -64,6 +67,7 @@ pub(super) struct RawGate {
     signature: Option<RawSignature>,
     records: Option<Vec<RawRecord>>,
     closed_world: Option<bool>,
+    rehash: Option<Rehash>,
     sources: Option<SourceRule>,
     formats: Option<RawAllowDeny>,
     licences: Option<RawAllowDeny>,
@@ -118,6 +122,7 @@ impl RawGate {
             signature: self.signature.or(base.signature),
             records: self.records.or(base.records),
             closed_world: self.closed_world.or(base.closed_world),
+            rehash: self.rehash.or(base.rehash),
             sources: self.sources.or(base.sources),
             formats: self.formats.or(base.formats),
             licences: self.licences.or(base.licences),
@@ -231,6 +236,7 @@ pub(super) fn read(
             .ledger
             .and_then(|ledger| ledger.receipts)
             .unwrap_or(true),
+        rehash: raw.rehash.unwrap_or(Rehash::IfChanged),
         exceptions,
     })
 }

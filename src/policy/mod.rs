@@ -13,6 +13,7 @@ mod gate;
 mod identity;
 mod line;
 pub(crate) mod places;
+mod rehash;
 mod render;
 pub mod rules;
 mod span;
@@ -40,6 +41,7 @@ use gate::RawGate;
 pub use gate::{GateRules, RequiredRecord};
 use identity::RawIdentity;
 pub use identity::{Identity, Registration};
+pub use rehash::Rehash;
 pub use render::{NewPolicy, render};
 pub use span::Span;
 

@@ -22,6 +22,11 @@ impl Span {
         }
     }
 
+    /// In milliseconds.
+    pub fn millis(self) -> u64 {
+        self.millis.unsigned_abs()
+    }
+
     /// Is `then` longer ago than that?
     pub fn is_past(self, then: Timestamp, now: Timestamp) -> bool {
         now.millis().saturating_sub(then.millis()) > self.millis

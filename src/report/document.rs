@@ -7,7 +7,7 @@ use crate::digest::Sha256;
 use crate::finding::{Finding, Verdict};
 use crate::statement::Kind;
 use crate::time::Timestamp;
-use crate::verify::Report;
+use crate::verify::{CheckedFiles, Report};
 
 /// Everything that was checked about one artifact, and the verdict.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
@@ -59,6 +59,8 @@ pub struct ArtifactSummary {
     pub files: usize,
     /// Bytes in them.
     pub bytes: u64,
+    /// How each file was checked; nothing where no file could be.
+    pub checked: Vec<CheckedFiles>,
 }
 
 /// The policy.
@@ -119,6 +121,7 @@ impl ReportDocument {
                 digest: report.artifact.map(|digest| digest.to_string()),
                 files: report.files,
                 bytes: report.bytes,
+                checked: report.checked,
             },
             policy,
             signer: report.signers.first().cloned(),

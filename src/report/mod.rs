@@ -6,6 +6,7 @@ pub mod document;
 pub mod github;
 pub mod gitlab;
 pub mod hash;
+pub mod hash_part;
 pub mod junit;
 pub mod sarif;
 pub mod text;
@@ -15,6 +16,7 @@ pub mod vsa;
 pub use catalogue::CatalogueDocument;
 pub use document::{ClockSource, ReportDocument};
 pub use hash::HashDocument;
+pub use hash_part::HashPart;
 
 use crate::digest::Sha256;
 use crate::finding::{Finding, Rule, Verdict};

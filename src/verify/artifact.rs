@@ -1,11 +1,14 @@
 //! What lies there: obstacles, faults, what was left out, and how files differ from a list.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
+
+use schemars::JsonSchema;
+use serde::Serialize;
 
 use super::{ArtifactEvidence, Report};
 use crate::artifact::hash::FaultKind;
 use crate::artifact::manifest::Difference;
-use crate::artifact::{FileFault, Obstacle, ObstacleKind};
+use crate::artifact::{Checked, FileFault, Obstacle, ObstacleKind};
 use crate::finding::{Finding, Rule, Severity};
 use crate::path::ArtifactPath;
 
@@ -13,6 +16,8 @@ pub(super) fn check_artifact(report: &mut Report, artifact: &ArtifactEvidence) {
     report.files = artifact.manifest.files().len();
     report.bytes = artifact.manifest.bytes();
     report.artifact = artifact.digest();
+    report.checked = checked_files(artifact);
+    report.findings.extend(receipt_finding(&report.checked));
     for obstacle in &artifact.obstacles {
         report.add(obstacle_finding(obstacle));
     }
@@ -29,6 +34,53 @@ pub(super) fn check_artifact(report: &mut Report, artifact: &ArtifactEvidence) {
         let message = "there is no file to check";
         report.add(Finding::new(Rule::ArtifactEmpty, Severity::Fail, message));
     }
+}
+
+/// Files that were checked alike.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct CheckedFiles {
+    /// `full`: all of each was read. `receipt`: this host had read them before, and by what the kernel says they are
+    /// unchanged since.
+    pub how: Checked,
+    pub files: usize,
+    pub bytes: u64,
+    /// Which ones; left out where all files were checked alike.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub paths: Vec<String>,
+}
+
+/// How each file of `artifact` was checked.
+pub fn checked_files(artifact: &ArtifactEvidence) -> Vec<CheckedFiles> {
+    let mut all: BTreeMap<Checked, CheckedFiles> = BTreeMap::new();
+    let files = artifact.manifest.files();
+    let first = files.first().map(|file| file.checked);
+    let are_alike = files.iter().all(|file| Some(file.checked) == first);
+    for file in files {
+        let same = all.entry(file.checked).or_insert_with(|| CheckedFiles {
+            how: file.checked,
+            files: 0,
+            bytes: 0,
+            paths: Vec::new(),
+        });
+        same.files += 1;
+        same.bytes = same.bytes.saturating_add(file.size);
+        if !are_alike {
+            same.paths.push(file.path.to_string());
+        }
+    }
+    all.into_values().collect()
+}
+
+/// That files were not read.
+pub fn receipt_finding(checked: &[CheckedFiles]) -> Option<Finding> {
+    let all: usize = checked.iter().map(|same| same.files).sum();
+    let unread = checked.iter().find(|same| same.how == Checked::Receipt)?;
+    let message = format!(
+        "{} of {all} files were not read: this host read them before, and its kernel knows of no change since",
+        unread.files
+    );
+    let finding = Finding::new(Rule::ArtifactReceipt, Severity::Note, message);
+    Some(finding.hint("`--rehash always` reads every file"))
 }
 
 /// What an obstacle means: a link or special file is refused, a directory that cannot be read is

@@ -30,7 +30,7 @@ use crate::time::Timestamp;
 use crate::timestamp::Authorities;
 
 use artifact::check_artifact;
-pub use artifact::{fault_finding, obstacle_finding};
+pub use artifact::{CheckedFiles, checked_files, fault_finding, obstacle_finding, receipt_finding};
 pub use keyring::{Keyring, Taken, is_about_a_key};
 pub use recall::may_recall;
 pub use records::{authorised, may_mean_anything, signers_of, speaks};
@@ -153,6 +153,8 @@ pub struct Report {
     pub artifact: Option<ArtifactDigest>,
     pub files: usize,
     pub bytes: u64,
+    /// How each file was checked.
+    pub checked: Vec<CheckedFiles>,
     /// Who signed: the identities' names, that of the first signature first.
     pub signers: Vec<String>,
     pub records: Vec<AcceptedRecord>,

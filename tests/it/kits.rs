@@ -366,13 +366,16 @@ fn manifests_of_kubernetes_are_what_its_schemas_say() {
     let Some(validate) = peer("kubernetes-validate", "kits/bin/kubernetes-validate") else {
         return;
     };
-    let manifest = repository().join("kits/kubernetes/init-container.yaml");
+    let kits = repository().join("kits/kubernetes");
+    let manifest = kits.join("init-container.yaml");
     let check = |file: &Path| {
         run(Command::new(&validate)
             .args(["--kubernetes-version", "1.36", "--strict"])
             .arg(file))
     };
     check(&manifest).exits(0);
+    check(&kits.join("hash-job.yaml")).exits(0);
+    check(&kits.join("hash-merge-job.yaml")).exits(0);
     let workspace = Workspace::new();
     let text = std::fs::read_to_string(&manifest).unwrap();
     workspace.write(

@@ -1,7 +1,7 @@
 //! The schemas in `schemas/` are those of the types, and what the program prints is valid by them.
 
 use serde_json::Value;
-use weighbridge::report::{CatalogueDocument, HashDocument, ReportDocument};
+use weighbridge::report::{CatalogueDocument, HashDocument, HashPart, ReportDocument};
 use weighbridge::statement::Statement;
 
 use crate::support::{Workspace, repository};
@@ -17,6 +17,7 @@ fn schemas() -> Vec<(&'static str, Value)> {
             schemars::schema_for!(CatalogueDocument).into(),
         ),
         ("hash.v1.json", schemars::schema_for!(HashDocument).into()),
+        ("hash-part.v1.json", schemars::schema_for!(HashPart).into()),
         ("record.v1.json", schemars::schema_for!(Statement).into()),
         (
             "policy.v1.json",
@@ -84,6 +85,11 @@ fn what_is_printed_is_valid() {
             .run(["hash", "--json", "-a", "sha256,md5", "model"])
             .json(),
     );
+    workspace
+        .run(["hash", "--part", "1/2", "--out", "part.json", "model"])
+        .exits(0);
+    let part = serde_json::from_slice(&workspace.read("part.json")).unwrap();
+    valid("hash-part.v1.json", &part);
     workspace
         .shell("mkdir models; cp -r model models/a")
         .exits(0);

@@ -33,7 +33,7 @@ fn unread(run: &Run) -> u64 {
 
 /// A signed model whose files have been at rest for long enough.
 fn signed() -> Workspace {
-    let workspace = Workspace::initialised();
+    let workspace = Workspace::on_disk();
     workspace.model("model");
     std::thread::sleep(Duration::from_secs(4));
     sign(&workspace, &[]).exits(0);

@@ -76,6 +76,14 @@ impl Workspace {
         workspace
     }
 
+    /// The same on the disk that the build is on: of files in memory no receipts are kept.
+    pub(crate) fn on_disk() -> Workspace {
+        let place = env!("CARGO_TARGET_TMPDIR");
+        let workspace = Workspace(tempfile::tempdir_in(place).unwrap());
+        workspace.run(["init", "--no-passphrase"]).exits(0);
+        workspace
+    }
+
     /// With a model that is signed and recorded, and passes the gate.
     pub(crate) fn released() -> Workspace {
         let workspace = Workspace::initialised();

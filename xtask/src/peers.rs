@@ -394,6 +394,11 @@ const PACKAGES: &[Package] = &[
         only_for_tlogcheck: false,
     },
     Package {
+        name: "faketime",
+        probe: Probe::Command("faketime"),
+        only_for_tlogcheck: false,
+    },
+    Package {
         name: "strace",
         probe: Probe::Command("strace"),
         only_for_tlogcheck: false,

@@ -10,6 +10,7 @@ use super::{AcquireArgs, Source, ask, told_here};
 use crate::bundle::MAX_BUNDLE;
 use crate::cli::failure::Failure;
 use crate::cli::output::Output;
+use crate::cli::receipts::Reuse;
 use crate::client::fetch::FetchError;
 use crate::disk;
 use crate::source::published::Published;
@@ -60,6 +61,7 @@ pub(in crate::cli) fn bring(
         &*channel,
         (&mut published, None),
         (source, &dest),
+        Reuse::NONE,
         output,
     )?;
     output.say(told_here(&evidence, came, &dest));

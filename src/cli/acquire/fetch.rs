@@ -19,6 +19,7 @@ use crate::cli::context::{self, ReadRequest};
 use crate::cli::failure::Failure;
 use crate::cli::output::Output;
 use crate::cli::progress::Bar;
+use crate::cli::receipts::Reuse;
 use crate::digest::{Algorithm, Digest, Sha256};
 use crate::disk::Directory;
 use crate::gate;
@@ -42,6 +43,7 @@ pub(super) fn fetch(
     channel: &dyn Channel,
     (published, known): (&mut Published, Option<Members>),
     (source, dest): (&Source, &Path),
+    reuse: Reuse<'_>,
     output: &Output,
 ) -> Result<Fetched, Failure> {
     let adopts = args.adopt || matches!(source, Source::Directory(_));
@@ -74,7 +76,7 @@ pub(super) fn fetch(
         published.name,
         count(published.files.len(), "file")
     ));
-    let before = before(args, channel, published, (source, dest), output)?;
+    let before = before(args, channel, published, (source, dest), reuse, output)?;
     let has = |path: &ArtifactPath| before.manifest.file(path.as_str()).is_some();
     let wanted = published.files.iter().filter(|(path, _)| !has(path));
     let mut wanted: BTreeMap<_, _> = wanted.collect();
@@ -211,6 +213,7 @@ fn before(
     channel: &dyn Channel,
     published: &Published,
     (source, dest): (&Source, &Path),
+    reuse: Reuse<'_>,
     output: &Output,
 ) -> Result<ArtifactEvidence, Failure> {
     let adopts = args.adopt || matches!(source, Source::Directory(_));
@@ -223,7 +226,13 @@ fn before(
         });
     }
     let artifact = Artifact::open(dest)?;
-    let evidence = read(&artifact, &algorithms(&published.files), args.jobs, output)?;
+    let evidence = read(
+        &artifact,
+        &algorithms(&published.files),
+        args.jobs,
+        reuse,
+        output,
+    )?;
     context::complete_or_empty(dest, &evidence)?;
     let evidence = without_signature(&artifact, evidence, &published.files);
 
@@ -339,6 +348,7 @@ pub(in crate::cli) fn read(
     artifact: &Artifact,
     algorithms: &[Algorithm],
     jobs: Option<NonZero<usize>>,
+    reuse: Reuse<'_>,
     output: &Output,
 ) -> Result<ArtifactEvidence, Failure> {
     let request = ReadRequest {
@@ -349,7 +359,7 @@ pub(in crate::cli) fn read(
         jobs,
         receipts: None,
     };
-    context::read(artifact, &request, output)
+    reuse.read(artifact, request, output)
 }
 
 /// The same without a signature that was put there since: the source does not have it, and no verb counts it to the

@@ -26,6 +26,7 @@ use serde_json::json;
 use super::context::{self, Config};
 use super::failure::Failure;
 use super::output::Output;
+use super::receipts::RehashArgs;
 use super::record::{Recorder, SigningArgs, signing_key};
 use super::{Global, Outcome, signers, values};
 use crate::artifact::Artifact;
@@ -38,7 +39,7 @@ use crate::source::{Channel, SourceError};
 use crate::statement::Kind;
 use crate::statement::acquire::{Asset, Method, Retrieved};
 use crate::time::Timestamp;
-use crate::verify::ArtifactEvidence;
+use crate::verify::{ArtifactEvidence, checked_files};
 
 pub(super) use bring::bring;
 use destination::Apart;
@@ -111,6 +112,8 @@ pub(super) struct AcquireArgs {
     /// Threads to hash with
     #[arg(long, short, value_name = "N")]
     jobs: Option<NonZero<usize>>,
+    #[command(flatten)]
+    rehash: RehashArgs,
     #[command(flatten)]
     lists: ListArgs,
     #[command(flatten)]
@@ -358,6 +361,7 @@ impl Job<'_> {
             channel,
             (&mut published, known),
             (source, dest),
+            args.rehash.reuse(config, global, output),
             output,
         )?;
         let artifact = Artifact::open(dest)?;
@@ -469,6 +473,7 @@ fn conclude(
         "files": evidence.manifest.files().len(),
         "bytes": evidence.manifest.bytes(),
         "fetched_files": came,
+        "checked": checked_files(evidence),
         "authentication": {
             "method": assurance.method,
             "result": assurance.result,

@@ -9,6 +9,7 @@ use crate::cli::context::{self, Config};
 use crate::cli::failure::Failure;
 use crate::cli::history::History;
 use crate::cli::output::Output;
+use crate::cli::receipts::{RehashArgs, Reuse};
 use crate::cli::target::{self, TargetArgs};
 use crate::gate;
 use crate::ledger::Log;
@@ -22,6 +23,8 @@ pub(in crate::cli) struct Question<'a> {
     pub(in crate::cli) profile: Option<&'a str>,
     pub(in crate::cli) at: Option<Timestamp>,
     pub(in crate::cli) receipt: Option<&'a Path>,
+    /// May files stay unread?
+    pub(in crate::cli) rehash: Option<&'a RehashArgs>,
     /// Is asked what expressions are given, too?
     pub(in crate::cli) input: bool,
 }
@@ -54,7 +57,11 @@ impl Question<'_> {
         config.keep_out_of(&target.artifact)?;
         let signature = gate::read_signature(&target.signature);
         let algorithms = gate::algorithms(&signature);
-        let evidence = target.read(&algorithms, Names::Printable, output)?;
+        let reuse = match self.rehash {
+            Some(rehash) => rehash.reuse(Some(&config), global, output),
+            None => Reuse::NONE,
+        };
+        let evidence = target.read(&algorithms, Names::Printable, reuse, output)?;
         let trust = &config.policy.log.trust;
         let history = History::new(global, Some(&config), trust.log(), output);
         let not_checked = self.not_checked(&config, history.is_known());
