@@ -10,6 +10,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use sha2::Digest as _;
 
+use crate::fs_verity::FsVerityHasher;
 use crate::xet::XetHasher;
 
 /// A SHA-256 digest (FIPS 180-4), spelled as 64 lower-case hexadecimal digits.
@@ -103,6 +104,8 @@ pub enum Algorithm {
     Blake2b,
     /// What Xet, the store behind Hugging Face, calls the content: a tree of BLAKE3 over its chunks.
     Xet,
+    /// What a kernel keeps of the content under fs-verity: SHA-256 over a tree of SHA-256.
+    FsVerity,
     /// SHA-256 over the digests of the file's parts: what stands for a file that OMS signed in shards.
     #[serde(skip)]
     #[schemars(skip)]
@@ -152,6 +155,7 @@ impl Algorithm {
             Algorithm::Md5 => "md5",
             Algorithm::Blake2b => "blake2b",
             Algorithm::Xet => "xet",
+            Algorithm::FsVerity => "fs-verity",
             Algorithm::Sharded(_) => "sharded",
         }
     }
@@ -173,6 +177,7 @@ impl Algorithm {
             Algorithm::Md5 => "MD5",
             Algorithm::Blake2b => "BLAKE2b",
             Algorithm::Xet => "Xet hash",
+            Algorithm::FsVerity => "fs-verity digest",
             Algorithm::Sharded(_) => "sharded digest",
         }
     }
@@ -180,7 +185,11 @@ impl Algorithm {
     /// Length of the digest in bytes.
     pub const fn length(self) -> usize {
         match self {
-            Algorithm::Sha256 | Algorithm::Blake3 | Algorithm::Xet | Algorithm::Sharded(_) => 32,
+            Algorithm::Sha256
+            | Algorithm::Blake3
+            | Algorithm::Xet
+            | Algorithm::FsVerity
+            | Algorithm::Sharded(_) => 32,
             Algorithm::Sha512 | Algorithm::Blake2b => 64,
             Algorithm::GitSha1 => 20,
             Algorithm::Md5 => 16,
@@ -239,6 +248,7 @@ enum State {
     Md5(md5::Md5),
     Blake2b(Box<blake2::Blake2b512>),
     Xet(Box<XetHasher>),
+    FsVerity(Box<FsVerityHasher>),
     Sharded(Box<Shards>),
 }
 
@@ -327,6 +337,7 @@ impl Hasher {
             Algorithm::Md5 => State::Md5(md5::Md5::new()),
             Algorithm::Blake2b => State::Blake2b(Box::default()),
             Algorithm::Xet => State::Xet(Box::default()),
+            Algorithm::FsVerity => State::FsVerity(Box::default()),
             Algorithm::Sharded(sharding) => State::Sharded(Box::new(Shards::new(sharding))),
         };
         Hasher(algorithms.iter().map(start).collect())
@@ -343,6 +354,7 @@ impl Hasher {
                 State::Md5(state) => state.update(bytes),
                 State::Blake2b(state) => state.update(bytes),
                 State::Xet(state) => state.update(bytes),
+                State::FsVerity(state) => state.update(bytes),
                 State::Sharded(state) => state.update(bytes),
             }
         }
@@ -362,6 +374,7 @@ impl Hasher {
                 State::Md5(state) => out.extend_from_slice(&state.finalize()),
                 State::Blake2b(state) => out.extend_from_slice(&state.finalize()),
                 State::Xet(state) => out.extend_from_slice(&state.finish()),
+                State::FsVerity(state) => out.extend_from_slice(&state.finish()),
                 State::Sharded(state) => {
                     let (digest, mut kept) = state.finish();
                     out.extend_from_slice(&digest);

@@ -16,6 +16,7 @@ pub mod digest;
 pub mod disk;
 pub mod envelope;
 pub mod finding;
+pub mod fs_verity;
 pub mod gate;
 pub mod git;
 pub mod json;

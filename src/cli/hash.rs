@@ -30,8 +30,7 @@ use crate::sha256::Choice;
   weighbridge hash --check SHA256SUMS ./model       changed, missing and added files fail
   weighbridge hash -a sha256,blake3 --json ./model  both digests from one read pass
   weighbridge hash --resume ./model                 goes on where it was interrupted
-  weighbridge hash --part 1/1 --out part1.json ./model
-                                                    one machine's part of it; `weighbridge manifest merge` joins them")]
+  weighbridge hash --part 1/1 --out part1.json ./model   what one of several machines does; `manifest merge` joins it")]
 pub(super) struct HashArgs {
     /// File or directory
     path: PathBuf,

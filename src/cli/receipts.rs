@@ -11,7 +11,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use super::Global;
-use super::context::{self, Config, ReadRequest, cache_directory};
+use super::context::{self, Config, cache_directory};
 use super::failure::Failure;
 use super::history::state_directory;
 use super::output::Output;
@@ -21,7 +21,6 @@ use crate::digest::{Algorithm, Sha256};
 use crate::disk::{self, Access, Existing};
 use crate::gate::cause;
 use crate::policy::{Rehash, Span};
-use crate::verify::ArtifactEvidence;
 
 /// The receipts of one artifact, and the file that they are in.
 pub(super) struct Receipts {
@@ -103,22 +102,6 @@ impl Reuse<'_> {
             output.warn(format!("no receipts of this hashing are kept: {why}"));
         }
         result
-    }
-
-    /// Lists and hashes an artifact as `request` says.
-    pub(super) fn read(
-        self,
-        artifact: &Artifact,
-        request: ReadRequest<'_>,
-        output: &Output,
-    ) -> Result<ArtifactEvidence, Failure> {
-        self.with(artifact, request.algorithms, output, |receipts| {
-            let request = ReadRequest {
-                receipts,
-                ..request
-            };
-            context::read(artifact, &request, output)
-        })
     }
 }
 

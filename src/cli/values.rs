@@ -9,7 +9,14 @@ use crate::key::KeyAlgorithm;
 use crate::time::{TimeError, Timestamp};
 
 pub(super) const ALGORITHMS: &[&str] = &[
-    "sha256", "blake3", "blake2b", "sha512", "git-sha1", "md5", "xet",
+    "sha256",
+    "blake3",
+    "blake2b",
+    "sha512",
+    "git-sha1",
+    "md5",
+    "xet",
+    "fs-verity",
 ];
 pub(super) const ROLES: &[&str] = &[
     "developer",

@@ -45,7 +45,7 @@ pub struct CheckedFiles {
     pub files: usize,
     pub bytes: u64,
     /// Which ones; left out where all files were checked alike.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub paths: Vec<String>,
 }
 

@@ -25,6 +25,7 @@ mod datasets;
 mod directories;
 mod engines;
 mod exec;
+mod fs_verity;
 mod gate_cases;
 mod gate_foreign;
 mod gate_ledger;

@@ -7,7 +7,17 @@ use crate::support::repository;
 /// A module may use lower rows, and what stands left of it in its own row.
 const LAYERS: &[&[&str]] = &[
     &[
-        "sha256", "xet", "digest", "path", "time", "merkle", "json", "finding", "tar", "parallel",
+        "sha256",
+        "xet",
+        "fs_verity",
+        "digest",
+        "path",
+        "time",
+        "merkle",
+        "json",
+        "finding",
+        "tar",
+        "parallel",
         "percent",
     ],
     &["disk", "artifact", "key"],

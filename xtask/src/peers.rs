@@ -399,6 +399,11 @@ const PACKAGES: &[Package] = &[
         only_for_tlogcheck: false,
     },
     Package {
+        name: "fsverity",
+        probe: Probe::Command("fsverity"),
+        only_for_tlogcheck: false,
+    },
+    Package {
         name: "strace",
         probe: Probe::Command("strace"),
         only_for_tlogcheck: false,

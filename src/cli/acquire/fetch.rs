@@ -351,15 +351,17 @@ pub(in crate::cli) fn read(
     reuse: Reuse<'_>,
     output: &Output,
 ) -> Result<ArtifactEvidence, Failure> {
-    let request = ReadRequest {
-        exclusions: &crate::artifact::Exclusions::standard(None),
-        algorithms,
-        symlinks: Symlinks::Refuse,
-        names: Names::Printable,
-        jobs,
-        receipts: None,
-    };
-    reuse.read(artifact, request, output)
+    reuse.with(artifact, algorithms, output, |receipts| {
+        let request = ReadRequest {
+            exclusions: &crate::artifact::Exclusions::standard(None),
+            algorithms,
+            symlinks: Symlinks::Refuse,
+            names: Names::Printable,
+            jobs,
+            receipts,
+        };
+        context::read(artifact, &request, output)
+    })
 }
 
 /// The same without a signature that was put there since: the source does not have it, and no verb counts it to the
