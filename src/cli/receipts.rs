@@ -124,8 +124,12 @@ pub(super) fn resume<T>(
         }
     };
     receipts.read();
-    let signals = Signals::new([SIGINT, SIGTERM, SIGHUP])
-        .map_err(|error| Failure::because("signals", &error))?;
+    let signals = Signals::new(
+        [SIGINT, SIGTERM, SIGHUP]
+            .into_iter()
+            .filter(|one| !is_ignored(*one)),
+    )
+    .map_err(|error| Failure::because("signals", &error))?;
     let receipts = Arc::new(receipts);
     let is_done = Arc::new(AtomicBool::new(false));
     let (kept, done) = (Arc::clone(&receipts), Arc::clone(&is_done));
@@ -137,6 +141,15 @@ pub(super) fn resume<T>(
         Err(_) => _ = receipts.write(),
     }
     result
+}
+
+/// Was this process started so that the signal does nothing, as `nohup` does?
+fn is_ignored(signal: i32) -> bool {
+    let status = disk::read(Path::new("/proc/self/status"), 1 << 16).unwrap_or_default();
+    let status = String::from_utf8_lossy(&status);
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    mask.is_some_and(|mask| mask >> (signal - 1) & 1 == 1)
 }
 
 /// How often a signal is looked for.

@@ -280,12 +280,16 @@ fn an_interrupted_run_goes_on_where_it_was() {
             .env("XDG_STATE_HOME", workspace.path("state"));
         command
     };
-    let mut first = resume("portable");
-    let mut first = first
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
+    // Whoever starts it with `nohup` means that.
+    let portable = resume("portable");
+    let mut first = Command::new("sh");
+    first.args(["-c", "trap '' HUP; exec \"$@\"", "sh"]);
+    first.arg(portable.get_program()).args(portable.get_args());
+    let envs = portable.get_envs();
+    first.envs(envs.filter_map(|(name, value)| Some((name, value?))));
+    first.current_dir(workspace.root());
+    first.stdout(Stdio::null()).stderr(Stdio::null());
+    let mut first = first.spawn().unwrap();
     // The kernel counts what it has read: some of the files are done, and more are not.
     let count = format!("/proc/{}/io", first.id());
     let read = || -> u64 {
@@ -301,7 +305,16 @@ fn an_interrupted_run_goes_on_where_it_was() {
         "it must be interrupted before it ends"
     );
     let id = first.id().to_string();
-    Command::new("kill").args(["-TERM", &id]).status().unwrap();
+    let signal = |name: &str| {
+        Command::new("kill").args([name, &id]).status().unwrap();
+    };
+    signal("-HUP");
+    std::thread::sleep(Duration::from_millis(250));
+    assert!(
+        first.try_wait().unwrap().is_none(),
+        "it was told to ignore that"
+    );
+    signal("-TERM");
     let status = first.wait().unwrap();
     assert_eq!(
         std::os::unix::process::ExitStatusExt::signal(&status),
