@@ -224,6 +224,17 @@ impl Manifest {
         Manifest::new(algorithms, single, files, digests)
     }
 
+    /// The same, with files that `other` has checked as they were there.
+    #[must_use]
+    pub fn checked_as(mut self, other: &Manifest) -> Manifest {
+        for file in &mut self.files {
+            if let Some(same) = other.file(file.path.as_str()) {
+                file.checked = same.checked;
+            }
+        }
+        self
+    }
+
     /// The same without the file at `path`.
     #[must_use]
     pub fn without(&self, path: Option<&ArtifactPath>) -> Manifest {
@@ -446,6 +457,17 @@ mod tests {
             (path, content.len() as u64, Sha256::of(content))
         };
         Manifest::of_digests(files.iter().map(file))
+    }
+
+    /// What was there and what came are one manifest: each file is as it was checked.
+    #[test]
+    fn files_keep_how_they_were_checked() {
+        let named = |name: &str| (ArtifactPath::new(name).unwrap(), 1, Sha256::of(b"x"));
+        let mut before = Manifest::of_digests([named("a"), named("c")]);
+        before.files[1].checked = Checked::Receipt;
+        let all = Manifest::of_digests([named("a"), named("b"), named("c")]).checked_as(&before);
+        let checked: Vec<Checked> = all.files.iter().map(|file| file.checked).collect();
+        assert_eq!(checked, [Checked::Full, Checked::Full, Checked::Receipt]);
     }
 
     #[test]

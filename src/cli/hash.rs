@@ -1,6 +1,7 @@
 //! `hash`: the manifest of a tree or file, and `--check` against one.
 
 use std::num::NonZero;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use super::context::{self, ReadRequest};
@@ -103,21 +104,22 @@ pub(super) fn run(args: &HashArgs, global: &Global, output: &Output) -> Outcome 
                 ..request
             };
             hash(args, &artifact, &request, list, output)
-        })
+        })?
     } else {
-        hash(args, &artifact, &request, list, output)
+        hash(args, &artifact, &request, list, output)?
     }
 }
 
+/// The inner result is the answer: that the artifact is not as a list says ends the work as well as that it is.
 fn hash(
     args: &HashArgs,
     artifact: &Artifact,
     request: &ReadRequest<'_>,
     list: Option<Vec<manifest::Line>>,
     output: &Output,
-) -> Outcome {
+) -> Result<Outcome, Failure> {
     if let (Some(part), Some(out)) = (args.part, &args.out) {
-        return hash_part(args, artifact, request, (part, out), output);
+        return hash_part(args, artifact, request, (part, out), output).map(Ok);
     }
     let evidence = context::read(artifact, request, output)?;
     context::complete(&args.path, &evidence)?;
@@ -129,8 +131,8 @@ fn hash(
     let algorithm = manifest.algorithms().first().copied();
     let algorithm = algorithm.unwrap_or(Algorithm::Sha256);
     match list {
-        Some(list) => report(&list, manifest, algorithm, output),
-        None => print(&args.path, manifest, output),
+        Some(list) => Ok(report(&list, manifest, algorithm, output)),
+        None => print(&args.path, manifest, output).map(Ok),
     }
 }
 
@@ -149,9 +151,11 @@ fn hash_part(
     (part, out): (Part, &Path),
     output: &Output,
 ) -> Outcome {
-    if let Some(inside) = artifact.locate(out) {
+    let is_itself = artifact.single_file().is_some() && is_same(artifact.path(), out);
+    if is_itself || artifact.locate(out).is_some() {
         return Err(Failure::error(format!(
-            "{inside} would be written into the artifact, which the other parts would find changed"
+            "{} would be written into the artifact, which the other parts would find changed",
+            out.display()
         ))
         .hint("let --out name a file outside of it"));
     }
@@ -175,6 +179,15 @@ fn hash_part(
         out.display()
     ));
     Ok(0)
+}
+
+/// Is it one file, by whatever paths?
+fn is_same(one: &Path, other: &Path) -> bool {
+    let file = |path: &Path| {
+        let metadata = std::fs::metadata(path).ok()?;
+        Some((metadata.dev(), metadata.ino()))
+    };
+    file(one).is_some_and(|one| file(other) == Some(one))
 }
 
 /// The algorithms in the order in which they were asked for, each once.

@@ -3,8 +3,7 @@
 
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
@@ -131,11 +130,12 @@ pub(super) fn resume<T>(
     )
     .map_err(|error| Failure::because("signals", &error))?;
     let receipts = Arc::new(receipts);
-    let is_done = Arc::new(AtomicBool::new(false));
+    let is_done = Arc::new(Mutex::new(false));
     let (kept, done) = (Arc::clone(&receipts), Arc::clone(&is_done));
     std::thread::spawn(move || keep(&kept, &done, signals));
     let result = work(Some(&receipts.cache));
-    is_done.store(true, Ordering::Relaxed);
+    // What is being kept is waited for, so that nothing is left behind.
+    *is_done.lock().unwrap_or_else(PoisonError::into_inner) = true;
     match &result {
         Ok(_) => _ = disk::remove_file(&receipts.path),
         Err(_) => _ = receipts.write(),
@@ -158,13 +158,13 @@ const PULSE: Duration = Duration::from_millis(100);
 const OFTEN: Duration = Duration::from_secs(10);
 
 /// Keeps receipts until the work is done; the handlers stay after that, since they replaced those that the system had.
-fn keep(receipts: &Receipts, is_done: &AtomicBool, mut signals: Signals) {
+fn keep(receipts: &Receipts, is_done: &Mutex<bool>, mut signals: Signals) {
     let (mut last, mut wait) = (Instant::now(), OFTEN);
     loop {
         std::thread::sleep(PULSE);
-        let works = !is_done.load(Ordering::Relaxed);
         let signal = signals.pending().next();
-        if works && (signal.is_some() || last.elapsed() >= wait) {
+        let is_done = is_done.lock().unwrap_or_else(PoisonError::into_inner);
+        if !*is_done && (signal.is_some() || last.elapsed() >= wait) {
             let began = Instant::now();
             // What is not kept is read again.
             _ = receipts.write();

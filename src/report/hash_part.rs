@@ -59,10 +59,18 @@ pub enum MergeError {
     Schema { found: String },
     #[error("it says that it is part {part} of {parts}")]
     Number { part: u32, parts: u32 },
+    #[error("the path {0:?} of its artifact has a control character")]
+    Called(String),
+    #[error("it has digests by no algorithm, or by one twice")]
+    Algorithms,
     #[error("there is no part")]
     None,
-    #[error("{} missing: {}", if missing.len() == 1 { "a part is" } else { "parts are" }, missing.join(", "))]
-    Missing { missing: Vec<String> },
+    #[error("{count} of {parts} parts missing, the first is {first}/{parts}")]
+    Missing {
+        first: u32,
+        count: usize,
+        parts: u32,
+    },
     #[error("part {part} is there twice")]
     Twice { part: u32 },
     #[error(
@@ -148,6 +156,14 @@ impl HashPart {
             let HashPart { part, parts, .. } = part;
             return Err(MergeError::Number { part, parts });
         }
+        // It is printed as it stands, on the line of a single file.
+        if part.path.contains(char::is_control) {
+            return Err(MergeError::Called(part.path));
+        }
+        let different: BTreeSet<&Algorithm> = part.algorithms.iter().collect();
+        if different.is_empty() || different.len() != part.algorithms.len() {
+            return Err(MergeError::Algorithms);
+        }
         Ok(part)
     }
 
@@ -212,12 +228,13 @@ pub fn merge(mut parts: Vec<HashPart>) -> Result<(String, Manifest), MergeError>
             return Err(MergeError::Twice { part: part.part });
         }
     }
-    let missing = (1..=first.parts).filter(|number| !there.contains(number));
-    let missing: Vec<String> = missing
-        .map(|number| format!("{number}/{}", first.parts))
-        .collect();
-    if !missing.is_empty() {
-        return Err(MergeError::Missing { missing });
+    let mut missing = (1..=first.parts).filter(|number| !there.contains(number));
+    if let Some(number) = missing.next() {
+        return Err(MergeError::Missing {
+            first: number,
+            count: 1 + missing.count(),
+            parts: first.parts,
+        });
     }
     let (path, algorithms) = (first.path.clone(), first.algorithms.clone());
     let (is_single, all_files, listed) = (first.is_single_file, first.all_files, first.listing);
@@ -225,8 +242,12 @@ pub fn merge(mut parts: Vec<HashPart>) -> Result<(String, Manifest), MergeError>
     let mut files: Vec<_> = read?.into_iter().flatten().collect();
     files.sort_unstable_by(|a, b| a.0.cmp(&b.0));
     let found = listing(files.iter().map(|(path, size, _)| (path.as_str(), *size)));
-    if found != listed || files.len() as u64 != all_files {
+    let is_one = files.len() == 1;
+    if found != listed || files.len() as u64 != all_files || (is_single && !is_one) {
         return Err(MergeError::Listing);
+    }
+    if files.is_empty() {
+        return Err(ManifestError::Empty.into());
     }
     let manifest = Manifest::of_files(&algorithms, is_single, files)?;
     Ok((path, manifest))

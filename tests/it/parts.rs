@@ -140,6 +140,10 @@ fn what_does_not_fit_together_is_refused() {
     with(&|part| part["schema"] = "other".into())
         .exits(2)
         .says("other");
+    with(&|part| part["path"] = "a\nb".into())
+        .exits(2)
+        .says("control character");
+    with(&|part| part["algorithms"] = serde_json::json!(["sha256", "sha256"])).exits(2);
     with(&|part| part["more"] = 1.into())
         .exits(2)
         .says("part2.json");
@@ -147,6 +151,57 @@ fn what_does_not_fit_together_is_refused() {
     merge(&workspace, &[], &all).exits(2).says("part2.json");
     workspace.write("part2.json", &kept);
     merge(&workspace, &[], &all).exits(0);
+}
+
+/// Parts that fit together, and say nothing or too much.
+#[test]
+fn nothing_is_printed_of_parts_that_say_nothing() {
+    let workspace = Workspace::new();
+    workspace.model("model");
+    let all = parts(&workspace, 1, &[]);
+    let kept = workspace.read("part1.json");
+    let document: serde_json::Value = serde_json::from_slice(&kept).unwrap();
+    let with = |change: &dyn Fn(&mut serde_json::Value)| {
+        let mut changed = document.clone();
+        change(&mut changed);
+        workspace.write("part1.json", changed.to_string());
+        let run = merge(&workspace, &[], &all);
+        assert_eq!(run.stdout, "");
+        run
+    };
+    let listing = |part: &mut serde_json::Value, files: &[serde_json::Value]| {
+        let all = files.iter();
+        let all = all.map(|file| {
+            (
+                file["path"].as_str().unwrap(),
+                file["size"].as_u64().unwrap(),
+            )
+        });
+        part["listing"] = weighbridge::artifact::parts::listing(all)
+            .to_string()
+            .into();
+        part["all_files"] = files.len().into();
+        part["files"] = files.into();
+    };
+    with(&|part| listing(part, &[]))
+        .exits(1)
+        .says("holds no file");
+    let file = document["files"][0].clone();
+    with(&|part| listing(part, &[file.clone(), file.clone()]))
+        .exits(1)
+        .says("twice");
+    with(&|part| part["is_single_file"] = true.into()).exits(1);
+    with(&|part| {
+        part["algorithms"] = serde_json::json!([]);
+        for file in part["files"].as_array_mut().unwrap() {
+            file["digests"] = serde_json::json!([]);
+        }
+    })
+    .exits(2)
+    .says("no algorithm");
+    with(&|part| part["parts"] = 10_000.into())
+        .exits(2)
+        .says("9999 of 10000 parts missing, the first is 2/10000");
 }
 
 #[test]
@@ -171,6 +226,15 @@ fn a_part_is_asked_for_rightly_or_not_at_all() {
         .run(["hash", "--part", "1/2", "--out", "model/p", "model"])
         .exits(2)
         .says("the other parts would find");
+    // Nor is a single file replaced by what is said of it, by whatever name.
+    std::os::unix::fs::symlink("model/weights.bin", workspace.path("w")).unwrap();
+    for out in ["model/weights.bin", "./model/../model/weights.bin", "w"] {
+        workspace
+            .run(["hash", "--part", "1/1", "--out", out, "model/weights.bin"])
+            .exits(2)
+            .says("written into the artifact");
+    }
+    assert_eq!(workspace.read("model/weights.bin"), b"not in the directory");
     fs::create_dir(workspace.path("none")).unwrap();
     workspace
         .run(["hash", "--part", "1/2", "--out", "p", "none"])

@@ -117,7 +117,7 @@ pub(super) fn fetch(
             let sha256 = Sha256(digest.try_into().ok()?);
             Some((file.path.clone(), file.size, sha256))
         });
-        Manifest::of_digests(came.into_iter().chain(kept))
+        Manifest::of_digests(came.into_iter().chain(kept)).checked_as(&before.manifest)
     };
     let evidence = ArtifactEvidence {
         manifest,
