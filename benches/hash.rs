@@ -14,7 +14,7 @@ use std::thread::available_parallelism;
 use divan::Bencher;
 use divan::counter::{BytesCount, ItemsCount};
 use weighbridge::artifact::{
-    Artifact, Exclusions, Hashing, Manifest, Names, NoProgress, Symlinks, hash, walk,
+    Artifact, Exclusions, Hashing, Known, Manifest, Names, NoProgress, Symlinks, hash, walk,
 };
 use weighbridge::digest::Algorithm;
 use weighbridge::sha256::Choice;
@@ -67,7 +67,8 @@ fn manifest(path: &Path, algorithms: &[Algorithm]) -> Manifest {
         algorithms,
         jobs: available_parallelism().unwrap_or(NonZero::<usize>::MIN),
         progress: &NoProgress,
-        receipts: None,
+        known: Known::NOTHING,
+        direct: false,
         engine: Choice::Auto,
     };
     let (manifest, faults) = hash(&artifact, walk.files, hashing);

@@ -1,12 +1,11 @@
 //! Sigstore bundles v0.3 (sigstore/protobuf-specs), as OMS v1.0 §4.1 uses them. Bytes in, bytes out;
 //! verifies nothing.
 
-use serde::de::IgnoredAny;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
 
 use crate::envelope::{Envelope, from_base64, to_base64};
-use crate::json::{self, JsonError};
+use crate::json::{self, Distinct, JsonError};
 
 /// The media type that is written, and read beside the older spelling of the same version.
 pub const MEDIA_TYPE: &str = "application/vnd.dev.sigstore.bundle.v0.3+json";
@@ -37,9 +36,11 @@ pub struct Opaque;
 
 impl<'de> Deserialize<'de> for Opaque {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Opaque, D::Error> {
-        IgnoredAny::deserialize(deserializer).map(|_| Opaque)
+        json::Value::deserialize(deserializer).map(|_| Opaque)
     }
 }
+
+impl Distinct for Bundle {}
 
 /// Which key or certificate made the signature. Outside the signature, so only a hint.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -123,7 +124,7 @@ pub enum BundleError {
 impl Bundle {
     /// Reads a bundle.
     pub fn parse(bytes: &[u8]) -> Result<Bundle, BundleError> {
-        let bundle: Bundle = json::parse(bytes, MAX_BUNDLE)?;
+        let bundle: Bundle = json::parse_distinct(bytes, MAX_BUNDLE)?;
         if ![MEDIA_TYPE, MEDIA_TYPE_OLD_SPELLING].contains(&bundle.media_type.as_str()) {
             return Err(BundleError::MediaType(bundle.media_type));
         }

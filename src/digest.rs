@@ -11,6 +11,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use sha2::Digest as _;
 
 use crate::fs_verity::FsVerityHasher;
+use crate::pages;
 use crate::xet::XetHasher;
 
 /// A SHA-256 digest (FIPS 180-4), spelled as 64 lower-case hexadecimal digits.
@@ -197,24 +198,107 @@ impl Algorithm {
     }
 }
 
-/// Decodes the one spelling of a digest: lower-case hexadecimal of the right length.
-pub fn decode(algorithm: Algorithm, text: &str) -> Result<Vec<u8>, DigestError> {
-    let digits = 2 * algorithm.length();
-    let error = || DigestError {
-        text: text.chars().take(160).collect(),
-        digits,
+/// What tells these digests from others: their names, and how files are cut that are hashed in parts.
+pub fn labels(algorithms: &[Algorithm]) -> String {
+    let label = |one: &Algorithm| match one {
+        Algorithm::Sharded(Sharding { of, size, most, .. }) => {
+            let of = of.algorithm().name();
+            format!("{}-{of}-{size}-{most}", one.name())
+        }
+        whole => whole.name().to_owned(),
     };
-    if text.len() != digits {
-        return Err(error());
+    let labels: Vec<String> = algorithms.iter().map(label).collect();
+    labels.join(",")
+}
+
+/// Decodes the one spelling of a digest: lower-case hexadecimal of the right length.
+pub fn decode(algorithm: Algorithm, text: &str) -> Result<DigestBytes, DigestError> {
+    let digits = 2 * algorithm.length();
+    let mut digest = DigestBytes::default();
+    let place = digest.bytes.get_mut(..algorithm.length());
+    let read = place
+        .filter(|_| text.len() == digits)
+        .and_then(|place| HEXLOWER.decode_mut(text.as_bytes(), place).ok());
+    match read {
+        Some(length) => {
+            digest.length = length;
+            Ok(digest)
+        }
+        None => Err(DigestError {
+            text: text.chars().take(160).collect(),
+            digits,
+        }),
     }
-    HEXLOWER.decode(text.as_bytes()).map_err(|_| error())
+}
+
+/// The longest digest.
+const LONGEST: usize = 64;
+
+/// A digest of whatever length, kept in its place.
+#[derive(Clone, Copy)]
+pub struct DigestBytes {
+    bytes: [u8; LONGEST],
+    length: usize,
+}
+
+impl Default for DigestBytes {
+    fn default() -> DigestBytes {
+        DigestBytes {
+            bytes: [0; LONGEST],
+            length: 0,
+        }
+    }
+}
+
+impl std::ops::Deref for DigestBytes {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        self.bytes.get(..self.length).unwrap_or_default()
+    }
+}
+
+impl From<[u8; 32]> for DigestBytes {
+    fn from(digest: [u8; 32]) -> DigestBytes {
+        let mut bytes = [0; LONGEST];
+        if let Some(place) = bytes.first_chunk_mut() {
+            *place = digest;
+        }
+        DigestBytes { bytes, length: 32 }
+    }
+}
+
+impl From<DigestBytes> for Box<[u8]> {
+    fn from(digest: DigestBytes) -> Box<[u8]> {
+        (*digest).into()
+    }
+}
+
+impl PartialEq for DigestBytes {
+    fn eq(&self, other: &DigestBytes) -> bool {
+        **self == **other
+    }
+}
+
+impl Eq for DigestBytes {}
+
+impl fmt::Debug for DigestBytes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&HEXLOWER.encode(self))
+    }
 }
 
 /// Decodes base64 (RFC 4648 §4) in its one spelling. The library alone takes pieces that were
 /// padded one by one, `AA==AA==`, which other readers refuse.
 pub fn decode_base64(text: &str) -> Option<Vec<u8>> {
-    let bytes = BASE64.decode(text.as_bytes()).ok()?;
-    (BASE64.encode(&bytes) == text).then_some(bytes)
+    let body = text.get(..text.len().saturating_sub(2)).unwrap_or_default();
+    if body.contains('=') {
+        return None;
+    }
+    let mut bytes = pages::zeros(BASE64.decode_len(text.len()).ok()?);
+    let length = BASE64.decode_mut(text.as_bytes(), &mut bytes).ok()?;
+    bytes.truncate(length);
+    Some(bytes)
 }
 
 /// One digest with its algorithm.

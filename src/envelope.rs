@@ -1,6 +1,8 @@
 //! DSSE envelopes (secure-systems-lab/dsse v1.0). Bytes in, bytes out.
 //! Never looks inside the payload, never re-serialises, knows no clock.
 
+use std::fmt;
+
 use data_encoding::BASE64;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
@@ -54,7 +56,7 @@ impl Envelope {
         let made = signer.sign(&message)?;
         // A token or a service can be set up wrongly: what does not verify is never written.
         let all: Vec<&[u8]> = made.iter().map(Vec::as_slice).collect();
-        if signer.public().made(&message, &all).is_none() {
+        if signer.public().made(&[&message], &all).is_none() {
             let why = "what came back does not verify under its public key";
             return Err(SignerError(why.into()));
         }
@@ -88,7 +90,8 @@ impl Envelope {
             .iter()
             .map(|one| one.sig.as_slice())
             .collect();
-        key.made(&self.message(), &all)
+        let head = pre_authentication_head(&self.payload_type, &self.payload);
+        key.made(&[head.as_bytes(), &self.payload], &all)
     }
 
     /// What is signed.
@@ -99,12 +102,14 @@ impl Envelope {
 
 /// What is signed: `DSSEv1 <length> <type> <length> <payload>`.
 pub fn pre_authentication_encoding(payload_type: &str, payload: &[u8]) -> Vec<u8> {
-    let head = format!(
-        "DSSEv1 {} {payload_type} {} ",
-        payload_type.len(),
-        payload.len()
-    );
+    let head = pre_authentication_head(payload_type, payload);
     [head.as_bytes(), payload].concat()
+}
+
+/// What stands before the payload in that.
+fn pre_authentication_head(payload_type: &str, payload: &[u8]) -> String {
+    let (types, length) = (payload_type.len(), payload.len());
+    format!("DSSEv1 {types} {payload_type} {length} ")
 }
 
 pub(crate) fn to_base64<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
@@ -113,8 +118,19 @@ pub(crate) fn to_base64<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S:
 
 /// Standard base64 with padding (RFC 4648 §4), in its one spelling.
 pub(crate) fn from_base64<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u8>, D::Error> {
-    let text = String::deserialize(deserializer)?;
-    crate::digest::decode_base64(&text).ok_or_else(|| de::Error::custom("not base64"))
+    struct Base64;
+    impl de::Visitor<'_> for Base64 {
+        type Value = Vec<u8>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("base64")
+        }
+
+        fn visit_str<E: de::Error>(self, text: &str) -> Result<Vec<u8>, E> {
+            crate::digest::decode_base64(text).ok_or_else(|| E::custom("not base64"))
+        }
+    }
+    deserializer.deserialize_str(Base64)
 }
 
 fn null_as_empty<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {

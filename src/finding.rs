@@ -66,6 +66,7 @@ rules! {
     ArtifactName => "artifact.name", "Every file name can be written into a manifest.";
     ArtifactNotCovered => "artifact.not-covered", "Content that the check leaves out is named.";
     ArtifactReceipt => "artifact.receipt", "Files that were not read again, since this host had read them, are counted.";
+    ArtifactFsVerity => "artifact.fs-verity", "Files that were not read, since the kernel keeps a digest of them and lets nobody change them, are counted; so are those that were to be measured and had to be read.";
     ArtifactFiles => "artifact.files", "Every file has the digest that was signed.";
     ArtifactChanged => "artifact.changed", "No signed file was changed.";
     ArtifactMissing => "artifact.missing", "No signed file is missing.";

@@ -1,11 +1,12 @@
 //! JSON from outside, read strictly, and canonical JSON (RFC 8785) for what we sign.
 //! Verifiers work on the received bytes; nothing here re-serialises them.
 
+use std::borrow::Cow;
 use std::collections::HashSet;
 use std::fmt;
 
 use serde::Serialize;
-use serde::de::{self, Deserialize, DeserializeOwned, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde::de::{self, Deserialize, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 
 /// Why a JSON document was refused.
 #[derive(Debug, thiserror::Error)]
@@ -17,6 +18,8 @@ pub enum JsonError {
     ByteOrderMark,
     #[error("is not a JSON object")]
     NotObject,
+    #[error("is not UTF-8 (RFC 8259 §8.1): {0}")]
+    NotUtf8(#[from] std::str::Utf8Error),
     #[error(transparent)]
     Malformed(#[from] serde_json::Error),
 }
@@ -39,7 +42,44 @@ impl JsonError {
 /// Refused: anything but an object (a list could stand for one), more than `limit` bytes, a byte order mark, trailing content, more than 127 levels,
 /// an object that names a key twice (readers disagree on which one counts), and an object with
 /// more than [`MAX_KEYS`] keys.
-pub fn parse<T: DeserializeOwned>(bytes: &[u8], limit: usize) -> Result<T, JsonError> {
+pub fn parse<'a, T: Deserialize<'a>>(bytes: &'a [u8], limit: usize) -> Result<T, JsonError> {
+    Document::new(bytes, limit)?.read()
+}
+
+/// A type that finds by itself, at every depth, what is named twice: each of its objects refuses names that it does not know, so that
+/// serde sees all of them, or looks at these through [`Names`] and [`Value`].
+pub trait Distinct {}
+
+/// The same for types that find by themselves what is named twice: in one pass.
+pub fn parse_distinct<'a, T: Deserialize<'a> + Distinct>(
+    bytes: &'a [u8],
+    limit: usize,
+) -> Result<T, JsonError> {
+    Ok(serde_json::from_str(object(bytes, limit)?)?)
+}
+
+/// One JSON object that is well-formed as [`parse`] has it; to read it as more than one type.
+#[derive(Clone, Copy)]
+pub struct Document<'a>(&'a str);
+
+impl<'a> Document<'a> {
+    /// Checks `bytes`.
+    pub fn new(bytes: &'a [u8], limit: usize) -> Result<Document<'a>, JsonError> {
+        let text = object(bytes, limit)?;
+        let mut deserializer = serde_json::Deserializer::from_str(text);
+        DistinctKeys(&mut Vec::new()).deserialize(&mut deserializer)?;
+        deserializer.end()?;
+        Ok(Document(text))
+    }
+
+    /// What it says, as a `T`.
+    pub fn read<T: Deserialize<'a>>(self) -> Result<T, JsonError> {
+        Ok(serde_json::from_str(self.0)?)
+    }
+}
+
+/// The text of `bytes`, if it may be one object.
+fn object(bytes: &[u8], limit: usize) -> Result<&str, JsonError> {
     if bytes.len() > limit {
         return Err(JsonError::TooLarge {
             size: bytes.len(),
@@ -52,8 +92,46 @@ pub fn parse<T: DeserializeOwned>(bytes: &[u8], limit: usize) -> Result<T, JsonE
     if bytes.trim_ascii_start().first() != Some(&b'{') {
         return Err(JsonError::NotObject);
     }
-    let _: DistinctKeys = serde_json::from_slice(bytes)?;
-    Ok(serde_json::from_slice(bytes)?)
+    Ok(std::str::from_utf8(bytes)?)
+}
+
+/// A value of whatever kind whose objects name no key twice; it takes no memory.
+#[derive(Clone, Copy, Debug)]
+pub struct Value;
+
+impl<'de> Deserialize<'de> for Value {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Value, D::Error> {
+        DistinctKeys(&mut Vec::new()).deserialize(deserializer)?;
+        Ok(Value)
+    }
+}
+
+/// The names of an object that its type does not know.
+#[derive(Default)]
+pub struct Names<'de>(Vec<Cow<'de, str>>);
+
+impl<'de> Names<'de> {
+    /// Reads the value of a name that is not known. An error, if the name was there before, or if there are many.
+    pub fn skip<A: MapAccess<'de>>(
+        &mut self,
+        name: Cow<'de, str>,
+        map: &mut A,
+    ) -> Result<(), A::Error> {
+        if self.0.contains(&name) {
+            return Err(twice(&name));
+        }
+        if self.0.len() == FEW {
+            let message = format_args!("more than {FEW} keys that are not known");
+            return Err(de::Error::custom(message));
+        }
+        self.0.push(name);
+        let Value = map.next_value()?;
+        Ok(())
+    }
+}
+
+fn twice<E: de::Error>(key: &str) -> E {
+    E::custom(format_args!("key {key:?} appears twice"))
 }
 
 /// `value` in canonical form: sorted keys, no white space (RFC 8785).
@@ -64,77 +142,167 @@ pub fn canonical<T: Serialize>(value: &T) -> Result<Vec<u8>, JsonError> {
 /// The most keys that one object may have. Our largest has about thirty.
 pub const MAX_KEYS: usize = 4096;
 
-/// A document whose objects name no key twice. Holds nothing, so costs no memory but the keys of
-/// the objects that are open.
-struct DistinctKeys;
+/// From so many keys on, those of an object are looked up instead of compared one by one.
+const FEW: usize = 16;
 
-impl<'de> Deserialize<'de> for DistinctKeys {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<DistinctKeys, D::Error> {
-        deserializer.deserialize_any(DistinctKeysVisitor)
+/// A value whose objects name no key twice. Holds the keys of the objects that are open.
+struct DistinctKeys<'k, 'de>(&'k mut Vec<Cow<'de, str>>);
+
+impl<'de> DeserializeSeed<'de> for DistinctKeys<'_, 'de> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_any(self)
     }
 }
 
-struct DistinctKeysVisitor;
-
-impl<'de> Visitor<'de> for DistinctKeysVisitor {
-    type Value = DistinctKeys;
+impl<'de> Visitor<'de> for DistinctKeys<'_, 'de> {
+    type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("any JSON value")
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<DistinctKeys, A::Error> {
-        let mut seen = HashSet::new();
-        while let Some(key) = map.next_key::<String>()? {
-            let _: DistinctKeys = map.next_value()?;
-            if seen.len() == MAX_KEYS {
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        let open = self.0;
+        let (start, mut many) = (open.len(), HashSet::new());
+        while let Some(Key(key)) = map.next_key()? {
+            let own = open.get(start..).unwrap_or_default();
+            let count = own.len() + many.len();
+            let is_there = own.contains(&key) || many.contains(&key);
+            if is_there {
+                return Err(twice(&key));
+            }
+            if count == MAX_KEYS {
                 return Err(de::Error::custom(format_args!("more than {MAX_KEYS} keys")));
             }
-            if let Some(twice) = seen.replace(key) {
-                return Err(de::Error::custom(format_args!(
-                    "key {twice:?} appears twice"
-                )));
+            if count < FEW {
+                open.push(key);
+            } else {
+                many.insert(key);
+            }
+            map.next_value_seed(DistinctKeys(open))?;
+        }
+        open.truncate(start);
+        Ok(())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<(), A::Error> {
+        while seq.next_element_seed(DistinctKeys(self.0))?.is_some() {}
+        Ok(())
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_str<E>(self, _: &str) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_unit<E>(self) -> Result<(), E> {
+        Ok(())
+    }
+}
+
+/// Text; or a value of another kind, which says nothing.
+pub struct Text<'de>(pub Option<Cow<'de, str>>);
+
+impl<'de> Deserialize<'de> for Text<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Text<'de>, D::Error> {
+        struct TextVisitor;
+        impl<'de> Visitor<'de> for TextVisitor {
+            type Value = Text<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("any JSON value")
+            }
+
+            fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Text<'de>, E> {
+                Ok(Text(Some(Cow::Borrowed(text))))
+            }
+
+            fn visit_str<E>(self, text: &str) -> Result<Text<'de>, E> {
+                Ok(Text(Some(Cow::Owned(text.into()))))
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Text<'de>, A::Error> {
+                DistinctKeys(&mut Vec::new()).visit_map(map)?;
+                Ok(Text(None))
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, seq: A) -> Result<Text<'de>, A::Error> {
+                DistinctKeys(&mut Vec::new()).visit_seq(seq)?;
+                Ok(Text(None))
+            }
+
+            fn visit_bool<E>(self, _: bool) -> Result<Text<'de>, E> {
+                Ok(Text(None))
+            }
+
+            fn visit_i64<E>(self, _: i64) -> Result<Text<'de>, E> {
+                Ok(Text(None))
+            }
+
+            fn visit_u64<E>(self, _: u64) -> Result<Text<'de>, E> {
+                Ok(Text(None))
+            }
+
+            fn visit_f64<E>(self, _: f64) -> Result<Text<'de>, E> {
+                Ok(Text(None))
+            }
+
+            fn visit_unit<E>(self) -> Result<Text<'de>, E> {
+                Ok(Text(None))
             }
         }
-        Ok(DistinctKeys)
+        deserializer.deserialize_any(TextVisitor)
     }
+}
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<DistinctKeys, A::Error> {
-        while seq.next_element::<DistinctKeys>()?.is_some() {}
-        Ok(DistinctKeys)
-    }
+/// A key, not copied where it stands in the document as it is.
+pub struct Key<'de>(pub Cow<'de, str>);
 
-    fn visit_bool<E>(self, _: bool) -> Result<DistinctKeys, E> {
-        Ok(DistinctKeys)
-    }
+impl<'de> Deserialize<'de> for Key<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Key<'de>, D::Error> {
+        struct KeyVisitor;
+        impl<'de> Visitor<'de> for KeyVisitor {
+            type Value = Key<'de>;
 
-    fn visit_i64<E>(self, _: i64) -> Result<DistinctKeys, E> {
-        Ok(DistinctKeys)
-    }
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a key")
+            }
 
-    fn visit_u64<E>(self, _: u64) -> Result<DistinctKeys, E> {
-        Ok(DistinctKeys)
-    }
+            fn visit_borrowed_str<E>(self, key: &'de str) -> Result<Key<'de>, E> {
+                Ok(Key(Cow::Borrowed(key)))
+            }
 
-    fn visit_f64<E>(self, _: f64) -> Result<DistinctKeys, E> {
-        Ok(DistinctKeys)
-    }
-
-    fn visit_str<E>(self, _: &str) -> Result<DistinctKeys, E> {
-        Ok(DistinctKeys)
-    }
-
-    fn visit_unit<E>(self) -> Result<DistinctKeys, E> {
-        Ok(DistinctKeys)
+            fn visit_str<E>(self, key: &str) -> Result<Key<'de>, E> {
+                Ok(Key(Cow::Owned(key.into())))
+            }
+        }
+        deserializer.deserialize_str(KeyVisitor)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::Value;
+    use serde_json::Value as AnyValue;
 
-    fn read(text: &str) -> Result<Value, JsonError> {
+    fn read(text: &str) -> Result<AnyValue, JsonError> {
         parse(text.as_bytes(), 1 << 20)
     }
 
@@ -166,14 +334,29 @@ mod tests {
         assert!(matches!(read("[]"), Err(JsonError::NotObject)));
         assert!(read("{} {}").is_err());
         assert!(read("\u{feff}{}").is_err());
-        assert!(parse::<Value>(b"{ }", 2).is_err());
+        assert!(parse::<AnyValue>(b"{ }", 2).is_err());
+        for count in [FEW - 1, FEW, FEW + 1, 3 * FEW] {
+            let mut keys: Vec<_> = (0..count)
+                .map(|n| format!("\"{n}\":{{\"{n}\":0}}"))
+                .collect();
+            assert!(read(&format!("{{{}}}", keys.join(","))).is_ok());
+            for again in [0, FEW / 2, count - 1] {
+                keys.push(format!("\"{again}\":1"));
+                let error = read(&format!("{{{}}}", keys.join(","))).unwrap_err();
+                assert!(
+                    error.to_string().contains("appears twice"),
+                    "{count} {again}"
+                );
+                keys.pop();
+            }
+        }
         let keys: Vec<_> = (0..=MAX_KEYS).map(|n| format!("\"{n}\":0")).collect();
         assert!(read(&format!("{{{}}}", keys.join(","))).is_err());
     }
 
     #[test]
     fn canonical_sorts_and_compacts() {
-        let value: Value = serde_json::from_str(r#"{ "b": [1, 2], "a": "é\u000f" }"#).unwrap();
+        let value: AnyValue = serde_json::from_str(r#"{ "b": [1, 2], "a": "é\u000f" }"#).unwrap();
         assert_eq!(
             canonical(&value).unwrap(),
             "{\"a\":\"é\\u000f\",\"b\":[1,2]}".as_bytes()

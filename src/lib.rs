@@ -26,6 +26,7 @@ pub mod merkle;
 pub mod minisign;
 pub mod note;
 pub mod oms;
+mod pages;
 pub mod parallel;
 pub mod path;
 pub mod percent;

@@ -65,6 +65,28 @@ impl ArtifactPath {
         }
     }
 
+    /// What a directory at `parent` calls `name`: `parent` ends with a slash, unless it is the root of the artifact, and was accepted
+    /// before. Printable ones only, if they are to be.
+    pub fn beneath(parent: &str, name: &[u8], printable: bool) -> Result<ArtifactPath, PathError> {
+        let length = parent.len() + name.len();
+        let known = std::str::from_utf8(name).ok();
+        let known = known.filter(|name| {
+            let is_component = !matches!(*name, "" | "." | "..") && !name.contains(['/', '\0']);
+            is_component && length <= MAX_LENGTH && (!printable || is_printable(name.as_bytes()))
+        });
+        if let Some(name) = known {
+            let mut path = String::with_capacity(length);
+            path.push_str(parent);
+            path.push_str(name);
+            return Ok(ArtifactPath(path.into()));
+        }
+        let path = ArtifactPath::from_bytes(&[parent.as_bytes(), name].concat())?;
+        if printable {
+            path.printable()?;
+        }
+        Ok(path)
+    }
+
     /// The path as text.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -72,7 +94,7 @@ impl ArtifactPath {
 
     /// Refuses names that `sha256sum` would escape: they have no unambiguous manifest line.
     pub fn printable(&self) -> Result<(), PathError> {
-        if self.0.contains(['\n', '\r', '\\']) {
+        if !is_printable(self.0.as_bytes()) {
             return Err(PathError::Unprintable(self.0.to_string()));
         }
         Ok(())
@@ -91,6 +113,13 @@ impl fmt::Display for ArtifactPath {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&display(&self.0))
     }
+}
+
+/// Would `sha256sum` print it as it is?
+fn is_printable(path: &[u8]) -> bool {
+    !path
+        .iter()
+        .any(|byte| matches!(byte, b'\n' | b'\r' | b'\\'))
 }
 
 /// The same of several lines.
@@ -137,6 +166,26 @@ mod tests {
         assert!(ArtifactPath::new(&"a".repeat(MAX_LENGTH)).is_ok());
         assert!(ArtifactPath::new(&"a".repeat(MAX_LENGTH + 1)).is_err());
         assert!(ArtifactPath::from_bytes(b"a\xff").is_err());
+    }
+
+    #[test]
+    fn beneath_is_as_the_whole_path() {
+        let long = "l".repeat(MAX_LENGTH);
+        for parent in ["", "a/", "a/é/"] {
+            for name in [
+                "b", "é", "", ".", "..", "...", "a/b", "/", "a\0b", "a\nb", "\\", "\r", " ", &long,
+            ] {
+                let whole = format!("{parent}{name}");
+                let expected = ArtifactPath::new(&whole);
+                let found = ArtifactPath::beneath(parent, name.as_bytes(), false);
+                // A name with a slash is none, but it is no path out either.
+                assert_eq!(found, expected, "{whole:?}");
+                let expected = expected.and_then(|path| path.printable().map(|()| path));
+                let found = ArtifactPath::beneath(parent, name.as_bytes(), true);
+                assert_eq!(found, expected, "{whole:?}");
+            }
+        }
+        assert!(ArtifactPath::beneath("a/", b"\xff", false).is_err());
     }
 
     #[test]

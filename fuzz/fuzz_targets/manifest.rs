@@ -31,7 +31,7 @@ fn check(data: &[u8], algorithm: Algorithm, lines: &[Line]) {
     for line in lines {
         let hex = Digest {
             algorithm,
-            bytes: line.digest.clone(),
+            bytes: line.digest.into(),
         }
         .hex();
         let path = line.path.as_str();

@@ -28,6 +28,6 @@ fuzz_target!(|data: &[u8]| {
         "signing is deterministic"
     );
     let all: Vec<&[u8]> = signatures.iter().map(Vec::as_slice).collect();
-    assert!(key.public().made(b"message", &all).is_some());
-    assert!(key.public().made(b"massage", &all).is_none());
+    assert!(key.public().made(&[b"message"], &all).is_some());
+    assert!(key.public().made(&[b"massage"], &all).is_none());
 });

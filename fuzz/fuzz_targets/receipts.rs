@@ -20,7 +20,7 @@ fuzz_target!(|data: &[u8]| {
     let mac = blake3::keyed_hash(&key.0, data);
     let bytes = [data, mac.as_bytes()].concat();
     if let Some(count) = cache.read(bytes, &key) {
-        assert!(count * (64 + 8 + 1 + 32) <= data.len());
+        assert!(count * (52 + 8 + 1 + 32) <= data.len());
     }
     assert_eq!(cache.used(), 0);
 });

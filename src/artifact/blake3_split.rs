@@ -13,7 +13,9 @@ use blake3::hazmat::{
 
 use super::format::{self, Format, HEAD};
 use super::hash::{BUFFER, FaultKind, Hashing, Outcome, note, open, unchanged};
+use super::manifest::Checked;
 use super::walk::{Artifact, FoundFile};
+use crate::disk;
 
 /// Bytes of one subtree of BLAKE3 that one thread hashes: a power of two times 1,024.
 pub(super) const SEGMENT: u64 = 16 * 1024 * 1024;
@@ -22,6 +24,7 @@ pub(super) const SEGMENT: u64 = 16 * 1024 * 1024;
 /// (BLAKE3 paper §5.1, "multi-threading").
 pub(super) fn hash_split(artifact: &Artifact, found: &FoundFile, hashing: Hashing<'_>) -> Outcome {
     let (file, before) = open(artifact, found)?;
+    disk::read_ahead(&file);
     let format = format_of(&file, found)?;
     let segments = found.size.div_ceil(SEGMENT);
     let next = AtomicUsize::new(0);
@@ -83,7 +86,7 @@ pub(super) fn hash_split(artifact: &Artifact, found: &FoundFile, hashing: Hashin
         Mode::Hash,
     );
     note(&before, format, root.as_bytes(), hashing);
-    Ok((root.as_bytes().as_slice().into(), format))
+    Ok((root.as_bytes().as_slice().into(), format, Checked::Full))
 }
 
 /// What kind of file `file` is, which is not read from its start to its end.

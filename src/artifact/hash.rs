@@ -16,6 +16,7 @@ use super::blake3_split::{SEGMENT, hash_split};
 use super::format::{Format, HEAD};
 use super::lanes::{self, Lanes, Most};
 use super::manifest::{Checked, Digests, Manifest, ManifestFile};
+use super::seals::Seals;
 use super::stat_cache::StatCache;
 use super::walk::{Artifact, FoundFile};
 use crate::digest::Algorithm;
@@ -31,10 +32,37 @@ pub struct Hashing<'a> {
     /// Threads; each holds at most sixteen buffers of [`BUFFER`] bytes.
     pub jobs: NonZero<usize>,
     pub progress: &'a dyn Progress,
-    /// Receipts of earlier hashing, where the caller accepts them, and where new ones go.
-    pub receipts: Option<&'a StatCache>,
+    /// Where the caller accepts that files are not read.
+    pub known: Known<'a>,
     /// What SHA-256 is computed with.
     pub engine: Choice,
+    /// Read large files past the page cache, where that can be.
+    pub direct: bool,
+}
+
+/// What is known of files without reading them.
+#[derive(Clone, Copy, Default)]
+pub struct Known<'a> {
+    /// Receipts of earlier hashing, and where new ones go.
+    pub receipts: Option<&'a StatCache>,
+    /// What contents are known by the digests that the kernel keeps of files.
+    pub seals: Option<&'a Seals>,
+}
+
+impl<'a> Known<'a> {
+    /// Every file is read.
+    pub const NOTHING: Known<'static> = Known {
+        receipts: None,
+        seals: None,
+    };
+
+    /// With these receipts alone.
+    pub fn by(receipts: Option<&'a StatCache>) -> Known<'a> {
+        Known {
+            receipts,
+            seals: None,
+        }
+    }
 }
 
 /// Hears how far the hashing is. Called from several threads.
@@ -78,13 +106,21 @@ pub fn hash(
     mut files: Vec<FoundFile>,
     mut hashing: Hashing<'_>,
 ) -> (Manifest, Vec<FileFault>) {
-    let of_these = |receipts: &&StatCache| receipts.is_of(hashing.algorithms);
-    hashing.receipts = hashing.receipts.filter(of_these);
+    let Known { receipts, seals } = hashing.known;
+    hashing.known = Known {
+        receipts: receipts.filter(|receipts| receipts.is_of(hashing.algorithms)),
+        seals: seals.filter(|seals| seals.is_of(hashing.algorithms)),
+    };
     hashing.progress.start(files.len(), bytes(files.iter()));
     let results = Results::new(hashing.algorithms, files.len());
-    take_known(&mut files, hashing, &results);
-    let (split, whole) = schedule(&files, hashing.algorithms);
-    if let Some(receipts) = hashing.receipts
+    // What a kernel says counts for more than a receipt: then each file is opened first.
+    let is_opened = hashing.known.seals.is_some();
+    if !is_opened {
+        take_known(&mut files, hashing, &results);
+    }
+    let is_read = |file: &FoundFile| is_opened || file.receipt.is_none();
+    let (split, whole) = schedule(&files, hashing, is_read);
+    if let Some(receipts) = hashing.known.receipts
         && split.len() + whole.len() > 0
     {
         receipts.settle(&artifact.directory);
@@ -101,7 +137,7 @@ pub fn hash(
 
 /// Puts what receipts say, and forgets those that say nothing.
 fn take_known(files: &mut [FoundFile], hashing: Hashing<'_>, results: &Results) {
-    let Some(receipts) = hashing.receipts else {
+    let Some(receipts) = hashing.known.receipts else {
         for file in files {
             file.receipt = None;
         }
@@ -120,7 +156,8 @@ fn take_known(files: &mut [FoundFile], hashing: Hashing<'_>, results: &Results) 
         };
         match receipt {
             Some(receipt) => {
-                filled.put(index, receipt.digests, receipt.format);
+                let whole = (receipt.format, Checked::Receipt);
+                filled.put(index, receipt.digests, whole);
                 unread = unread.saturating_add(file.size);
             }
             None => file.receipt = None,
@@ -129,23 +166,26 @@ fn take_known(files: &mut [FoundFile], hashing: Hashing<'_>, results: &Results) 
     hashing.progress.advance(unread);
 }
 
-pub(super) type Outcome = Result<(Box<[u8]>, Format), FaultKind>;
+/// What is known of a file: its digests one after the other, what kind of file it is, and how that was found.
+pub(super) type Whole = (Box<[u8]>, Format, Checked);
+pub(super) type Outcome = Result<Whole, FaultKind>;
 
 /// What each file came to, by its place in the list; filled by several threads.
 pub(super) struct Results(Mutex<Filled>);
 
 struct Filled {
     digests: Digests,
-    formats: Vec<Option<Format>>,
+    /// What kind of file each is, and how it was checked.
+    about: Vec<Option<(Format, Checked)>>,
     faults: BTreeMap<u32, FaultKind>,
 }
 
 impl Filled {
-    fn put(&mut self, index: u32, digests: &[u8], format: Format) {
+    fn put(&mut self, index: u32, digests: &[u8], about: (Format, Checked)) {
         self.digests.put(index, digests);
         let place = usize::try_from(index).ok();
-        if let Some(slot) = place.and_then(|place| self.formats.get_mut(place)) {
-            *slot = Some(format);
+        if let Some(slot) = place.and_then(|place| self.about.get_mut(place)) {
+            *slot = Some(about);
         }
     }
 }
@@ -154,7 +194,7 @@ impl Results {
     fn new(algorithms: &[Algorithm], files: usize) -> Results {
         Results(Mutex::new(Filled {
             digests: Digests::new(algorithms, files),
-            formats: vec![None; files],
+            about: vec![None; files],
             faults: BTreeMap::new(),
         }))
     }
@@ -162,7 +202,7 @@ impl Results {
     pub(super) fn put(&self, index: u32, outcome: Outcome) {
         let mut filled = self.filled();
         match outcome {
-            Ok((digests, format)) => filled.put(index, &digests, format),
+            Ok((digests, format, checked)) => filled.put(index, &digests, (format, checked)),
             Err(kind) => _ = filled.faults.insert(index, kind),
         }
     }
@@ -181,26 +221,21 @@ impl Results {
         let filled = self.0.into_inner().unwrap_or_else(PoisonError::into_inner);
         let Filled {
             digests,
-            formats,
+            about,
             faults: mut kinds,
         } = filled;
         let mut faults = Vec::new();
         // In place: the list of files becomes that of the manifest.
         let files = files.into_iter().zip(0..).filter_map(|(file, at)| {
-            let FoundFile {
-                path,
-                size,
-                receipt,
-                ..
-            } = file;
+            let FoundFile { path, size, .. } = file;
             let place = usize::try_from(at).ok();
-            let format = place.and_then(|place| formats.get(place).copied().flatten());
-            if let (Some(format), None) = (format, kinds.get(&at)) {
+            let about = place.and_then(|place| about.get(place).copied().flatten());
+            if let (Some((format, checked)), None) = (about, kinds.get(&at)) {
                 return Some(ManifestFile {
                     path,
                     size,
                     format: Some(format),
-                    checked: receipt.map_or(Checked::Full, |_| Checked::Receipt),
+                    checked,
                     at,
                 });
             }
@@ -229,22 +264,26 @@ fn bytes<'a>(files: impl Iterator<Item = &'a FoundFile>) -> u64 {
 pub const BUFFER: usize = 64 * 1024;
 
 /// From this size on a file is scheduled by size, and the kernel is asked to read ahead.
-const LARGE: u64 = 4 * 1024 * 1024;
+pub(super) const LARGE: u64 = 4 * 1024 * 1024;
 
 /// The order of work: large files first, largest first, so that none is left over at the end; small ones in the order of the
 /// walk. Those before it are each hashed by all threads: only BLAKE3 alone can be, and it is worth it for large files.
-fn schedule(files: &[FoundFile], algorithms: &[Algorithm]) -> (Vec<u32>, Vec<u32>) {
+fn schedule(
+    files: &[FoundFile],
+    hashing: Hashing<'_>,
+    is_read: impl Fn(&FoundFile) -> bool,
+) -> (Vec<u32>, Vec<u32>) {
     let size = |index: u32| at(files, index).map_or(0, |file| file.size);
     // No list is longer than that: its names alone would take the memory of a large machine.
     let count = u32::try_from(files.len()).unwrap_or(u32::MAX);
-    let is_read = |index: &u32| at(files, *index).is_some_and(|file| file.receipt.is_none());
+    let is_read = |index: &u32| at(files, *index).is_some_and(&is_read);
     let mut order: Vec<u32> = (0..count).filter(is_read).collect();
     order.sort_by_key(|&index| {
         let size = size(index);
         std::cmp::Reverse(if size >= LARGE { size } else { 0 })
     });
-    let splits =
-        |index: &u32| size(*index) > 2 * SEGMENT && matches!(algorithms, [Algorithm::Blake3]);
+    let is_blake3 = matches!(hashing.algorithms, [Algorithm::Blake3]) && !hashing.direct;
+    let splits = |index: &u32| is_blake3 && size(*index) > 2 * SEGMENT;
     let first = order
         .iter()
         .position(|index| !splits(index))
@@ -320,9 +359,6 @@ pub(super) fn open(artifact: &Artifact, found: &FoundFile) -> Result<(File, Stat
     if u64::try_from(stat.st_size) != Ok(found.size) {
         return Err(FaultKind::Changed);
     }
-    if found.size >= LARGE {
-        disk::read_ahead(&file);
-    }
     Ok((file, stat))
 }
 
@@ -357,7 +393,7 @@ pub(super) fn head(bytes: &[u8]) -> &[u8] {
 }
 
 pub(super) fn note(stat: &Stat, format: Format, digests: &[u8], hashing: Hashing<'_>) {
-    if let Some(receipts) = hashing.receipts {
+    if let Some(receipts) = hashing.known.receipts {
         receipts.note(stat, format, digests);
     }
 }
@@ -398,8 +434,9 @@ mod tests {
                 algorithms,
                 jobs,
                 progress: &NoProgress,
-                receipts: None,
+                known: Known::NOTHING,
                 engine: Choice::Auto,
+                direct: false,
             },
         );
         assert!(faults.is_empty());

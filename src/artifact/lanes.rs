@@ -2,15 +2,21 @@
 //! room for the next.
 
 use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
 
 use rustix::fs::Stat;
 
-use super::format::{self, Format};
+use super::direct::{Ahead, Piece};
+use super::format::{self, Format, HEAD};
 use super::hash::{
-    BUFFER, FaultKind, Hashing, Outcome, Results, head, note, open, read_some, unchanged,
+    BUFFER, FaultKind, Hashing, LARGE, Outcome, Results, Whole, head, note, open, read_some,
+    unchanged,
 };
+use super::manifest::Checked;
 use super::walk::{Artifact, FoundFile};
 use crate::digest::{Algorithm, Hasher};
+use crate::disk;
 use crate::sha256::{BLOCK, Engine, LANES, State, Stream, padding};
 
 /// How a thread begins.
@@ -167,7 +173,8 @@ impl<'a, Take: Fn() -> Option<(u32, &'a FoundFile)>> Lanes<'a, Take> {
         loop {
             let (index, found) = (self.take)()?;
             match self.begin(index, found, spare) {
-                Ok(lane) => return Some(lane),
+                Ok(Begun::Reading(lane)) => return Some(lane),
+                Ok(Begun::Known(outcome)) => self.results.put(index, outcome),
                 Err(kind) => self.results.put(index, Err(kind)),
             }
         }
@@ -178,13 +185,26 @@ impl<'a, Take: Fn() -> Option<(u32, &'a FoundFile)>> Lanes<'a, Take> {
         index: u32,
         found: &'a FoundFile,
         spare: &mut Vec<Box<[u8]>>,
-    ) -> Result<Lane<'a>, FaultKind> {
+    ) -> Result<Begun<'a>, FaultKind> {
         let (file, before) = open(self.artifact, found)?;
+        if let Some(known) = self.known(&file, found)? {
+            self.hashing.progress.advance(found.size);
+            let outcome = unchanged(&file, &before).map(|()| known);
+            return Ok(Begun::Known(outcome));
+        }
+        let is_large = found.size >= LARGE;
+        let direct = self.hashing.direct && is_large;
+        let ahead = if direct { Ahead::begin(&file) } else { None };
+        if ahead.is_none() && is_large {
+            disk::read_ahead(&file);
+        }
         let buffer = spare.pop();
-        Ok(Lane {
+        Ok(Begun::Reading(Lane {
             index,
             found,
             file,
+            ahead,
+            piece: None,
             before,
             state: State::default(),
             others: Hasher::new(&self.others, found.size),
@@ -194,7 +214,25 @@ impl<'a, Take: Fn() -> Option<(u32, &'a FoundFile)>> Lanes<'a, Take> {
             read: 0,
             format: Format::Empty,
             is_padded: false,
-        })
+        }))
+    }
+
+    /// What is known of an open file, where files may be sealed: by its kernel, or else by a receipt.
+    fn known(&self, file: &File, found: &FoundFile) -> Result<Option<Whole>, FaultKind> {
+        let Some(seals) = self.hashing.known.seals else {
+            return Ok(None);
+        };
+        if let Some(digests) = seals.find(file) {
+            let format = format_of(file, found)?;
+            return Ok(Some((digests.into(), format, Checked::FsVerity)));
+        }
+        let mut known = None;
+        if let Some(receipts) = self.hashing.known.receipts {
+            receipts.take(found.receipt.into_iter(), |receipt| {
+                known = receipt.map(|one| (one.digests.into(), one.format, Checked::Receipt));
+            });
+        }
+        Ok(known)
     }
 
     /// Reads where something is missing, hashes what all have, and keeps those that are not at their end.
@@ -247,10 +285,35 @@ impl<'a, Take: Fn() -> Option<(u32, &'a FoundFile)>> Lanes<'a, Take> {
         digests.extend_from_slice(rest);
         let outcome = unchanged(&lane.file, &lane.before).map(|()| {
             note(&lane.before, lane.format, &digests, self.hashing);
-            (digests.into(), lane.format)
+            (digests.into(), lane.format, Checked::Full)
         });
         (lane.index, outcome, lane.buffer)
     }
+}
+
+/// A file that was opened.
+#[expect(clippy::large_enum_variant, reason = "it is taken apart at once")]
+enum Begun<'a> {
+    Reading(Lane<'a>),
+    /// Its kernel vouches for it.
+    Known(Outcome),
+}
+
+/// What kind of file it is, by its first bytes.
+fn format_of(file: &File, found: &FoundFile) -> Result<Format, FaultKind> {
+    let mut buffer = [0; HEAD];
+    let mut end = 0;
+    loop {
+        let room = buffer.get_mut(end..).unwrap_or_default();
+        match file.read_at(room, end as u64) {
+            Ok(0) => break,
+            Ok(count) => end += count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(FaultKind::Unreadable(error)),
+        }
+    }
+    let head = buffer.get(..end).unwrap_or_default();
+    Ok(format::identify(found.path.as_str(), head))
 }
 
 /// A file that is being read.
@@ -258,6 +321,10 @@ struct Lane<'a> {
     index: u32,
     found: &'a FoundFile,
     file: File,
+    /// Who reads it, if that is somebody else.
+    ahead: Option<Ahead>,
+    /// What of that is hashed, from `start` on, if it is not in the buffer.
+    piece: Option<Piece>,
     before: Stat,
     state: State,
     others: Hasher,
@@ -277,20 +344,10 @@ impl Lane<'_> {
         if self.is_padded || self.end - self.start >= BLOCK {
             return Ok(());
         }
-        self.buffer.copy_within(self.start..self.end, 0);
-        (self.end, self.start) = (self.end - self.start, 0);
+        self.keep_rest();
         // An empty file is read once, so that one that only claims to be empty is found out.
         loop {
-            let room = self.buffer.get_mut(self.end..BUFFER).unwrap_or_default();
-            let count = read_some(&mut self.file, room)?;
-            let piece = room.get(..count).unwrap_or_default();
-            if self.read == 0 {
-                self.format = format::identify(self.found.path.as_str(), head(piece));
-            }
-            self.others.update(piece);
-            self.read += count as u64;
-            self.end += count;
-            hashing.progress.advance(count as u64);
+            let count = self.read_more(hashing)?;
             if count == 0 || self.read >= self.found.size {
                 break;
             }
@@ -301,6 +358,11 @@ impl Lane<'_> {
         if self.read != self.found.size {
             return Err(FaultKind::Changed);
         }
+        if self.end - self.start >= BLOCK && self.piece.is_some() {
+            // The padding comes behind what is left of it then.
+            return Ok(());
+        }
+        self.keep_rest();
         let (padding, size) = padding(self.read);
         let room = self.buffer.get_mut(self.end..self.end + size);
         let padding = padding.get(..size).unwrap_or_default();
@@ -310,10 +372,62 @@ impl Lane<'_> {
         Ok(())
     }
 
+    /// Moves what was not hashed to the beginning of the buffer.
+    fn keep_rest(&mut self) {
+        let length = self.end - self.start;
+        match self.piece.take() {
+            Some(piece) => {
+                let rest = piece.filled().get(self.start..self.end);
+                let room = self.buffer.get_mut(..length).unwrap_or_default();
+                room.copy_from_slice(rest.unwrap_or_default());
+                if let Some(ahead) = &self.ahead {
+                    ahead.give_back(piece);
+                }
+            }
+            None => self.buffer.copy_within(self.start..self.end, 0),
+        }
+        (self.start, self.end) = (0, length);
+    }
+
+    /// Reads once; how much. What somebody else reads stays where it is, if nothing is left of what was before.
+    fn read_more(&mut self, hashing: Hashing<'_>) -> Result<usize, FaultKind> {
+        if self.read > 0 && self.read >= self.found.size {
+            return Ok(0);
+        }
+        let piece = match &self.ahead {
+            Some(ahead) => Some(ahead.next().map_err(FaultKind::Unreadable)?),
+            None => None,
+        };
+        let read = match &piece {
+            // All but the last are whole blocks, so that nothing is left before another.
+            Some(piece) if self.end == 0 => piece.filled(),
+            Some(_) => return Err(FaultKind::Changed),
+            None => {
+                let room = self.buffer.get_mut(self.end..BUFFER).unwrap_or_default();
+                let count = read_some(&mut self.file, room)?;
+                room.get(..count).unwrap_or_default()
+            }
+        };
+        if self.read == 0 {
+            self.format = format::identify(self.found.path.as_str(), head(read));
+        }
+        self.others.update(read);
+        let count = read.len();
+        self.read += count as u64;
+        self.end += count;
+        self.piece = piece;
+        hashing.progress.advance(count as u64);
+        Ok(count)
+    }
+
     fn stream(&mut self) -> Stream<'_> {
+        let memory = match &self.piece {
+            Some(piece) => piece.filled(),
+            None => &self.buffer,
+        };
         Stream {
             state: &mut self.state,
-            input: self.buffer.get(self.start..self.end).unwrap_or_default(),
+            input: memory.get(self.start..self.end).unwrap_or_default(),
         }
     }
 }

@@ -11,7 +11,7 @@ use data_encoding::HEXLOWER;
 use sha2::Digest as _;
 
 use super::format::Format;
-use crate::digest::{self, Algorithm, Digest, DigestError, Sha256};
+use crate::digest::{self, Algorithm, Digest, DigestBytes, DigestError, Sha256};
 use crate::path::{ArtifactPath, PathError};
 
 /// The files of an artifact. Files are in byte order of their path, and no path appears twice.
@@ -102,6 +102,8 @@ pub enum Checked {
     Full,
     /// This host read it before, and by what the kernel says it is unchanged since.
     Receipt,
+    /// The kernel keeps a digest of it (fs-verity), and lets nobody change it.
+    FsVerity,
 }
 
 /// The one number that names an artifact.
@@ -350,7 +352,7 @@ impl Manifest {
 /// One line of a manifest text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Line {
-    pub digest: Box<[u8]>,
+    pub digest: DigestBytes,
     pub path: ArtifactPath,
 }
 
@@ -377,10 +379,7 @@ pub fn parse(text: &[u8], algorithm: Algorithm) -> Result<Vec<Line>, ManifestErr
         let path = ArtifactPath::from_bytes(name)
             .and_then(|path| path.printable().map(|()| path))
             .map_err(|source| ManifestError::LinePath { line, source })?;
-        lines.push(Line {
-            digest: digest.into(),
-            path,
-        });
+        lines.push(Line { digest, path });
     }
     lines.sort_unstable_by(|a, b| a.path.cmp(&b.path));
     let twice = lines
@@ -397,7 +396,7 @@ pub fn parse(text: &[u8], algorithm: Algorithm) -> Result<Vec<Line>, ManifestErr
 pub enum Difference {
     Changed {
         path: ArtifactPath,
-        expected: Box<[u8]>,
+        expected: DigestBytes,
         found: Box<[u8]>,
     },
     Missing {
@@ -427,7 +426,7 @@ pub fn compare(expected: &[Line], manifest: &Manifest, algorithm: Algorithm) -> 
                 if *found != *line.digest {
                     differences.push(Difference::Changed {
                         path: line.path.clone(),
-                        expected: line.digest.clone(),
+                        expected: line.digest,
                         found: found.into(),
                     });
                 }

@@ -3,19 +3,23 @@
 
 mod blake3_split;
 pub mod checksum_list;
+mod direct;
+mod file_state;
 pub mod format;
 pub mod hash;
 mod hub_cache;
 mod lanes;
 pub mod manifest;
 pub mod parts;
+pub mod seals;
 pub mod stat_cache;
 pub mod walk;
 
 pub use format::Format;
-pub use hash::{FileFault, Hashing, NoProgress, Progress, hash};
+pub use hash::{FileFault, Hashing, Known, NoProgress, Progress, hash};
 pub use hub_cache::HubCache;
 pub use manifest::{ArtifactDigest, Checked, Manifest, ManifestError, ManifestFile};
+pub use seals::{Seals, Unsealed};
 pub use stat_cache::StatCache;
 pub use walk::{
     Artifact, Exclusions, Names, Obstacle, ObstacleKind, Symlinks, Walk, walk, walk_with,

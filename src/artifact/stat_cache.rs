@@ -19,9 +19,10 @@ use std::sync::{Mutex, PoisonError};
 
 use rustix::fs::Stat;
 
+use super::file_state::{Inode, STATE, State};
 use super::format::Format;
 use super::manifest::Line;
-use crate::digest::Algorithm;
+use crate::digest::{Algorithm, DigestBytes, labels};
 use crate::disk::Directory;
 use crate::path::ArtifactPath;
 use crate::time::Timestamp;
@@ -49,6 +50,8 @@ pub struct StatCache {
 
     kept: Mutex<Kept>,
     used: AtomicUsize,
+    /// Behind the one that was found last.
+    next: AtomicUsize,
     /// When the oldest one that was used was read.
     oldest: AtomicI64,
     /// The file system could not be written out: whoever has a file mapped would not be seen.
@@ -68,8 +71,7 @@ struct Kept {
     fresh: Vec<u8>,
 }
 
-type Inode = (u64, u64);
-type Stated = HashMap<ArtifactPath, Box<[u8]>>;
+type Stated = HashMap<ArtifactPath, DigestBytes>;
 
 /// Where a receipt is among those that were read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,81 +86,10 @@ pub(super) struct Receipt<'a> {
     pub(super) digests: &'a [u8],
 }
 
-/// What the kernel says of a file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct State {
-    device: u64,
-    inode: u64,
-    size: u64,
-    mode: u64,
-    modified: (i64, u64),
-    changed: (i64, u64),
-}
-
-/// Bytes of a state in the file.
-const STATE: usize = 8 * 8;
 /// Bytes of a record before its digests: the state, when it was read, and its format.
 const FIXED: usize = STATE + 8 + 1;
-const MAGIC: &[u8; 16] = b"weighbridge\0\0\0\0\x02";
+const MAGIC: &[u8; 16] = b"weighbridge\0\0\0\0\x03";
 const MAC: usize = 32;
-
-impl State {
-    #[expect(
-        clippy::cast_sign_loss,
-        clippy::unnecessary_cast,
-        reason = "the fields of stat differ in width and sign among platforms; all bits are kept"
-    )]
-    fn of(stat: &Stat) -> State {
-        State {
-            device: stat.st_dev as u64,
-            inode: stat.st_ino as u64,
-            size: stat.st_size as u64,
-            mode: u64::from(stat.st_mode as u32),
-            modified: (stat.st_mtime as i64, stat.st_mtime_nsec as u64),
-            changed: (stat.st_ctime as i64, stat.st_ctime_nsec as u64),
-        }
-    }
-
-    /// Can everybody write to it?
-    fn is_open(&self) -> bool {
-        self.mode & 0o002 != 0
-    }
-
-    fn inode(&self) -> Inode {
-        (self.device, self.inode)
-    }
-
-    /// Was it at rest before `began`, by a clock that may have been set back meanwhile?
-    fn rested(&self, began: Timestamp) -> bool {
-        let before = (began.millis() - RACY).div_euclid(1000);
-        self.modified.0 < before && self.changed.0 < before
-    }
-
-    fn write(&self, out: &mut Vec<u8>) {
-        for number in [self.device, self.inode, self.size, self.mode] {
-            out.extend_from_slice(&number.to_le_bytes());
-        }
-        for (seconds, nanos) in [self.modified, self.changed] {
-            out.extend_from_slice(&seconds.to_le_bytes());
-            out.extend_from_slice(&nanos.to_le_bytes());
-        }
-    }
-
-    fn read(bytes: &[u8]) -> Option<State> {
-        let (numbers, _) = bytes.as_chunks::<8>();
-        let number = |at: usize| numbers.get(at).copied();
-        let unsigned = |at| number(at).map(u64::from_le_bytes);
-        let signed = |at| number(at).map(i64::from_le_bytes);
-        Some(State {
-            device: unsigned(0)?,
-            inode: unsigned(1)?,
-            size: unsigned(2)?,
-            mode: unsigned(3)?,
-            modified: (signed(4)?, unsigned(5)?),
-            changed: (signed(6)?, unsigned(7)?),
-        })
-    }
-}
 
 impl<'a> Receipt<'a> {
     fn parse(record: &'a [u8]) -> Option<Receipt<'a>> {
@@ -196,6 +127,7 @@ impl StatCache {
             max_age: None,
             kept: Mutex::default(),
             used: AtomicUsize::new(0),
+            next: AtomicUsize::new(0),
             oldest: AtomicI64::new(i64::MAX),
             is_unsettled: AtomicBool::new(false),
             began,
@@ -261,7 +193,13 @@ impl StatCache {
         if !self.counts(&state) {
             return None;
         }
-        let (mut from, mut to) = (0, self.count());
+        // Directories are listed in the order of their inodes, too: it is the next one, mostly.
+        let next = self.next.load(Ordering::Relaxed);
+        let is_next = |at: usize| Some(inode(self.at(at)?) == state.inode());
+        let (mut from, mut to) = match is_next(next) {
+            Some(true) => (next, next),
+            _ => (0, self.count()),
+        };
         while from < to {
             let middle = usize::midpoint(from, to);
             if inode(self.at(middle)?) < state.inode() {
@@ -274,6 +212,7 @@ impl StatCache {
         if receipt.state != state || !self.is_recent(receipt.read) || !self.agrees(path, &receipt) {
             return None;
         }
+        self.next.store(from + 1, Ordering::Relaxed);
         let place = u32::try_from(from + 1).ok()?;
         NonZero::new(place).map(ReceiptPlace)
     }
@@ -406,9 +345,8 @@ impl StatCache {
 
 /// What the file begins with: it is of these digests and no others, by a program that knows these formats.
 fn head(algorithms: &[Algorithm]) -> Vec<u8> {
-    let names: Vec<&str> = algorithms.iter().map(|one| one.name()).collect();
     let formats: Vec<&str> = Format::ALL.iter().map(|one| one.name()).collect();
-    let both = [names.join(","), formats.join(",")].join("\n");
+    let both = [labels(algorithms), formats.join(",")].join("\n");
     [MAGIC.as_slice(), both.as_bytes(), b"\n"].concat()
 }
 

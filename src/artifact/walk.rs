@@ -74,13 +74,18 @@ impl Artifact {
 
     /// The content of a file of at most `limit` bytes, of whatever layout.
     pub fn content(&self, path: &ArtifactPath, limit: u64) -> Result<Vec<u8>, DiskError> {
-        let file = match &self.hub {
+        let file = self.open_file(path)?;
+        disk::read_open(file, &self.path.join(path.as_str()), limit)
+    }
+
+    /// Opens a file of whatever layout.
+    pub fn open_file(&self, path: &ArtifactPath) -> Result<File, DiskError> {
+        match &self.hub {
             Some(_) => self
                 .open_through_link(path)
-                .or_else(|_| self.directory.open_file(path))?,
-            None => self.directory.open_file(path)?,
-        };
-        disk::read_open(file, &self.path.join(path.as_str()), limit)
+                .or_else(|_| self.directory.open_file(path)),
+            None => self.directory.open_file(path),
+        }
     }
 
     /// Opens a file that was found.
@@ -226,6 +231,11 @@ pub struct FoundFile {
 }
 
 impl FoundFile {
+    /// What is behind the first `stem` bytes of the path.
+    fn name(&self, stem: usize) -> Option<&[u8]> {
+        self.path.as_str().as_bytes().get(stem..)
+    }
+
     #[cfg(test)]
     pub(super) fn of(path: ArtifactPath, size: u64) -> FoundFile {
         FoundFile {
@@ -345,7 +355,9 @@ pub fn walk_with(
         }
     }
     walk = walker.walk;
-    walk.files.sort_unstable_by(|a, b| a.path.cmp(&b.path));
+    if !walk.files.is_sorted_by(|a, b| a.path < b.path) {
+        walk.files.sort_by(|a, b| a.path.cmp(&b.path));
+    }
     walk.obstacles.sort_by(|a, b| a.location.cmp(&b.location));
     walk.not_covered.sort_unstable();
     Ok(walk)
@@ -385,56 +397,54 @@ struct Walker<'a> {
 
 impl Walker<'_> {
     fn list(&mut self, directory: &Directory, prefix: &str) -> Result<(), DiskError> {
-        let mut full = Vec::from(prefix);
-        if !full.is_empty() {
-            full.push(b'/');
-        }
-        let stem = full.len();
-        for (name, stat) in directory.entries()? {
-            full.truncate(stem);
-            full.extend_from_slice(&name);
-            let path = match self.accept(&full) {
-                Ok(path) => path,
-                Err(error) => {
-                    self.obstacle(&full, ObstacleKind::Name(error));
-                    continue;
-                }
-            };
-            let kind = disk::file_type(&stat);
-            // A link or a special file is one under any name.
-            let ordinary = matches!(kind, FileType::RegularFile | FileType::Directory);
-            if ordinary && self.exclusions.contains(&path) {
-                self.walk.not_covered.push(path);
-                continue;
-            }
-            match kind {
-                FileType::RegularFile => self.found(path, &stat, false),
-                FileType::Directory => self.pending.push(path),
-                FileType::Symlink => self.link(path),
-                FileType::Fifo => self.obstacle(&full, ObstacleKind::Special("a FIFO")),
-                FileType::Socket => self.obstacle(&full, ObstacleKind::Special("a socket")),
-                FileType::CharacterDevice | FileType::BlockDevice => {
-                    self.obstacle(&full, ObstacleKind::Special("a device"));
-                }
-                FileType::Unknown => {
-                    self.obstacle(&full, ObstacleKind::Special("of an unknown type"));
-                }
-            }
-        }
+        let parent = match prefix {
+            "" => String::new(),
+            prefix => format!("{prefix}/"),
+        };
+        let stem = parent.len();
+        let (files, directories) = (self.walk.files.len(), self.pending.len());
+        directory.each_entry(|name, stat| self.entry(&parent, name, stat))?;
+        // Each directory by itself, the first to be listed last: most trees are in order then, and need not be sorted.
+        let own = self.walk.files.get_mut(files..).unwrap_or_default();
+        own.sort_unstable_by(|a, b| a.name(stem).cmp(&b.name(stem)));
+        let own = self.pending.get_mut(directories..).unwrap_or_default();
+        own.sort_unstable_by(|a, b| b.cmp(a));
         Ok(())
+    }
+
+    fn entry(&mut self, parent: &str, name: &[u8], stat: &Stat) {
+        let is_printable = self.names == Names::Printable;
+        let path = match ArtifactPath::beneath(parent, name, is_printable) {
+            Ok(path) => path,
+            Err(error) => {
+                let full = [parent.as_bytes(), name].concat();
+                return self.obstacle(&full, ObstacleKind::Name(error));
+            }
+        };
+        let kind = disk::file_type(stat);
+        // A link or a special file is one under any name.
+        let ordinary = matches!(kind, FileType::RegularFile | FileType::Directory);
+        if ordinary && self.exclusions.contains(&path) {
+            return self.walk.not_covered.push(path);
+        }
+        match kind {
+            FileType::RegularFile => self.found(path, stat, false),
+            FileType::Directory => self.pending.push(path),
+            FileType::Symlink => self.link(path),
+            FileType::Fifo => self.special(&path, "a FIFO"),
+            FileType::Socket => self.special(&path, "a socket"),
+            FileType::CharacterDevice | FileType::BlockDevice => self.special(&path, "a device"),
+            FileType::Unknown => self.special(&path, "of an unknown type"),
+        }
+    }
+
+    fn special(&mut self, path: &ArtifactPath, what: &'static str) {
+        self.obstacle(path.as_str().as_bytes(), ObstacleKind::Special(what));
     }
 
     fn found(&mut self, path: ArtifactPath, stat: &Stat, through_link: bool) {
         let file = FoundFile::new(path, stat, through_link, self.receipts);
         self.walk.files.push(file);
-    }
-
-    fn accept(&self, full: &[u8]) -> Result<ArtifactPath, PathError> {
-        let path = ArtifactPath::from_bytes(full)?;
-        if self.names == Names::Printable {
-            path.printable()?;
-        }
-        Ok(path)
     }
 
     fn link(&mut self, path: ArtifactPath) {

@@ -11,7 +11,7 @@ use super::failure::Failure;
 use super::output::Output;
 use super::receipts::Reuse;
 use super::{context, progress};
-use crate::artifact::{Artifact, Hashing, Names, Progress, StatCache, Symlinks};
+use crate::artifact::{Artifact, Hashing, Known, Names, Progress, Symlinks};
 use crate::digest::Algorithm;
 use crate::finding::{Severity, Verdict};
 use crate::gate::{self, Reading};
@@ -98,14 +98,15 @@ pub(super) fn read(
     signature: &Path,
     algorithms: &[Algorithm],
     names: Names,
-    receipts: Option<&StatCache>,
+    known: Known<'_>,
 ) -> Result<ArtifactEvidence, Failure> {
     let hashing = Hashing {
         algorithms,
         jobs: NonZero::<usize>::MIN,
         progress: &Unwatched,
-        receipts,
+        known,
         engine: engine::chosen(),
+        direct: false,
     };
     let reading = Reading {
         hashing,
@@ -145,8 +146,9 @@ pub(super) fn verify(
             let path = place.join(signature);
             let signature = gate::read_signature(&path);
             let algorithms = gate::algorithms(&signature);
-            let evidence = reuse.with(&artifact, &algorithms, output, |receipts| {
-                read(&artifact, &path, &algorithms, Names::Any, receipts)
+            let reuse = reuse.stated_by(&signature);
+            let evidence = reuse.with(&artifact, &algorithms, output, |known| {
+                read(&artifact, &path, &algorithms, Names::Any, known)
             })?;
             let report = judge(&evidence, &signature);
             let policy = policy.cloned();

@@ -8,7 +8,7 @@ use super::failure::{Failure, FailureKind};
 use super::output::Output;
 use super::progress::{self, Bar};
 use crate::artifact::parts::Part;
-use crate::artifact::{Artifact, Exclusions, Names, StatCache, Symlinks};
+use crate::artifact::{Artifact, Exclusions, Hashing, Known, Names, Symlinks};
 use crate::digest::{Algorithm, Sha256};
 use crate::disk;
 use crate::finding::{Finding, Severity};
@@ -294,7 +294,9 @@ pub(super) struct ReadRequest<'a> {
     pub(super) symlinks: Symlinks,
     pub(super) names: Names,
     pub(super) jobs: Option<NonZero<usize>>,
-    pub(super) receipts: Option<&'a StatCache>,
+    pub(super) known: Known<'a>,
+    /// Past the page cache.
+    pub(super) direct: bool,
 }
 
 /// Lists and hashes an artifact with a progress bar.
@@ -324,12 +326,15 @@ pub(super) fn read_part(
 
 fn reading<'a>(request: &ReadRequest<'a>, bar: &'a Bar) -> Reading<'a> {
     Reading {
-        hashing: progress::hashing(
-            request.algorithms,
-            progress::jobs(request.jobs),
-            request.receipts,
-            bar,
-        ),
+        hashing: Hashing {
+            direct: request.direct,
+            ..progress::hashing(
+                request.algorithms,
+                progress::jobs(request.jobs),
+                request.known,
+                bar,
+            )
+        },
         symlinks: request.symlinks,
         names: request.names,
     }

@@ -120,7 +120,7 @@ pub(super) fn run(args: &ExecArgs, global: &Global, output: &Output) -> Outcome 
         profile: args.profile.as_deref(),
         at: None,
         receipt: None,
-        rehash: None,
+        fast: None,
         input: false,
     };
     let mut document = question.decide(global, output)?.document;

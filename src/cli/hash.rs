@@ -10,12 +10,15 @@ use super::failure::Failure;
 use super::output::Output;
 use super::receipts;
 use super::{Global, Outcome, values};
+#[cfg(feature = "http")]
+use super::{acquire, verify_source};
 use crate::artifact::manifest::{self, Difference};
 use crate::artifact::parts::Part;
-use crate::artifact::{Artifact, Exclusions, Manifest, Names, StatCache, Symlinks};
+use crate::artifact::{Artifact, Exclusions, Known, Manifest, Names, StatCache, Symlinks};
 use crate::digest::Algorithm;
 use crate::disk::{self, Access, Existing};
 use crate::gate;
+use crate::path::ArtifactPath;
 use crate::report::text::count;
 use crate::report::{HashDocument, HashPart};
 use crate::sha256::Choice;
@@ -31,9 +34,10 @@ use crate::sha256::Choice;
   weighbridge hash --check SHA256SUMS ./model       changed, missing and added files fail
   weighbridge hash -a sha256,blake3 --json ./model  both digests from one read pass
   weighbridge hash --resume ./model                 goes on where it was interrupted
+  weighbridge hash s3://bucket/model/               reads the objects where they are, and keeps nothing
   weighbridge hash --part 1/1 --out part1.json ./model   what one of several machines does; `manifest merge` joins it")]
 pub(super) struct HashArgs {
-    /// File or directory
+    /// File or directory; or a source as `acquire` has it, `s3://BUCKET/PREFIX/` for one, which is read where it is
     path: PathBuf,
     /// Digests to compute in one read pass; the text output shows the first
     #[arg(
@@ -61,9 +65,16 @@ pub(super) struct HashArgs {
     /// since, as far as its kernel knows, are not read again
     #[arg(long)]
     resume: bool,
+    /// Read large files past the page cache (`O_DIRECT`), where the file system can: what others have in it stays there
+    #[arg(long)]
+    direct: bool,
     /// Threads to hash with
     #[arg(long, short, value_name = "N")]
     jobs: Option<NonZero<usize>>,
+    /// Of a source: how many files or parts of files are read at once; unless given, 8. Each holds 8 MiB at most
+    #[cfg(feature = "http")]
+    #[arg(long, value_name = "N", conflicts_with_all = ["covered", "part", "resume", "jobs"])]
+    connections: Option<NonZero<usize>>,
     /// What to compute SHA-256 with: auto, avx512, avx2, sha-ni, portable; `weighbridge debug engine` says what auto is here
     #[arg(long, value_name = "NAME", value_parser = engine::parse)]
     pub(super) engine: Option<Choice>,
@@ -73,6 +84,10 @@ pub(super) struct HashArgs {
 const MAX_LIST: u64 = 1 << 30;
 
 pub(super) fn run(args: &HashArgs, global: &Global, output: &Output) -> Outcome {
+    #[cfg(feature = "http")]
+    if let Some(source) = verify_source::remote(&args.path)? {
+        return at_source(args, &source, output);
+    }
     let artifact = Artifact::open(&args.path)?;
     let mut exclusions = if args.covered {
         gate::exclusions(&artifact, &gate::default_signature(&artifact))
@@ -82,7 +97,7 @@ pub(super) fn run(args: &HashArgs, global: &Global, output: &Output) -> Outcome 
     let list = args
         .check
         .as_ref()
-        .map(|list| read_list(list, args, &artifact))
+        .map(|list| read_list(list, args, artifact.single_file()))
         .transpose()?;
     if let Some(inside) = args.check.as_ref().and_then(|list| artifact.locate(list)) {
         output.say(format!("{inside} is the list itself, and not checked"));
@@ -95,12 +110,13 @@ pub(super) fn run(args: &HashArgs, global: &Global, output: &Output) -> Outcome 
         symlinks: Symlinks::Refuse,
         names: Names::Printable,
         jobs: args.jobs,
-        receipts: None,
+        known: Known::NOTHING,
+        direct: args.direct,
     };
     if args.resume {
         receipts::resume(&artifact, &algorithms, global, output, |receipts| {
             let request = ReadRequest {
-                receipts,
+                known: Known::by(receipts),
                 ..request
             };
             hash(args, &artifact, &request, list, output)
@@ -108,6 +124,43 @@ pub(super) fn run(args: &HashArgs, global: &Global, output: &Output) -> Outcome 
     } else {
         hash(args, &artifact, &request, list, output)?
     }
+}
+
+/// The same of a source: every byte is read there, and none is kept here.
+#[cfg(feature = "http")]
+fn at_source(args: &HashArgs, source: &acquire::Source, output: &Output) -> Outcome {
+    let here_only = [
+        ("--covered", args.covered),
+        ("--part", args.part.is_some()),
+        ("--resume", args.resume),
+        ("--direct", args.direct),
+        ("--jobs", args.jobs.is_some()),
+    ];
+    if let Some((option, _)) = here_only.iter().find(|(_, given)| *given) {
+        let message = format!("{option} is for what is on this machine, not for {source}");
+        return Err(Failure::error(message));
+    }
+    let name = args.path.file_name().unwrap_or(args.path.as_os_str());
+    let channel = source.channel(Path::new(name), &acquire::CheckArgs::default(), false)?;
+    let mut published = acquire::ask(&*channel, source)?;
+    for note in channel.notes() {
+        output.warn(note);
+    }
+    acquire::list_archives(&*channel, &mut published)?;
+    let algorithms = distinct(&args.algorithm);
+    let (usual, most) = acquire::DEFAULTS;
+    let limits = (args.connections.unwrap_or(usual), most);
+    let manifest = acquire::read_all(&*channel, &published, &algorithms, limits, output)?;
+    let Some(path) = &args.check else {
+        return print(&args.path, &manifest, output);
+    };
+    let single = manifest
+        .files()
+        .first()
+        .filter(|_| manifest.is_single_file());
+    let list = read_list(path, args, single.map(|file| &file.path))?;
+    let algorithm = algorithms.first().copied().unwrap_or(Algorithm::Sha256);
+    report(&list, &manifest, algorithm, output)
 }
 
 /// The inner result is the answer: that the artifact is not as a list says ends the work as well as that it is.
@@ -137,7 +190,7 @@ fn hash(
 }
 
 fn say_resumed(request: &ReadRequest<'_>, output: &Output) {
-    let unread = request.receipts.map_or(0, StatCache::used);
+    let unread = request.known.receipts.map_or(0, StatCache::used);
     if unread > 0 {
         output.say(format!("{} not read again", count(unread, "file")));
     }
@@ -204,13 +257,13 @@ fn distinct(asked: &[Algorithm]) -> Vec<Algorithm> {
 fn read_list(
     path: &Path,
     args: &HashArgs,
-    artifact: &Artifact,
+    single: Option<&ArtifactPath>,
 ) -> Result<Vec<manifest::Line>, Failure> {
     let text = disk::read(path, MAX_LIST)?;
     let algorithm = args.algorithm.first().copied().unwrap_or(Algorithm::Sha256);
     let lines = manifest::parse(&text, algorithm)
         .map_err(|error| Failure::because(path.display(), &error))?;
-    if let (Some(file), [line]) = (artifact.single_file(), lines.as_slice()) {
+    if let (Some(file), [line]) = (single, lines.as_slice()) {
         return Ok(vec![manifest::Line {
             path: file.clone(),
             ..line.clone()

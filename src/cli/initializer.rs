@@ -264,7 +264,7 @@ impl Job<'_> {
             profile: self.args.profile(),
             at: None,
             receipt: None,
-            rehash: None,
+            fast: None,
             input: false,
         };
         let mut decision = question.decide(global, output)?;

@@ -37,6 +37,8 @@ mod progress;
 mod receipt;
 mod receipts;
 mod record;
+mod seal;
+mod seals;
 mod sign;
 mod signers;
 mod signing;
@@ -115,6 +117,7 @@ enum Verb {
     Manifest(manifest::ManifestArgs),
     Sign(sign::SignArgs),
     Verify(Box<verify::VerifyArgs>),
+    Seal(Box<seal::SealArgs>),
     #[cfg(feature = "http")]
     Acquire(Box<acquire::AcquireArgs>),
     Record(record::RecordArgs),
@@ -163,6 +166,7 @@ pub fn run() -> ExitCode {
         Verb::Manifest(args) => manifest::run(&args, &output),
         Verb::Sign(args) => sign::run(&args, &cli.global, &output),
         Verb::Verify(args) => verify::run(&args, &cli.global, &output),
+        Verb::Seal(args) => seal::run(&args, &cli.global, &output),
         #[cfg(feature = "http")]
         Verb::Acquire(args) => acquire::run(&args, &cli.global, &output),
         Verb::Record(args) => record::run(&args, &cli.global, &output),

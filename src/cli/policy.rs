@@ -424,7 +424,7 @@ fn judge(case: &Case, directory: &Path, global: &Global, output: &Output) -> Out
         profile: case.profile.as_deref(),
         at,
         receipt: receipt.as_deref(),
-        rehash: None,
+        fast: None,
         input: false,
     };
     let decision = match question.decide(global, output) {

@@ -7,7 +7,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::engine;
 use super::output::Output;
-use crate::artifact::{Hashing, Progress, StatCache};
+use crate::artifact::{Hashing, Known, Progress};
 use crate::digest::Algorithm;
 
 /// Hears how far the hashing is, and draws it.
@@ -77,14 +77,15 @@ pub(super) fn jobs(asked: Option<NonZero<usize>>) -> NonZero<usize> {
 pub(super) fn hashing<'a>(
     algorithms: &'a [Algorithm],
     jobs: NonZero<usize>,
-    receipts: Option<&'a StatCache>,
+    known: Known<'a>,
     bar: &'a Bar,
 ) -> Hashing<'a> {
     Hashing {
         algorithms,
         jobs,
         progress: bar,
-        receipts,
+        known,
         engine: engine::chosen(),
+        direct: false,
     }
 }

@@ -14,12 +14,15 @@ use super::context::{self, Config, cache_directory};
 use super::failure::Failure;
 use super::history::state_directory;
 use super::output::Output;
+use super::seals;
 use crate::artifact::stat_cache::{HostKey, MAX_RECEIPTS};
-use crate::artifact::{Artifact, StatCache};
-use crate::digest::{Algorithm, Sha256};
+use crate::artifact::{Artifact, Known, StatCache};
+use crate::digest::{Algorithm, Sha256, labels};
 use crate::disk::{self, Access, Existing};
 use crate::gate::cause;
+use crate::oms::OmsModel;
 use crate::policy::{Rehash, Span};
+use crate::verify::SignatureEvidence;
 
 /// The receipts of one artifact, and the file that they are in.
 pub(super) struct Receipts {
@@ -39,8 +42,65 @@ const MOST_BYTES: u64 = 1 << 30;
 pub(super) struct RehashArgs {
     /// Which files to read: always all of them; if-changed: those that have changed since this host last read them, as far as
     /// its kernel knows; max-age=24h: the same, and those that it read longer ago
-    #[arg(long, value_name = "WHEN", default_value = "always")]
+    #[arg(long, value_name = "WHEN", default_value = "always", value_parser = asked)]
     rehash: Rehash,
+}
+
+/// What may be asked beside `--fast`.
+fn asked(text: &str) -> Result<Rehash, String> {
+    match text.parse()? {
+        Rehash::Unsealed => Err("--fast is what says so".into()),
+        rehash => Ok(rehash),
+    }
+}
+
+/// The same, where files may be under fs-verity.
+#[derive(clap::Args)]
+pub(super) struct FastArgs {
+    #[command(flatten)]
+    rehash: RehashArgs,
+    /// Do not read a file that is under fs-verity: ask its kernel for the digest of it, if this host has sealed that content
+    /// (`weighbridge seal`), or for `verify`, if the signature says what it is (`weighbridge sign --fs-verity`)
+    #[arg(long)]
+    fast: bool,
+}
+
+impl FastArgs {
+    /// Where nothing is under fs-verity.
+    #[cfg(feature = "http")]
+    pub(super) fn rehash(&self) -> &RehashArgs {
+        &self.rehash
+    }
+
+    /// Is `--fast` given?
+    #[cfg(feature = "http")]
+    pub(super) fn is_fast(&self) -> bool {
+        self.fast
+    }
+
+    /// What is read, if the policy in `config` allows no less.
+    pub(super) fn reuse<'a>(
+        &self,
+        config: Option<&Config>,
+        global: &'a Global,
+        output: &Output,
+    ) -> Reuse<'a> {
+        let mut reuse = self.rehash.reuse(config, global, output);
+        let allowed = allowed(config);
+        if self.fast && allowed < Rehash::Unsealed {
+            output.warn(format!(
+                "the policy says rehash = \"{allowed}\": --fast is not done"
+            ));
+        } else if self.fast {
+            reuse.sealed = Some(global);
+        }
+        reuse
+    }
+}
+
+/// What a policy allows.
+fn allowed(config: Option<&Config>) -> Rehash {
+    config.map_or(Rehash::IfChanged, |config| config.policy.gate.rehash)
 }
 
 impl RehashArgs {
@@ -51,28 +111,59 @@ impl RehashArgs {
         global: &'a Global,
         output: &Output,
     ) -> Reuse<'a> {
-        let allowed = config.map_or(Rehash::IfChanged, |config| config.policy.gate.rehash);
+        let allowed = allowed(config);
         if allowed < self.rehash {
             output.warn(format!(
                 "the policy says rehash = \"{allowed}\": --rehash {} is not done",
                 self.rehash
             ));
         }
-        match self.rehash.min(allowed) {
-            Rehash::Always => Reuse::NONE,
-            Rehash::MaxAge(age) => Reuse(Some((global, Some(age)))),
-            Rehash::IfChanged => Reuse(Some((global, None))),
+        let receipts = match self.rehash.min(allowed) {
+            Rehash::Always | Rehash::Unsealed => None,
+            Rehash::MaxAge(age) => Some((global, Some(age))),
+            Rehash::IfChanged => Some((global, None)),
+        };
+        Reuse {
+            receipts,
+            ..Reuse::NONE
         }
     }
 }
 
 /// What may be taken from earlier hashing, and where that is remembered.
 #[derive(Clone, Copy)]
-pub(super) struct Reuse<'a>(Option<(&'a Global, Option<Span>)>);
+pub(super) struct Reuse<'a> {
+    /// Receipts, if they are no older.
+    receipts: Option<(&'a Global, Option<Span>)>,
+    /// What this host has sealed.
+    sealed: Option<&'a Global>,
+    /// What the signature says of files under fs-verity.
+    stated: Option<&'a OmsModel>,
+}
 
-impl Reuse<'_> {
+impl<'a> Reuse<'a> {
     /// Nothing: every file is read.
-    pub(super) const NONE: Reuse<'static> = Reuse(None);
+    pub(super) const NONE: Reuse<'static> = Reuse {
+        receipts: None,
+        sealed: None,
+        stated: None,
+    };
+
+    /// The same, and what `signature` says of files under fs-verity. For who will judge that signature, and passes nothing that
+    /// it does not vouch for.
+    pub(super) fn stated_by<'b>(self, signature: &'b SignatureEvidence) -> Reuse<'b>
+    where
+        'a: 'b,
+    {
+        let stated = match signature {
+            SignatureEvidence::Bundle { bundle, .. } => (**bundle).as_ref().ok(),
+            _ => None,
+        };
+        Reuse {
+            stated: stated.and_then(|bundle| bundle.model.as_ref().ok()),
+            ..self
+        }
+    }
 
     /// Has `work` read the artifact by `algorithms` with the receipts that there are, and keeps those of this run.
     pub(super) fn with<T>(
@@ -80,23 +171,30 @@ impl Reuse<'_> {
         artifact: &Artifact,
         algorithms: &[Algorithm],
         output: &Output,
-        work: impl FnOnce(Option<&StatCache>) -> T,
+        work: impl FnOnce(Known<'_>) -> T,
     ) -> T {
-        let Some((global, age)) = self.0 else {
-            return work(None);
+        let of_host = |global| seals::known(artifact, algorithms, (global, self.stated), output);
+        let seals = self.sealed.map(of_host);
+        let mut known = Known {
+            receipts: None,
+            seals: seals.as_ref(),
+        };
+        let Some((global, age)) = self.receipts else {
+            return work(known);
         };
         let mut receipts = match Receipts::of(artifact, algorithms, global) {
             Ok(receipts) => receipts,
             Err(why) => {
-                output.warn(format!("every file is read: {why}"));
-                return work(None);
+                output.warn(format!("there are no receipts: {why}"));
+                return work(known);
             }
         };
         receipts.read();
         if let Some(age) = age {
             receipts.cache.forget_after(age.millis());
         }
-        let result = work(Some(&receipts.cache));
+        known.receipts = Some(&receipts.cache);
+        let result = work(known);
         if let Err(why) = receipts.write() {
             output.warn(format!("no receipts of this hashing are kept: {why}"));
         }
@@ -193,36 +291,13 @@ impl Receipts {
         global: &Global,
         used_for: &str,
     ) -> Result<Receipts, String> {
-        if global.no_memory {
-            return Err("--no-memory was given".into());
-        }
-        let state = global.state_dir.clone().or_else(state_directory);
-        let (Some(state), Some(place)) = (state, cache_directory()) else {
-            return Err("neither HOME nor XDG_CACHE_HOME and XDG_STATE_HOME is set".into());
-        };
         let (device, file_system) = artifact.directory().own_file_system().ok_or(
             "the artifact is on a file system whose times are not this machine's, or that is mounted read-only",
         )?;
         let mut cache = StatCache::new(algorithms, context::now());
         cache.stay_on(device);
-        let real = std::fs::canonicalize(artifact.path())
-            .map_err(|error| format!("{}: {error}", artifact.path().display()))?;
-        let names: Vec<&str> = algorithms.iter().map(|one| one.name()).collect();
-        let names = names.join(",");
-        let parts: [&[u8]; 6] = [
-            &file_system.to_le_bytes(),
-            real.as_os_str().as_encoded_bytes(),
-            b"\0",
-            names.as_bytes(),
-            b"\0",
-            used_for.as_bytes(),
-        ];
-        let name = Sha256::of(&parts.concat()).to_string();
-        Ok(Receipts {
-            path: place.join("receipts").join(name),
-            key: host_key(&state.join("host.key"))?,
-            cache,
-        })
+        let (path, key) = place(artifact, algorithms, global, (file_system, used_for))?;
+        Ok(Receipts { path, key, cache })
     }
 
     /// Reads what was kept; how many receipts there are.
@@ -237,18 +312,53 @@ impl Receipts {
             return Ok(());
         }
         let bytes = self.cache.write(&self.key);
-        let (Some(bytes), Some(directory)) = (bytes, self.path.parent()) else {
-            return Err(format!("they are more than {MAX_RECEIPTS} bytes"));
-        };
-        if !is_mine(directory) {
-            return Err(format!("{} is not yours", directory.display()));
-        }
-        let written = disk::create_directory(directory)
-            .and_then(|()| disk::write(&self.path, &bytes, Existing::Replace, Access::Private));
-        written.map_err(|error| cause(&error))?;
-        make_room(directory);
-        Ok(())
+        let bytes = bytes.ok_or_else(|| format!("they are more than {MAX_RECEIPTS} bytes"))?;
+        keep_at(&self.path, &bytes)
     }
+}
+
+/// Where something that this host knows of `artifact` is kept, and by what it is known to be this host's. It is about these
+/// digests, that file system, and for a use of its own.
+pub(super) fn place(
+    artifact: &Artifact,
+    algorithms: &[Algorithm],
+    global: &Global,
+    (file_system, used_for): (u64, &str),
+) -> Result<(PathBuf, HostKey), String> {
+    if global.no_memory {
+        return Err("--no-memory was given".into());
+    }
+    let state = global.state_dir.clone().or_else(state_directory);
+    let (Some(state), Some(place)) = (state, cache_directory()) else {
+        return Err("neither HOME nor XDG_CACHE_HOME and XDG_STATE_HOME is set".into());
+    };
+    let real = std::fs::canonicalize(artifact.path())
+        .map_err(|error| format!("{}: {error}", artifact.path().display()))?;
+    let names = labels(algorithms);
+    let parts: [&[u8]; 6] = [
+        &file_system.to_le_bytes(),
+        real.as_os_str().as_encoded_bytes(),
+        b"\0",
+        names.as_bytes(),
+        b"\0",
+        used_for.as_bytes(),
+    ];
+    let name = Sha256::of(&parts.concat()).to_string();
+    let path = place.join("receipts").join(name);
+    Ok((path, host_key(&state.join("host.key"))?))
+}
+
+/// Keeps that.
+pub(super) fn keep_at(path: &Path, bytes: &[u8]) -> Result<(), String> {
+    let directory = path.parent().unwrap_or(Path::new("/"));
+    if !is_mine(directory) {
+        return Err(format!("{} is not yours", directory.display()));
+    }
+    let written = disk::create_directory(directory)
+        .and_then(|()| disk::write(path, bytes, Existing::Replace, Access::Private));
+    written.map_err(|error| cause(&error))?;
+    make_room(directory);
+    Ok(())
 }
 
 /// Removes what was not used for longest: of receipts, in a directory of theirs.

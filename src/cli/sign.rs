@@ -16,12 +16,12 @@ use super::progress::jobs;
 use super::receipt;
 use super::receipts::Receipts;
 use super::record::Recorder;
-use super::signing::{Earlier, How, Signed, replaceable, write_keyless, write_signature};
+use super::signing::{Earlier, How, Signed, read_for, replaceable, write_keyless, write_signature};
 use super::target::{Target, TargetArgs};
 use super::timestamp::AuthorityArgs;
 use super::{Global, Outcome, catalogue, keyring, signers, trust, values};
 use crate::artifact::manifest::Line;
-use crate::artifact::{Artifact, Names, StatCache};
+use crate::artifact::{Artifact, Known, Names, StatCache};
 use crate::bundle::MAX_BUNDLE;
 use crate::digest::{Algorithm, ShardHash, Sharding};
 use crate::disk;
@@ -48,6 +48,7 @@ use crate::x509::Certificate;
   weighbridge sign --key key.pem --signature model.sig ./model    without a policy file
   weighbridge sign --catalogue models
     weighbridge sign --update model/model.sig ./model               reads what has changed since
+  weighbridge sign --fs-verity ./model                            `verify --fast` need not read what is under fs-verity
   weighbridge sign --attach oci://registry.example/team/model:v1 ./model
 
 
@@ -92,6 +93,10 @@ pub(super) struct SignArgs {
     /// can be told by its place. Empty files have no part, and are outside the signature
     #[arg(long, value_name = "BYTES", conflicts_with_all = ["add", "update"])]
     shard_size: Option<NonZero<u64>>,
+    /// Say beside each digest what the kernel keeps of the file under fs-verity, so that whoever puts it under fs-verity can
+    /// verify it without reading it (`verify --fast`)
+    #[arg(long, conflicts_with_all = ["add", "shard_size"])]
+    fs_verity: bool,
     /// The directory holds many artifacts: sign each directory in it
 
     #[arg(long, conflicts_with_all = ["add", "record", "keyless"])]
@@ -307,7 +312,13 @@ fn catalogue_of(args: &SignArgs, config: Option<&Config>, output: &Output) -> Ou
     let read = parallel::each(&places, jobs(args.target.jobs), |place| {
         let artifact = Artifact::open(place)?;
         let path = place.join(&name);
-        let evidence = catalogue::read(&artifact, &path, &algorithms, Names::Printable, None)?;
+        let evidence = catalogue::read(
+            &artifact,
+            &path,
+            &algorithms,
+            Names::Printable,
+            Known::NOTHING,
+        )?;
         context::complete(place, &evidence)?;
         Ok::<_, Failure>((artifact, path, evidence))
     });
@@ -342,6 +353,7 @@ fn how<'a>(
         },
         withdrawn: config.map_or(&[], |config| &config.policy.revoked),
         algorithm: algorithm(args)?,
+        fs_verity: args.fs_verity,
     })
 }
 
@@ -482,8 +494,7 @@ fn keyless(
         None => None,
     };
     let algorithm = algorithm(args)?;
-    let mut algorithms = vec![Algorithm::Sha256, algorithm];
-    algorithms.dedup();
+    let algorithms = read_for(algorithm, args.fs_verity);
     let attachment = args.attach.open()?;
     let (evidence, unread) = read(args, target, (&algorithms, None), global, output)?;
     attachment.compare(artifact, &evidence)?;

@@ -50,14 +50,22 @@ pub(super) struct How<'a> {
     /// Timestamp authorities, among others, that no longer count.
     pub(super) withdrawn: &'a [Withdrawn],
     pub(super) algorithm: Algorithm,
+    /// Say what a kernel keeps of each file, too.
+    pub(super) fs_verity: bool,
 }
 
 impl How<'_> {
     pub(super) fn algorithms(&self) -> Vec<Algorithm> {
-        let mut all = vec![Algorithm::Sha256, self.algorithm];
-        all.dedup();
-        all
+        read_for(self.algorithm, self.fs_verity)
     }
+}
+
+/// What files are read for that are signed with `algorithm`.
+pub(super) fn read_for(algorithm: Algorithm, fs_verity: bool) -> Vec<Algorithm> {
+    let mut all = vec![Algorithm::Sha256, algorithm];
+    all.dedup();
+    all.extend(fs_verity.then_some(Algorithm::FsVerity));
+    all
 }
 
 pub(super) struct Signed {

@@ -7,7 +7,7 @@ use super::context::{self, Config, ReadRequest};
 use super::failure::Failure;
 use super::output::Output;
 use super::receipts::Reuse;
-use crate::artifact::{Artifact, Names, StatCache, Symlinks};
+use crate::artifact::{Artifact, Known, Names, StatCache, Symlinks};
 use crate::digest::Algorithm;
 use crate::gate;
 use crate::report::{ClockSource, ReportDocument, text};
@@ -69,8 +69,8 @@ impl Target<'_> {
         reuse: Reuse<'_>,
         output: &Output,
     ) -> Result<ArtifactEvidence, Failure> {
-        reuse.with(&self.artifact, algorithms, output, |receipts| {
-            self.read_with(algorithms, names, receipts, output)
+        reuse.with(&self.artifact, algorithms, output, |known| {
+            self.read_with(algorithms, names, known, output)
         })
     }
 
@@ -78,7 +78,7 @@ impl Target<'_> {
         &self,
         algorithms: &[Algorithm],
         names: Names,
-        receipts: Option<&StatCache>,
+        known: Known<'_>,
         output: &Output,
     ) -> Result<ArtifactEvidence, Failure> {
         let request = ReadRequest {
@@ -87,7 +87,8 @@ impl Target<'_> {
             symlinks: Symlinks::Refuse,
             names,
             jobs: self.args.jobs,
-            receipts,
+            known,
+            direct: false,
         };
         context::read(&self.artifact, &request, output)
     }
@@ -108,7 +109,7 @@ impl Target<'_> {
         receipts: Option<&StatCache>,
         output: &Output,
     ) -> Result<ArtifactEvidence, Failure> {
-        let evidence = self.read_with(algorithms, Names::Printable, receipts, output)?;
+        let evidence = self.read_with(algorithms, Names::Printable, Known::by(receipts), output)?;
         context::complete(&self.args.path, &evidence)?;
         Ok(evidence)
     }

@@ -1,6 +1,8 @@
 //! `verify --source`: are the files still those that their source publishes? By asking it, or by the evidence
 //! that was recorded when they were acquired.
 
+use std::path::Path;
+
 use std::collections::BTreeMap;
 
 use super::acquire::{self, Against, CheckArgs, Recorded, Source, Wanted};
@@ -58,7 +60,7 @@ pub(super) fn run(
     global: &Global,
     output: &Output,
 ) -> Outcome {
-    if let Some(remote) = remote(args)? {
+    if let Some(remote) = remote(&args.path)? {
         if !source.is_empty() || offline {
             return Err(Failure::error(format!(
                 "{remote} is the source itself: leave out what --source names, and --offline"
@@ -177,11 +179,11 @@ fn named(source: &str, artifact: &Artifact) -> Result<Option<Source>, Failure> {
 }
 
 /// The source that is named in the place of a path: what is verified lies there, and not here.
-fn remote(args: &TargetArgs) -> Result<Option<Source>, Failure> {
-    let Some(text) = args.path.to_str().filter(|text| text.contains(':')) else {
+pub(super) fn remote(path: &Path) -> Result<Option<Source>, Failure> {
+    let Some(text) = path.to_str().filter(|text| text.contains(':')) else {
         return Ok(None);
     };
-    if args.path.symlink_metadata().is_ok() {
+    if path.symlink_metadata().is_ok() {
         return Ok(None);
     }
     let source: Result<Source, String> = text.parse();
@@ -206,7 +208,7 @@ fn at_source(source: &Source, checks: &CheckArgs, global: &Global, output: &Outp
             None => String::new(),
         };
         let files = of_manifest(lines);
-        let channel = source.channel(std::path::Path::new(&name), checks, false)?;
+        let channel = source.channel(Path::new(&name), checks, false)?;
         let mut published = acquire::ask(&*channel, source)?;
         acquire::list_archives(&*channel, &mut published)?;
         let evidence = acquire::read_remote(&*channel, &published, acquire::DEFAULTS, output)?;

@@ -84,6 +84,8 @@ pub struct Ask<'a> {
     pub body: Vec<u8>,
     /// From this byte on.
     pub from: u64,
+    /// And up to this one, which is not wanted any more.
+    pub to: Option<u64>,
     /// And only of this version: of another, the whole comes.
     pub validator: Option<&'a str>,
     /// An encoding is a property of what is stored, and the bytes are the stored ones.
@@ -323,8 +325,10 @@ impl Fetcher {
                 builder = builder.header(header::AUTHORIZATION, authorization);
             }
         }
-        if ask.from > 0 {
-            builder = builder.header(header::RANGE, format!("bytes={}-", ask.from));
+        let last = ask.to.map(|to| to.saturating_sub(1).to_string());
+        if ask.from > 0 || last.is_some() {
+            let range = format!("bytes={}-{}", ask.from, last.unwrap_or_default());
+            builder = builder.header(header::RANGE, range);
             if let Some(validator) = ask.validator {
                 builder = builder.header(header::IF_RANGE, validator);
             }
@@ -379,7 +383,8 @@ impl Answer {
         let from = range
             .strip_prefix("bytes ")
             .and_then(|range| range.split_once('-')?.0.trim().parse().ok());
-        if self.partial && (ask.from == 0 || from != Some(ask.from)) {
+        let asked = ask.from > 0 || ask.to.is_some();
+        if self.partial && (!asked || from != Some(ask.from)) {
             let url = self.url.clone();
             return Err(FetchError::Range { url });
         }

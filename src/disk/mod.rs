@@ -3,8 +3,10 @@
 
 mod lock;
 mod materialise;
+mod verity;
 mod write;
 
+use std::ffi::CStr;
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::{AsFd, OwnedFd};
@@ -13,10 +15,12 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
 
+use crate::pages;
 use crate::path::ArtifactPath;
 
 pub use lock::Lock;
 pub use materialise::{Materialised, TreeAccess, materialise, set_access};
+pub use verity::{Unmeasured, enable, measure};
 pub use write::{
     Growing, Partial, TEMPORARY_PREFIX, create_directory, create_private_directory, deposit,
     remove_directory, remove_file, remove_tree, rename, sync_file, sync_parent, touch, write,
@@ -163,26 +167,37 @@ impl Directory {
         }
     }
 
-    /// The names in the directory and what they are, without `.` and `..`, in no order.
-    pub fn entries(&self) -> Result<Vec<(Vec<u8>, Stat)>, DiskError> {
+    /// Shows the names in the directory and what they are, without `.` and `..`, in the order of their inodes: that is how they
+    /// lie on the disk, and in the kernel's memory.
+    pub fn each_entry(&self, mut see: impl FnMut(&[u8], &Stat)) -> Result<(), DiskError> {
         let error = |errno: Errno| DiskError::Read {
             path: self.path.clone(),
             source: errno.into(),
         };
+        // The names one after the other, each with the zero at its end.
         let mut names = Vec::new();
+        let mut entries = Vec::new();
         for entry in rustix::fs::Dir::read_from(&self.fd).map_err(error)? {
             let entry = entry.map_err(error)?;
-            if matches!(entry.file_name().to_bytes(), b"." | b"..") {
-                continue;
+            if !matches!(entry.file_name().to_bytes(), b"." | b"..") {
+                entries.push((entry.ino(), names.len()));
+                names.extend_from_slice(entry.file_name().to_bytes_with_nul());
             }
-            match rustix::fs::statat(&self.fd, entry.file_name(), AtFlags::SYMLINK_NOFOLLOW) {
-                Ok(stat) => names.push((entry.file_name().to_bytes().into(), stat)),
+        }
+        entries.sort_unstable();
+        for (_, start) in entries {
+            let rest = names.get(start..).unwrap_or_default();
+            let Ok(name) = CStr::from_bytes_until_nul(rest) else {
+                continue;
+            };
+            match rustix::fs::statat(&self.fd, name, AtFlags::SYMLINK_NOFOLLOW) {
+                Ok(stat) => see(name.to_bytes(), &stat),
                 // Removed since the directory was read: it is not there.
                 Err(Errno::NOENT) => {}
                 Err(errno) => return Err(error(errno)),
             }
         }
-        Ok(names)
+        Ok(())
     }
 
     /// What the link at `path` says. What is no link is invalid input.
@@ -305,6 +320,11 @@ pub fn read_open(file: File, path: &Path, limit: u64) -> Result<Vec<u8>, DiskErr
     }
     let mut bytes = Vec::new();
     if metadata.len() <= limit {
+        // One more, so that the end is found without growing.
+        let expected = usize::try_from(metadata.len() + 1).unwrap_or(0);
+        let reserved = bytes.try_reserve_exact(expected);
+        reserved.map_err(|_| error(io::ErrorKind::OutOfMemory.into()))?;
+        pages::in_room_of(&mut bytes);
         file.take(limit + 1)
             .read_to_end(&mut bytes)
             .map_err(error)?;
@@ -319,6 +339,30 @@ pub fn read_open(file: File, path: &Path, limit: u64) -> Result<Vec<u8>, DiskErr
         });
     }
     Ok(bytes)
+}
+
+/// Has `file` read past the page cache, or no longer.
+#[cfg(target_os = "linux")]
+pub fn set_direct(file: &File, direct: bool) -> io::Result<()> {
+    let mut flags = rustix::fs::fcntl_getfl(file)?;
+    flags.set(OFlags::DIRECT, direct);
+    Ok(rustix::fs::fcntl_setfl(file, flags)?)
+}
+
+#[cfg(not(target_os = "linux"))]
+pub fn set_direct(_: &File, _: bool) -> io::Result<()> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
+/// Is `file` read past the page cache?
+#[cfg(target_os = "linux")]
+pub fn is_direct(file: &File) -> bool {
+    rustix::fs::fcntl_getfl(file).is_ok_and(|flags| flags.contains(OFlags::DIRECT))
+}
+
+#[cfg(not(target_os = "linux"))]
+pub fn is_direct(_: &File) -> bool {
+    false
 }
 
 /// Tells the kernel that `file` will be read from front to back, so that it reads ahead.

@@ -183,7 +183,7 @@ fn first_pass(
     signature: &SignatureEvidence,
 ) -> Result<Found, LedgerError> {
     let signature = match signature {
-        SignatureEvidence::Bundle { sha256, .. } => Some(*sha256),
+        SignatureEvidence::Bundle { sha256, .. } => Some(sha256.get()),
         _ => None,
     };
     let mut found = Found {

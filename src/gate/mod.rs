@@ -4,10 +4,13 @@
 mod entries;
 mod ledger;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use crate::artifact::parts::{self, Part};
-use crate::artifact::{Artifact, Exclusions, Hashing, Names, Symlinks, hash, walk_with};
+use crate::artifact::{
+    Artifact, Exclusions, Hashing, Names, Seals, Symlinks, Unsealed, hash, walk_with,
+};
 use crate::bundle::{BundleError, MAX_BUNDLE};
 use crate::digest::{Algorithm, Sha256};
 use crate::disk::{self, DiskError};
@@ -18,7 +21,7 @@ use crate::ledger::proof::MAX_PROOF;
 use crate::ledger::tile::MAX_ENTRY;
 use crate::oms::{OmsBundle, OmsError};
 use crate::policy::Policy;
-use crate::verify::{ArtifactEvidence, LedgerEntry, LedgerEvidence, SignatureEvidence};
+use crate::verify::{ArtifactEvidence, FileDigest, LedgerEntry, LedgerEvidence, SignatureEvidence};
 
 pub use ledger::{History, OpenIndex, as_of, read_ledger};
 
@@ -54,7 +57,7 @@ pub fn read_part(
     part: Part,
 ) -> Result<(ArtifactEvidence, u64, Sha256), DiskError> {
     let how = (reading.symlinks, reading.names);
-    let found = walk_with(artifact, exclusions, how, reading.hashing.receipts)?;
+    let found = walk_with(artifact, exclusions, how, reading.hashing.known.receipts)?;
     let (count, all) = (found.files.len() as u64, found.files.iter());
     let listing = parts::listing(all.map(|file| (file.path.as_str(), file.size)));
     let own = parts::share(found.files, part);
@@ -64,6 +67,7 @@ pub fn read_part(
         obstacles: found.obstacles,
         faults,
         not_covered: found.not_covered,
+        unsealed: unsealed(reading),
     };
     Ok((evidence, count, listing))
 }
@@ -78,7 +82,7 @@ pub fn read_artifact(
         artifact,
         exclusions,
         (reading.symlinks, reading.names),
-        reading.hashing.receipts,
+        reading.hashing.known.receipts,
     )?;
     let (manifest, faults) = hash(artifact, found.files, reading.hashing);
     Ok(ArtifactEvidence {
@@ -86,7 +90,14 @@ pub fn read_artifact(
         obstacles: found.obstacles,
         faults,
         not_covered: found.not_covered,
+        unsealed: unsealed(reading),
     })
+}
+
+/// Which files were read because their kernel does not vouch for them.
+fn unsealed(reading: Reading<'_>) -> BTreeMap<Unsealed, usize> {
+    let seals = reading.hashing.known.seals;
+    seals.map(Seals::unsealed).unwrap_or_default()
 }
 
 /// Reads the signature.
@@ -96,7 +107,7 @@ pub fn read_signature(path: &Path) -> SignatureEvidence {
     if std::fs::symlink_metadata(path).is_ok_and(|metadata| !metadata.is_file()) {
         let bundle = Err(OmsError::Statement("the signature is not a regular file"));
         return SignatureEvidence::Bundle {
-            sha256: Sha256::of(b""),
+            sha256: FileDigest::of(Vec::new()),
             bundle: Box::new(bundle),
         };
     }
@@ -104,7 +115,7 @@ pub fn read_signature(path: &Path) -> SignatureEvidence {
         Ok(bytes) => {
             let bundle = Box::new(OmsBundle::parse(&bytes));
             SignatureEvidence::Bundle {
-                sha256: Sha256::of(&bytes),
+                sha256: FileDigest::of(bytes),
                 bundle,
             }
         }
@@ -117,7 +128,7 @@ pub fn read_signature(path: &Path) -> SignatureEvidence {
             });
             let bundle = Box::new(Err(OmsError::Bundle(error)));
             SignatureEvidence::Bundle {
-                sha256: Sha256::of(b""),
+                sha256: FileDigest::of(Vec::new()),
                 bundle,
             }
         }

@@ -196,21 +196,21 @@ mod tests {
             assert_eq!(public.algorithm(), algorithm);
             let signatures = key.signatures(b"message");
             let all: Vec<&[u8]> = signatures.iter().map(Vec::as_slice).collect();
-            assert!(public.made(b"message", &all).is_some());
-            assert!(public.made(b"massage", &all).is_none());
+            assert!(public.made(&[b"mes", b"sage"], &all).is_some());
+            assert!(public.made(&[b"mas", b"sage"], &all).is_none());
             if algorithm == KeyAlgorithm::Hybrid {
                 // Each half alone is not enough, nor one of another key.
                 let other = PrivateKey::generate(algorithm)
                     .unwrap()
                     .signatures(b"message");
                 for half in 0..2 {
-                    assert!(public.made(b"message", &all[half..=half]).is_none());
+                    assert!(public.made(&[b"mes", b"sage"], &all[half..=half]).is_none());
                     let mut mixed = all.clone();
                     mixed[half] = &other[half];
-                    assert!(public.made(b"message", &mixed).is_none());
+                    assert!(public.made(&[b"mes", b"sage"], &mixed).is_none());
                 }
                 let swapped = [all[1], all[0]];
-                assert_eq!(public.made(b"message", &swapped), Some(vec![1, 0]));
+                assert_eq!(public.made(&[b"mes", b"sage"], &swapped), Some(vec![1, 0]));
                 continue;
             }
             let signature = signatures[0].clone();

@@ -1,8 +1,10 @@
 //! Public keys: read, named, and asked whether a signature is theirs.
 
 use ml_dsa::MlDsa65;
-use p256::ecdsa::signature::Verifier;
+use std::borrow::Cow;
+
 use p256::ecdsa::signature::hazmat::PrehashVerifier;
+use p256::ecdsa::signature::{MultipartVerifier, Verifier};
 use pkcs8::LineEnding;
 use pkcs8::spki::{DecodePublicKey, EncodePublicKey, SubjectPublicKeyInfoRef};
 
@@ -166,13 +168,13 @@ impl PublicKey {
         )
     }
 
-    /// Which of `signatures` over `message` are this key's: one, or for a hybrid key one of each half.
-    /// `None` unless it signed wholly.
-    pub fn made(&self, message: &[u8], signatures: &[&[u8]]) -> Option<Vec<usize>> {
+    /// Which of `signatures` over `message`, which is these parts one after the other, are this key's: one, or for a hybrid key
+    /// one of each half. `None` unless it signed wholly.
+    pub fn made(&self, message: &[&[u8]], signatures: &[&[u8]]) -> Option<Vec<usize>> {
         let find = |key: &PublicKey| {
             signatures
                 .iter()
-                .position(|signature| key.verify(message, signature))
+                .position(|signature| key.verify_parts(message, signature))
         };
         match self {
             PublicKey::Hybrid(both) => {
@@ -200,17 +202,22 @@ impl PublicKey {
     /// non-canonical points. ECDSA signatures are ASN.1 DER; both values of s are valid. No single
     /// signature is a hybrid key's: see [`PublicKey::made`].
     pub fn verify(&self, message: &[u8], signature: &[u8]) -> bool {
+        self.verify_parts(&[message], signature)
+    }
+
+    /// The same over a message that is these parts one after the other.
+    pub fn verify_parts(&self, message: &[&[u8]], signature: &[u8]) -> bool {
         match self {
             PublicKey::Ed25519(key) => ed25519_dalek::Signature::from_slice(signature)
-                .is_ok_and(|signature| key.verify_strict(message, &signature).is_ok()),
+                .is_ok_and(|signature| key.verify_strict(&whole(message), &signature).is_ok()),
             PublicKey::P256(key) => p256::ecdsa::Signature::from_der(signature)
-                .is_ok_and(|signature| key.verify(message, &signature).is_ok()),
+                .is_ok_and(|signature| key.multipart_verify(message, &signature).is_ok()),
             PublicKey::P384(key) => p384::ecdsa::Signature::from_der(signature)
-                .is_ok_and(|signature| key.verify(message, &signature).is_ok()),
+                .is_ok_and(|signature| key.multipart_verify(message, &signature).is_ok()),
             PublicKey::P521(key) => p521::ecdsa::Signature::from_der(signature)
-                .is_ok_and(|signature| key.verify(message, &signature).is_ok()),
+                .is_ok_and(|signature| key.multipart_verify(message, &signature).is_ok()),
             PublicKey::MlDsa65(key) => ml_dsa::Signature::<MlDsa65>::try_from(signature)
-                .is_ok_and(|signature| key.verify(message, &signature).is_ok()),
+                .is_ok_and(|signature| key.verify(&whole(message), &signature).is_ok()),
             PublicKey::Hybrid(_) => false,
         }
     }
@@ -234,6 +241,14 @@ impl PublicKey {
                 .is_ok_and(|signature| key.verify_prehash(&digest(66), &signature).is_ok()),
             PublicKey::Ed25519(_) | PublicKey::MlDsa65(_) | PublicKey::Hybrid(_) => false,
         }
+    }
+}
+
+/// The parts of a message together; not copied, if there is one.
+fn whole<'a>(parts: &[&'a [u8]]) -> Cow<'a, [u8]> {
+    match parts {
+        [one] => Cow::Borrowed(one),
+        parts => Cow::Owned(parts.concat()),
     }
 }
 

@@ -1,12 +1,16 @@
 //! What a statement lists, as lines to compare with files: whole files, or files in shards.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
+
+use sha2::Digest as _;
 
 use super::statement::{FileSubject, Resource, Serialization};
 use super::{Content, OmsError};
 use crate::artifact::manifest::Line;
+use crate::artifact::seals::VerityDigest;
 use crate::checkpoint::decimal;
-use crate::digest::{self, Algorithm, Sha256, ShardHash, Sharding};
+use crate::digest::{self, Algorithm, DigestBytes, Sha256, ShardHash, Sharding};
 use crate::path::ArtifactPath;
 
 /// The media name of a single file, as model_signing writes it.
@@ -20,6 +24,8 @@ pub(super) struct Listed {
     pub(super) content: Content,
     pub(super) root: Sha256,
     pub(super) unsorted: bool,
+    /// What kernels keep of files, and the digest that is listed with each.
+    pub(super) fs_verity: Vec<(VerityDigest, DigestBytes)>,
 }
 
 /// The digest of files that `serialization` asks for.
@@ -47,9 +53,23 @@ pub(super) fn algorithm(
     }
 }
 
+/// What is put before a digest of fs-verity, as `fsverity` does.
+const VERITY: &str = "sha256:";
+
+/// A digest of fs-verity, as it is written.
+pub(super) fn verity_text(digest: &[u8]) -> String {
+    format!("{VERITY}{}", data_encoding::HEXLOWER.encode(digest))
+}
+
+/// The same, read. What is none says nothing: unknown fields must be ignored (spec §5.2.1).
+fn verity(text: &str) -> Option<VerityDigest> {
+    let digest = digest::decode(Algorithm::FsVerity, text.strip_prefix(VERITY)?).ok()?;
+    (*digest).try_into().ok()
+}
+
 /// The resources of a v1.0 statement.
 pub(super) fn resources(
-    resources: Vec<Resource>,
+    resources: Vec<Resource<'_>>,
     algorithm: Algorithm,
 ) -> Result<Listed, OmsError> {
     match algorithm {
@@ -61,17 +81,24 @@ pub(super) fn resources(
                     "a resource has another algorithm than hash_type",
                 ));
             }
+            let mut fs_verity = Vec::new();
+            let count = resources.len();
             let files = resources.into_iter().map(|one| {
                 let digest = decode(algorithm, &one.name, &one.digest)?;
+                let verity = one.fs_verity.as_deref().and_then(verity);
+                fs_verity.extend(verity.map(|verity| (verity, digest)));
                 Ok((one.name, digest))
             });
-            files_of(files.collect::<Result<_, OmsError>>()?)
+            let mut listed = files_of(files, count)?;
+            listed.fs_verity = fs_verity;
+            Ok(listed)
         }
     }
 }
 
 /// The subjects of a statement of model_signing 0.2.0.
 pub(super) fn subjects(subjects: Vec<FileSubject>) -> Result<Listed, OmsError> {
+    let count = subjects.len();
     let files = subjects.into_iter().map(|subject| {
         if subject.annotations.actual_hash_algorithm != FILE_SHA256 {
             return Err(OmsError::Unsupported(format!(
@@ -79,14 +106,14 @@ pub(super) fn subjects(subjects: Vec<FileSubject>) -> Result<Listed, OmsError> {
                 subject.annotations.actual_hash_algorithm
             )));
         }
-        Ok((subject.name, subject.digest.sha256.0.into()))
+        Ok((subject.name.into(), subject.digest.sha256.0.into()))
     });
-    files_of(files.collect::<Result<_, OmsError>>()?)
+    files_of(files, count)
 }
 
-fn decode(algorithm: Algorithm, name: &str, digest: &str) -> Result<Box<[u8]>, OmsError> {
+fn decode(algorithm: Algorithm, name: &str, digest: &str) -> Result<DigestBytes, OmsError> {
     let decoded = digest::decode(algorithm, digest);
-    decoded.map(Vec::into).map_err(|source| OmsError::Digest {
+    decoded.map_err(|source| OmsError::Digest {
         name: name.into(),
         source,
     })
@@ -99,33 +126,34 @@ fn path(name: &str) -> Result<ArtifactPath, OmsError> {
     })
 }
 
-/// Whole files, in the order in which they are listed.
-fn files_of(files: Vec<(String, Box<[u8]>)>) -> Result<Listed, OmsError> {
-    if files.is_empty() {
+/// `count` whole files, in the order in which they are listed.
+fn files_of<'a>(
+    files: impl Iterator<Item = Result<(Cow<'a, str>, DigestBytes), OmsError>>,
+    count: usize,
+) -> Result<Listed, OmsError> {
+    if count == 0 {
         return Err(OmsError::Statement("it lists no file"));
     }
-    let digests: Vec<u8> = files
-        .iter()
-        .flat_map(|(_, digest)| digest.to_vec())
-        .collect();
-    let root = Sha256::of(&digests);
-    if let [(name, digest)] = files.as_slice()
-        && name == SINGLE_FILE
-    {
-        let digest = digest.clone();
-        return Ok(Listed {
-            content: Content::File { digest },
-            root,
-            unsorted: false,
-        });
-    }
-    let lines = files.into_iter().map(|(name, digest)| {
+    let mut root = sha2::Sha256::new();
+    let mut lines = Vec::with_capacity(count);
+    for file in files {
+        let (name, digest) = file?;
+        root.update(&*digest);
+        if count == 1 && name == SINGLE_FILE {
+            return Ok(Listed {
+                content: Content::File { digest },
+                root: Sha256(root.finalize().into()),
+                unsorted: false,
+                fs_verity: Vec::new(),
+            });
+        }
         let path = path(&name)?;
-        Ok(Line { digest, path })
-    });
-    let mut lines: Vec<Line> = lines.collect::<Result<_, OmsError>>()?;
+        lines.push(Line { digest, path });
+    }
     let unsorted = !lines.is_sorted_by(|a, b| a.path < b.path);
-    lines.sort_unstable_by(|a, b| a.path.cmp(&b.path));
+    if unsorted {
+        lines.sort_unstable_by(|a, b| a.path.cmp(&b.path));
+    }
     let twice = lines
         .windows(2)
         .find(|pair| matches!(pair, [a, b] if a.path == b.path));
@@ -134,8 +162,9 @@ fn files_of(files: Vec<(String, Box<[u8]>)>) -> Result<Listed, OmsError> {
     }
     Ok(Listed {
         content: Content::Tree(lines),
-        root,
+        root: Sha256(root.finalize().into()),
         unsorted,
+        fs_verity: Vec::new(),
     })
 }
 
@@ -143,11 +172,11 @@ fn files_of(files: Vec<(String, Box<[u8]>)>) -> Result<Listed, OmsError> {
 struct Shard {
     start: u64,
     end: u64,
-    digest: Box<[u8]>,
+    digest: DigestBytes,
 }
 
 /// Files in shards: each must be covered from its first byte to its last, once.
-fn shards(resources: Vec<Resource>, sharding: Sharding) -> Result<Listed, OmsError> {
+fn shards(resources: Vec<Resource<'_>>, sharding: Sharding) -> Result<Listed, OmsError> {
     if resources.is_empty() {
         return Err(OmsError::Statement("it lists no file"));
     }
@@ -180,6 +209,7 @@ fn shards(resources: Vec<Resource>, sharding: Sharding) -> Result<Listed, OmsErr
             content: Content::File { digest },
             root,
             unsorted,
+            fs_verity: Vec::new(),
         });
     }
     let lines = files.into_iter().map(|(name, shards)| {
@@ -193,6 +223,7 @@ fn shards(resources: Vec<Resource>, sharding: Sharding) -> Result<Listed, OmsErr
         content: Content::Tree(lines),
         root,
         unsorted,
+        fs_verity: Vec::new(),
     })
 }
 
@@ -204,7 +235,7 @@ fn range(name: &str) -> Option<(&str, u64, u64)> {
 }
 
 /// The digest that stands for a file in shards, which must leave no gap and not overlap.
-fn joined(name: &str, mut shards: Vec<Shard>, sharding: Sharding) -> Result<Box<[u8]>, OmsError> {
+fn joined(name: &str, mut shards: Vec<Shard>, sharding: Sharding) -> Result<DigestBytes, OmsError> {
     shards.sort_unstable_by_key(|shard| (shard.start, shard.end));
     let size = sharding.size.get();
     let mut digests = Vec::new();

@@ -10,12 +10,15 @@
 mod content;
 mod statement;
 
+use std::borrow::Cow;
+
 use crate::artifact::manifest::Line;
+use crate::artifact::seals::VerityDigest;
 use crate::artifact::{Manifest, ManifestFile};
 use crate::bundle::{Bundle, BundleError, MAX_BUNDLE, RawCertificate};
-use crate::digest::{Algorithm, DigestError, Sha256, Sharding};
+use crate::digest::{Algorithm, DigestBytes, DigestError, Sha256, Sharding};
 use crate::envelope::{Envelope, IN_TOTO};
-use crate::json::{self, JsonError};
+use crate::json::{self, Document, JsonError};
 use crate::key::{Hash, PublicKey, Signer, SignerError};
 use crate::path::{ArtifactPath, PathError};
 use crate::x509::{Certificate, CertificateError, MAX_CHAIN};
@@ -70,6 +73,8 @@ pub struct OmsModel {
     pub content: Content,
     /// The resources are not in the order that the specification asks for.
     pub unsorted: bool,
+    /// What kernels keep of whole files under fs-verity, and the digest by `algorithm` that each has.
+    pub fs_verity: Vec<(VerityDigest, DigestBytes)>,
 }
 
 /// What a bundle signs.
@@ -78,7 +83,7 @@ pub enum Content {
     /// The files of a tree, sorted by path.
     Tree(Vec<Line>),
     /// One file, whatever it is called.
-    File { digest: Box<[u8]> },
+    File { digest: DigestBytes },
 }
 
 /// Why a bundle is not accepted.
@@ -133,7 +138,10 @@ impl OmsBundle {
         let envelope = bundle.dsse_envelope;
         let model = OmsModel::read(&envelope);
         // It was about as large as a thousand files at most, and takes four times its size to verify.
-        let is_of_0_2 = envelope.payload.len() <= MAX_0_2
+        // What is of version 1.0 names the model, and is not read again.
+        let is_named = model.as_ref().is_ok_and(|model| !model.name.is_empty());
+        let is_of_0_2 = !is_named
+            && envelope.payload.len() <= MAX_0_2
             && json::parse::<statement::Outline>(&envelope.payload, MAX_0_2)
                 .is_ok_and(|outline| outline.predicate_type == statement::DIGESTS);
         // Only the verifier of keyless signatures reads the bundle again, with its own reader.
@@ -209,14 +217,21 @@ impl OmsModel {
         if envelope.payload_type != IN_TOTO {
             return Err(OmsError::PayloadType(envelope.payload_type.clone()));
         }
-        let outline: statement::Outline = json::parse(&envelope.payload, MAX_BUNDLE)?;
+        let read = json::parse_distinct::<OmsStatement<'_>>(&envelope.payload, MAX_BUNDLE);
+        if let Ok(statement) = read
+            && statement.predicate_type == statement::PREDICATE
+        {
+            return OmsModel::of(statement);
+        }
+        let document = Document::new(&envelope.payload, MAX_BUNDLE)?;
+        let outline: statement::Outline = document.read()?;
         if outline.predicate_type == statement::DIGESTS {
-            let statement: statement::DigestsStatement =
-                json::parse(&envelope.payload, MAX_BUNDLE)?;
+            let statement: statement::DigestsStatement = document.read()?;
             let Listed {
                 content,
                 root,
                 unsorted,
+                fs_verity,
             } = content::subjects(statement.subject)?;
             return Ok(OmsModel {
                 algorithm: Algorithm::Sha256,
@@ -225,6 +240,7 @@ impl OmsModel {
                 ignored: Vec::new(),
                 content,
                 unsorted,
+                fs_verity,
             });
         }
         if outline.predicate_type != statement::PREDICATE {
@@ -234,7 +250,10 @@ impl OmsModel {
                 statement::PREDICATE
             )));
         }
-        let statement: OmsStatement = json::parse(&envelope.payload, MAX_BUNDLE)?;
+        OmsModel::of(document.read()?)
+    }
+
+    fn of(statement: OmsStatement<'_>) -> Result<OmsModel, OmsError> {
         let [subject] = <[Subject; 1]>::try_from(statement.subject)
             .map_err(|_| OmsError::Statement("it has not exactly one subject"))?;
         if subject.name.is_empty() {
@@ -251,6 +270,7 @@ impl OmsModel {
             content,
             root,
             unsorted,
+            fs_verity,
         } = content::resources(resources, algorithm)?;
         if root != subject.digest.sha256 {
             return Err(OmsError::Root);
@@ -262,6 +282,7 @@ impl OmsModel {
             ignored,
             content,
             unsorted,
+            fs_verity,
         })
     }
 
@@ -282,13 +303,16 @@ impl OmsModel {
 
     /// The signed files as lines to compare with `manifest`; `None` if one is of a single file and
     /// the other is not.
-    pub fn lines(&self, manifest: &Manifest) -> Option<Vec<Line>> {
+    pub fn lines(&self, manifest: &Manifest) -> Option<Cow<'_, [Line]>> {
         match (&self.content, manifest.files()) {
-            (Content::Tree(lines), _) => Some(lines.clone()),
-            (Content::File { digest }, [file]) if manifest.is_single_file() => Some(vec![Line {
-                digest: digest.clone(),
-                path: file.path.clone(),
-            }]),
+            (Content::Tree(lines), _) => Some(lines.into()),
+            (Content::File { digest }, [file]) if manifest.is_single_file() => {
+                let line = Line {
+                    digest: *digest,
+                    path: file.path.clone(),
+                };
+                Some(vec![line].into())
+            }
             (Content::File { .. }, _) => None,
         }
     }
@@ -421,15 +445,16 @@ pub fn statement(manifest: &Manifest, options: SignOptions) -> Result<(Vec<u8>, 
             Algorithm::Sharded(sharding) => shards(manifest, file, sharding, &mut listed)?,
             whole => {
                 let digest = manifest.digest(file, whole).unwrap_or_default();
-                listed.push((name(manifest, file).to_owned(), digest));
+                let verity = manifest.digest(file, Algorithm::FsVerity);
+                listed.push((name(manifest, file).to_owned(), digest, verity));
             }
         }
     }
     if listed.is_empty() {
         return Err(OmsError::Empty);
     }
-    listed.sort_by(|(a, _), (b, _)| a.cmp(b));
-    let digests: Vec<&[u8]> = listed.iter().map(|(_, digest)| *digest).collect();
+    listed.sort_by(|(a, ..), (b, ..)| a.cmp(b));
+    let digests: Vec<&[u8]> = listed.iter().map(|(_, digest, _)| *digest).collect();
     let root = Sha256::of(&digests.concat());
     // The specification names the hash alone; model_signing and the Go tool look for this.
     let (method, hash, shard_size, label) = match algorithm {
@@ -439,10 +464,11 @@ pub fn statement(manifest: &Manifest, options: SignOptions) -> Result<(Vec<u8>, 
         }
         whole => ("files", whole.name(), None, whole.name().to_owned()),
     };
-    let resource = |(name, digest): (String, &[u8])| Resource {
-        name,
-        algorithm: label.clone(),
-        digest: data_encoding::HEXLOWER.encode(digest),
+    let resource = |(name, digest, verity): ToList<'_>| Resource {
+        name: name.into(),
+        algorithm: label.as_str().into(),
+        digest: data_encoding::HEXLOWER.encode(digest).into(),
+        fs_verity: verity.map(|verity| content::verity_text(verity).into()),
     };
     let resources = listed.into_iter().map(resource).collect();
 
@@ -494,12 +520,15 @@ fn name<'a>(manifest: &Manifest, file: &'a ManifestFile) -> &'a str {
     }
 }
 
+/// A resource: its name, its digest, and what a kernel keeps of it.
+type ToList<'a> = (String, &'a [u8], Option<&'a [u8]>);
+
 /// The shards of `file`: names, and digests. An empty file has none.
 fn shards<'a>(
     manifest: &'a Manifest,
     file: &ManifestFile,
     sharding: Sharding,
-    listed: &mut Vec<(String, &'a [u8])>,
+    listed: &mut Vec<ToList<'a>>,
 ) -> Result<(), OmsError> {
     let size = sharding.size.get();
     let length = sharding.of.algorithm().length();
@@ -515,7 +544,7 @@ fn shards<'a>(
     let mut start = 0_u64;
     for digest in parts {
         let end = file.size.min(start.saturating_add(size));
-        listed.push((format!("{name}:{start}:{end}"), digest));
+        listed.push((format!("{name}:{start}:{end}"), digest, None));
         start = end;
     }
     Ok(())

@@ -1,13 +1,16 @@
 //! The payload of an OMS v1.0 signature (ossf/model-signing-spec §5), and that of model_signing 0.2, as
 //! JSON.
 
+use std::borrow::Cow;
+use std::fmt;
 use std::num::NonZero;
 
-use serde::{Deserialize, Deserializer, Serialize, de};
+use serde::de::{self, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::bundle::MAX_BUNDLE;
 use crate::digest::Sha256;
-use crate::json;
+use crate::json::{self, Distinct, Key, Names, Text};
 use crate::statement::StatementType;
 
 /// What model_signing 0.2.0 wrote: the files are the subjects.
@@ -42,12 +45,13 @@ pub fn first_subject(payload: &[u8]) -> Option<Sha256> {
 
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(super) struct OmsStatement {
+pub(super) struct OmsStatement<'a> {
     #[serde(rename = "_type")]
     pub(super) statement_type: StatementType,
     pub(super) subject: Vec<Subject>,
     pub(super) predicate_type: String,
-    pub(super) predicate: Predicate,
+    #[serde(borrow)]
+    pub(super) predicate: Predicate<'a>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -63,12 +67,61 @@ pub(super) struct SubjectDigest {
     pub(super) sha256: Sha256,
 }
 
+impl Distinct for OmsStatement<'_> {}
+
 /// Unknown fields are ignored here, as model_signing does: they are signed, and change nothing of
 /// what the known ones say.
-#[derive(Serialize, Deserialize)]
-pub(super) struct Predicate {
+#[derive(Serialize)]
+pub(super) struct Predicate<'a> {
     pub(super) serialization: Serialization,
-    pub(super) resources: Vec<Resource>,
+    pub(super) resources: Vec<Resource<'a>>,
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Predicate<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Predicate<'a>, D::Error> {
+        struct PredicateVisitor;
+        impl<'de> Visitor<'de> for PredicateVisitor {
+            type Value = Predicate<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a predicate")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let (mut serialization, mut resources) = (None, None);
+                let mut others = Names::default();
+                while let Some(Key(key)) = map.next_key()? {
+                    match &*key {
+                        "serialization" => once(&mut serialization, &mut map, "serialization")?,
+                        "resources" => once(&mut resources, &mut map, "resources")?,
+                        _ => others.skip(key, &mut map)?,
+                    }
+                }
+                Ok(Predicate {
+                    serialization: serialization.ok_or_else(|| missing("serialization"))?,
+                    resources: resources.ok_or_else(|| missing("resources"))?,
+                })
+            }
+        }
+        deserializer.deserialize_map(PredicateVisitor)
+    }
+}
+
+/// Reads the value of a field that was not there before.
+fn once<'de, T: Deserialize<'de>, A: MapAccess<'de>>(
+    place: &mut Option<T>,
+    map: &mut A,
+    name: &'static str,
+) -> Result<(), A::Error> {
+    if place.is_some() {
+        return Err(de::Error::duplicate_field(name));
+    }
+    *place = Some(map.next_value()?);
+    Ok(())
+}
+
+fn missing<E: de::Error>(name: &'static str) -> E {
+    E::missing_field(name)
 }
 
 /// An unknown field could change how the resources were made: refused.
@@ -90,11 +143,53 @@ pub(super) struct Serialization {
 }
 
 /// Unknown fields must be ignored (spec §5.2.1).
-#[derive(Serialize, Deserialize)]
-pub(super) struct Resource {
-    pub(super) name: String,
-    pub(super) algorithm: String,
-    pub(super) digest: String,
+#[derive(Serialize)]
+pub(super) struct Resource<'a> {
+    pub(super) name: Cow<'a, str>,
+    pub(super) algorithm: Cow<'a, str>,
+    pub(super) digest: Cow<'a, str>,
+    /// Ours: what a kernel keeps of the file under fs-verity, as `fsverity` writes it.
+    #[serde(rename = "fsVerity", skip_serializing_if = "Option::is_none")]
+    pub(super) fs_verity: Option<Cow<'a, str>>,
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Resource<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Resource<'a>, D::Error> {
+        struct ResourceVisitor;
+        impl<'de> Visitor<'de> for ResourceVisitor {
+            type Value = Resource<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a resource")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let (mut name, mut algorithm, mut digest) = (None, None, None);
+                let mut fs_verity = None;
+                let mut others = Names::default();
+                while let Some(Key(key)) = map.next_key()? {
+                    match &*key {
+                        "name" => once(&mut name, &mut map, "name")?,
+                        "algorithm" => once(&mut algorithm, &mut map, "algorithm")?,
+                        "digest" => once(&mut digest, &mut map, "digest")?,
+                        "fsVerity" => once(&mut fs_verity, &mut map, "fsVerity")?,
+                        _ => others.skip(key, &mut map)?,
+                    }
+                }
+                let text = |found: Option<Key<'de>>, name| {
+                    found.map(|Key(text)| text).ok_or_else(|| missing(name))
+                };
+                Ok(Resource {
+                    name: text(name, "name")?,
+                    algorithm: text(algorithm, "algorithm")?,
+                    digest: text(digest, "digest")?,
+                    // Of another kind than ours: ignored, like every name that is not known.
+                    fs_verity: fs_verity.and_then(|Text(text)| text),
+                })
+            }
+        }
+        deserializer.deserialize_map(ResourceVisitor)
+    }
 }
 
 /// A statement of model_signing 0.2.0. It has no root digest, and says nothing about how it was made.

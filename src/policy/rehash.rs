@@ -13,6 +13,8 @@ use super::span::Span;
 pub enum Rehash {
     /// Always.
     Always,
+    /// If its kernel does not vouch for it by fs-verity.
+    Unsealed,
     /// If it has changed as far as the kernel tells, or was last read longer ago than this.
     MaxAge(Span),
     /// If it has changed as far as the kernel tells.
@@ -25,11 +27,12 @@ impl FromStr for Rehash {
     fn from_str(text: &str) -> Result<Rehash, String> {
         match text {
             "always" => Ok(Rehash::Always),
+            "unsealed" => Ok(Rehash::Unsealed),
             "if-changed" => Ok(Rehash::IfChanged),
             _ => match text.strip_prefix("max-age=") {
                 Some(age) => age.parse().map(Rehash::MaxAge),
                 None => Err(format!(
-                    "{text:?} is none of always, if-changed and max-age=24h"
+                    "{text:?} is none of always, unsealed, if-changed and max-age=24h"
                 )),
             },
         }
@@ -40,6 +43,7 @@ impl fmt::Display for Rehash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Rehash::Always => f.write_str("always"),
+            Rehash::Unsealed => f.write_str("unsealed"),
             Rehash::IfChanged => f.write_str("if-changed"),
             Rehash::MaxAge(age) => write!(f, "max-age={age}"),
         }
@@ -61,7 +65,7 @@ impl JsonSchema for Rehash {
     fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
         schemars::json_schema!({
             "type": "string",
-            "pattern": "^(always|if-changed|max-age=[0-9]+[dhm])$",
+            "pattern": "^(always|unsealed|if-changed|max-age=[0-9]+[dhm])$",
         })
     }
 }
@@ -74,6 +78,7 @@ mod tests {
     fn the_stricter_of_two() {
         let all = [
             "always",
+            "unsealed",
             "max-age=30m",
             "max-age=24h",
             "max-age=90d",

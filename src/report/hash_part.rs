@@ -197,11 +197,12 @@ impl HashPart {
             let mut all = Vec::new();
             for (algorithm, text) in algorithms.iter().zip(&digests) {
                 let decoded = digest::decode(*algorithm, text);
-                all.extend(decoded.map_err(|source| MergeError::Digest {
+                let decoded = decoded.map_err(|source| MergeError::Digest {
                     part,
                     path: path.clone(),
                     source,
-                })?);
+                })?;
+                all.extend_from_slice(&decoded);
             }
             let read =
                 ArtifactPath::new(&path).and_then(|path| path.printable().map(|()| path.clone()));

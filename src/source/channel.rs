@@ -25,6 +25,22 @@ pub trait Channel: Sync {
         validator: Option<&str>,
     ) -> Result<Content, SourceError>;
 
+    /// Can parts be asked for of files whose validator is known?
+    fn has_parts(&self) -> bool {
+        false
+    }
+
+    /// What is of a file from the byte `from` up to `to`, of the version that its validator tells; more may come. Only where
+    /// [`Channel::has_parts`].
+    fn open_part(
+        &self,
+        path: &ArtifactPath,
+        file: &PublishedFile,
+        (from, _): (u64, u64),
+    ) -> Result<Content, SourceError> {
+        self.open(path, file, from, file.validator.as_deref())
+    }
+
     /// What is to be known of it besides, when its files are here.
     fn described(&self, _: &Manifest) -> Result<Vec<Evidence>, SourceError> {
         Ok(Vec::new())

@@ -337,7 +337,7 @@ pub fn of_manifest(
     let file = |line: crate::artifact::manifest::Line| {
         let digest = Digest {
             algorithm: Algorithm::Sha256,
-            bytes: line.digest,
+            bytes: line.digest.into(),
         };
         let file = PublishedFile::new(Expected::Digest(digest), line.path.as_str().into());
         (line.path, file)

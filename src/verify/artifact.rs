@@ -8,7 +8,8 @@ use serde::Serialize;
 use super::{ArtifactEvidence, Report};
 use crate::artifact::hash::FaultKind;
 use crate::artifact::manifest::Difference;
-use crate::artifact::{Checked, FileFault, Obstacle, ObstacleKind};
+use crate::artifact::{Checked, FileFault, Obstacle, ObstacleKind, Unsealed};
+use crate::disk::Unmeasured;
 use crate::finding::{Finding, Rule, Severity};
 use crate::path::ArtifactPath;
 
@@ -18,6 +19,10 @@ pub(super) fn check_artifact(report: &mut Report, artifact: &ArtifactEvidence) {
     report.artifact = artifact.digest();
     report.checked = checked_files(artifact);
     report.findings.extend(receipt_finding(&report.checked));
+    report.findings.extend(sealed_finding(&report.checked));
+    report
+        .findings
+        .extend(unsealed_findings(&artifact.unsealed));
     for obstacle in &artifact.obstacles {
         report.add(obstacle_finding(obstacle));
     }
@@ -40,7 +45,7 @@ pub(super) fn check_artifact(report: &mut Report, artifact: &ArtifactEvidence) {
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct CheckedFiles {
     /// `full`: all of each was read. `receipt`: this host had read them before, and by what the kernel says they are
-    /// unchanged since.
+    /// unchanged since. `fs-verity`: the kernel keeps a digest of each, and lets nobody change them.
     pub how: Checked,
     pub files: usize,
     pub bytes: u64,
@@ -81,6 +86,48 @@ pub fn receipt_finding(checked: &[CheckedFiles]) -> Option<Finding> {
     );
     let finding = Finding::new(Rule::ArtifactReceipt, Severity::Note, message);
     Some(finding.hint("`--rehash always` reads every file"))
+}
+
+/// That files were measured by their kernel.
+fn sealed_finding(checked: &[CheckedFiles]) -> Option<Finding> {
+    let sealed = checked.iter().find(|same| same.how == Checked::FsVerity)?;
+    let all: usize = checked.iter().map(|same| same.files).sum();
+    let message = format!(
+        "{} of {all} files were not read: their kernel keeps a digest of each (fs-verity), and lets nobody change them",
+        sealed.files
+    );
+    Some(Finding::new(
+        Rule::ArtifactFsVerity,
+        Severity::Note,
+        message,
+    ))
+}
+
+/// Why files were read that might have been measured.
+fn unsealed_findings(unsealed: &BTreeMap<Unsealed, usize>) -> impl Iterator<Item = Finding> {
+    unsealed.iter().map(|(why, files)| {
+        let (why, hint) = match why {
+            Unsealed::Unmeasured(Unmeasured::Off) => (
+                "fs-verity is not on for them",
+                "`weighbridge seal PATH` puts them under fs-verity",
+            ),
+            Unsealed::Unmeasured(Unmeasured::Unsupported) => (
+                "their file system has no fs-verity, or none that counts",
+                "ext4 has it after `tune2fs -O verity`, F2FS after `mkfs.f2fs -O verity`, Btrfs always",
+            ),
+            Unsealed::Unmeasured(Unmeasured::Kind) => (
+                "the digest that their kernel keeps is not of SHA-256",
+                "copy them, and seal the copies with `weighbridge seal PATH`",
+            ),
+            Unsealed::Unknown => (
+                "nobody who counts says what content has the digest that their kernel keeps",
+                "`weighbridge seal PATH` verifies them once on this host; `weighbridge sign --fs-verity` says it to all",
+            ),
+            _ => ("their kernel does not say", "the system log may say why"),
+        };
+        let message = format!("not measured by their kernel: {files}; {why}");
+        Finding::new(Rule::ArtifactFsVerity, Severity::Note, message).hint(hint)
+    })
 }
 
 /// What an obstacle means: a link or special file is refused, a directory that cannot be read is

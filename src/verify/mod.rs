@@ -15,8 +15,11 @@ mod rules;
 mod signature;
 mod signers;
 
+use std::collections::BTreeMap;
+use std::sync::LazyLock;
+
 use crate::artifact::manifest::{Line, ManifestFile};
-use crate::artifact::{ArtifactDigest, FileFault, Manifest, Obstacle, ObstacleKind};
+use crate::artifact::{ArtifactDigest, FileFault, Manifest, Obstacle, ObstacleKind, Unsealed};
 use crate::checkpoint::Checkpoint;
 use crate::credential::{Clock, Credential};
 use crate::digest::{Algorithm, Sha256};
@@ -45,9 +48,22 @@ pub struct ArtifactEvidence {
     pub faults: Vec<FileFault>,
     /// Paths that were left out.
     pub not_covered: Vec<ArtifactPath>,
+    /// How many files were read because their kernel does not vouch for them, where that was asked.
+    pub unsealed: BTreeMap<Unsealed, usize>,
 }
 
 impl ArtifactEvidence {
+    /// Plain files that were all read.
+    pub fn whole(manifest: Manifest, not_covered: Vec<ArtifactPath>) -> ArtifactEvidence {
+        ArtifactEvidence {
+            manifest,
+            obstacles: Vec::new(),
+            faults: Vec::new(),
+            not_covered,
+            unsealed: BTreeMap::new(),
+        }
+    }
+
     /// The artifact digest; there is none if anything could not be read.
     pub fn digest(&self) -> Option<ArtifactDigest> {
         let unreadable = |obstacle: &Obstacle| matches!(obstacle.kind, ObstacleKind::Unreadable(_));
@@ -76,9 +92,30 @@ pub enum SignatureEvidence {
     Unreadable { path: String, why: String },
     /// The file's digest, and what it says.
     Bundle {
-        sha256: Sha256,
+        sha256: FileDigest,
         bundle: Box<Result<OmsBundle, OmsError>>,
     },
+}
+
+/// The SHA-256 of a file that was read; computed once somebody asks.
+pub struct FileDigest(LazyLock<Sha256, Box<dyn FnOnce() -> Sha256 + Send + Sync>>);
+
+impl FileDigest {
+    /// Of a file of these bytes.
+    pub fn of(bytes: Vec<u8>) -> FileDigest {
+        FileDigest(LazyLock::new(Box::new(move || Sha256::of(&bytes))))
+    }
+
+    /// The digest.
+    pub fn get(&self) -> Sha256 {
+        *self.0
+    }
+}
+
+impl std::fmt::Debug for FileDigest {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}", self.get())
+    }
 }
 
 /// What the ledger says about the artifact.

@@ -451,7 +451,10 @@ pub(super) fn check_recorded_signature(report: &mut Report, signature: &Signatur
         .collect();
     let Some(first) = named.first() else { return };
     let location = format!("record {}", first.index);
-    let finding = if named.iter().any(|record| record.signature == Some(*sha256)) {
+    let finding = if named
+        .iter()
+        .any(|record| record.signature == Some(sha256.get()))
+    {
         let message = "the signature file is the one that was recorded";
         Finding::new(Rule::SignatureRecorded, Severity::Pass, message)
     } else {

@@ -16,6 +16,11 @@ pub(crate) struct Place {
     _own: Option<Server>,
 }
 
+/// On a server that goes on.
+pub(crate) fn served(port: u16) -> Place {
+    place(port, None)
+}
+
 fn place(port: u16, own: Option<Server>) -> Place {
     Place {
         workspace: Workspace::initialised(),
@@ -52,6 +57,10 @@ impl Place {
         let mut command = self.workspace.command(args);
         command.envs(servers::s3(self.port));
         command
+    }
+
+    pub(crate) fn port(&self) -> u16 {
+        self.port
     }
 
     pub(crate) fn run(&self, args: &[&str]) -> Run {

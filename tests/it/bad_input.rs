@@ -312,7 +312,10 @@ fn json_with_duplicate_keys_is_refused() {
         1,
     );
     workspace.write("model/model.sig", twice);
-    workspace.gate().exits(1).says("appears twice");
+    workspace
+        .gate()
+        .exits(1)
+        .says("duplicate field `mediaType`");
     workspace.write(
         "model/model.sig",
         format!("{}{bundle}", "[".repeat(100_000)),

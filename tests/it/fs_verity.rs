@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use crate::support::{Run, Workspace, tool};
+use crate::support::{Run, Workspace, peer, tool};
 
 // Around a block, a block of digests, and two levels of them.
 const BLOCK: usize = 4096;
@@ -52,4 +52,136 @@ fn as_the_kernels_tool_computes_it() {
         assert_eq!(both["files"][number]["digests"]["fs-verity"], theirs.trim());
     }
     assert_eq!(ours.lines().count(), SIZES.len());
+}
+
+/// What was signed, as JSON.
+fn statement(workspace: &Workspace) -> serde_json::Value {
+    let bundle: serde_json::Value =
+        serde_json::from_slice(&workspace.read("model/model.sig")).unwrap();
+    let payload = bundle["dsseEnvelope"]["payload"].as_str().unwrap();
+    let payload = data_encoding::BASE64.decode(payload.as_bytes()).unwrap();
+    serde_json::from_slice(&payload).unwrap()
+}
+
+fn signed() -> Workspace {
+    let workspace = Workspace::initialised();
+    workspace.write("model/sub/weights.bin", vec![7; 20_000]);
+    workspace.write("model/config.json", "{}");
+    workspace.write("model/empty", "");
+    workspace
+        .run(["sign", "--fs-verity", "--record", "model"])
+        .exits(0);
+    workspace
+}
+
+#[test]
+fn a_signature_says_what_kernels_keep() {
+    if !tool("fsverity") {
+        return;
+    }
+    let workspace = signed();
+    let said = statement(&workspace);
+    let resources = said["predicate"]["resources"].as_array().unwrap();
+    assert_eq!(resources.len(), 3);
+    for resource in resources {
+        let name = resource["name"].as_str().unwrap();
+        let theirs = workspace
+            .shell(&format!("fsverity digest model/{name} | cut -d' ' -f1"))
+            .exits(0);
+        assert_eq!(resource["fsVerity"], theirs.stdout.trim());
+    }
+    // Who does not know the field passes over it.
+    workspace.run(["verify", "model"]).exits(0);
+    if let Some(program) = peer("model_signing", "venv/bin/model_signing") {
+        let verify = format!(
+            "{} verify key --signature model/model.sig --public_key keys/signing.pub.pem model",
+            program.display()
+        );
+        workspace.shell(&verify).exits(0);
+    }
+    // It is said of whole files only, and when it is asked for.
+    workspace
+        .run(["sign", "--fs-verity", "--shard-size", "1000", "model"])
+        .exits(2);
+    workspace.run(["sign", "model"]).exits(0);
+    let plain = statement(&workspace).to_string();
+    assert!(!plain.contains("fsVerity"), "{plain}");
+}
+
+/// Where nothing is under fs-verity, files are read, and the report says why. `cargo xtask vm` has what is where it is.
+#[test]
+fn without_fs_verity_files_are_read() {
+    let workspace = signed();
+    for verb in ["verify", "gate"] {
+        let run = workspace
+            .run([verb, "--fast", "--json", "model"])
+            .exits(0)
+            .json();
+        assert_eq!(run["artifact"]["checked"][0]["how"], "full", "{verb}");
+        let findings = run["findings"].as_array().unwrap();
+        let why = findings
+            .iter()
+            .find(|one| one["rule"] == "artifact.fs-verity");
+        let why = why.unwrap()["message"].as_str().unwrap();
+        assert!(why.starts_with("not measured by their kernel: 3;"), "{why}");
+        let plain = workspace.run([verb, "--json", "model"]).exits(0).stdout;
+        assert!(!plain.contains("artifact.fs-verity"), "{plain}");
+    }
+    workspace
+        .run(["verify", "--fast", "--catalogue", "."])
+        .says("model");
+    // What changed is found, of course.
+    workspace.write("model/config.json", "[]");
+    for verb in ["verify", "gate"] {
+        workspace.run([verb, "--fast", "model"]).exits(1);
+    }
+    workspace
+        .run(["seal", "model"])
+        .exits(1)
+        .says("nothing was sealed");
+    workspace.write("model/config.json", "{}");
+    workspace
+        .run(["verify", "--fast", "--source", "model"])
+        .exits(2)
+        .says("--source");
+}
+
+/// tmpfs has fs-verity on no kernel.
+#[test]
+fn what_cannot_be_sealed_is_not() {
+    let workspace = signed();
+    let Ok(memory) = tempfile::tempdir_in("/dev/shm") else {
+        return;
+    };
+    let path = memory.path().join("model");
+    let path = path.to_str().unwrap();
+    workspace.shell(&format!("cp -r model {path}")).exits(0);
+    workspace
+        .run(["seal", path])
+        .exits(2)
+        .says("has no fs-verity");
+    let verify = workspace.run(["verify", "--fast", path]).exits(0);
+    verify.says("their file system has no fs-verity");
+}
+
+#[test]
+fn a_policy_allows_it_or_not() {
+    let workspace = signed();
+    let policy = String::from_utf8(workspace.read("weighbridge.toml")).unwrap();
+    let with = |rule: &str| {
+        let text = policy.replace("[gate]\n", &format!("[gate]\nrehash = \"{rule}\"\n"));
+        assert_ne!(text, policy);
+        workspace.write("weighbridge.toml", &text);
+        workspace.run(["gate", "--fast", "model"]).exits(0)
+    };
+    with("always").says("--fast is not done");
+    for rule in ["unsealed", "max-age=1d", "if-changed"] {
+        let run = with(rule);
+        assert!(!run.stderr.contains("not done"), "{rule}: {run:?}");
+        run.says("artifact.fs-verity");
+    }
+    workspace
+        .run(["gate", "--rehash", "unsealed", "model"])
+        .exits(2)
+        .says("--fast");
 }

@@ -9,6 +9,7 @@ const VERBS: &[&[&str]] = &[
     &["hash"],
     &["sign"],
     &["verify"],
+    &["seal"],
     &["record"],
     &["record", "acquire"],
     &["record", "derive"],
@@ -98,7 +99,7 @@ fn stage() -> Workspace {
 }
 
 /// What an example that cannot run by itself holds.
-const ELSEWHERE: [&str; 15] = [
+const ELSEWHERE: [&str; 17] = [
     "policy test",
     "--profile production",
     "gate --at",
@@ -114,6 +115,8 @@ const ELSEWHERE: [&str; 15] = [
     "oms verify sigstore",
     "ssh-agent:",
     "debug verify-raw",
+    "hash s3://",
+    "weighbridge seal",
 ];
 
 #[test]

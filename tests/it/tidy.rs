@@ -10,6 +10,7 @@ const LAYERS: &[&[&str]] = &[
         "sha256",
         "xet",
         "fs_verity",
+        "pages",
         "digest",
         "path",
         "time",
@@ -190,7 +191,7 @@ fn every_module_has_a_header() {
     }
 }
 
-/// Instructions that not every processor has are the only reason for it.
+/// For instructions that not every processor has, and for calls of the kernel for which no library has a safe function.
 #[test]
 fn unsafe_code_is_where_it_is_said_to_be() {
     let src = repository().join("src");
@@ -206,6 +207,12 @@ fn unsafe_code_is_where_it_is_said_to_be() {
         .collect();
     assert_eq!(
         with,
-        ["sha256/avx2.rs", "sha256/avx512.rs", "sha256/sha_ni.rs"]
+        [
+            "disk/verity.rs",
+            "pages.rs",
+            "sha256/avx2.rs",
+            "sha256/avx512.rs",
+            "sha256/sha_ni.rs"
+        ]
     );
 }

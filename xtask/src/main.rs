@@ -14,6 +14,7 @@ mod peers;
 mod process;
 mod real_model;
 mod test;
+mod vm;
 
 use std::env;
 use std::path::{Path, PathBuf};
@@ -50,6 +51,7 @@ fn run() -> Result<(), Failure> {
         "fuzz" => fuzz::run(&root, rest),
         "msrv" => msrv::run(&root, rest),
         "test" => test::run(&root, rest),
+        "vm" => vm::run(&root, rest),
         "help" | "--help" | "-h" => {
             print!("{HELP}");
             Ok(())
@@ -81,5 +83,6 @@ usage: cargo xtask VERB
   deny                           dependencies: licences, sources, bans, advisories (cargo-deny)
   fuzz TARGET [-- ARGS]          fuzz one target (nightly, cargo-fuzz)
   fuzz --smoke [TARGET] [-- ARGS]  each target for ten seconds at most, on stable
+  vm [WEIGHBRIDGE]               what needs a kernel with fs-verity, in a virtual machine with Debian's
   help                           this text
 ";

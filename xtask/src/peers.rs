@@ -89,10 +89,18 @@ enum Probe {
 }
 
 fn debian(without_tlogcheck: bool) {
-    let missing: Vec<&str> = PACKAGES
-        .iter()
-        .chain(SERVERS.iter().flat_map(|server| server.packages))
-        .filter(|package| !(without_tlogcheck && package.only_for_tlogcheck))
+    let servers = SERVERS.iter().flat_map(|server| server.packages);
+    let all = PACKAGES.iter().chain(servers);
+    install(all.filter(|package| !(without_tlogcheck && package.only_for_tlogcheck)));
+}
+
+/// What a virtual machine is made with.
+pub(crate) fn vm() {
+    install(VM_PACKAGES.iter());
+}
+
+fn install<'a>(packages: impl Iterator<Item = &'a Package>) {
+    let missing: Vec<&str> = packages
         .filter(|package| !is_present(&package.probe))
         .map(|package| package.name)
         .collect();
@@ -376,6 +384,24 @@ const KIT_REQUIREMENTS: &str = "tests/peers/kits.txt";
 const GROOVY: &str = "org.codehaus.groovy:groovy-all:2.4.21";
 const NPM_PACKAGES: &str = "tests/peers/package.json";
 const TLOGCHECK_SOURCES: &str = "../shared/tools/tlogcheck";
+
+const VM_PACKAGES: &[Package] = &[
+    Package {
+        name: "qemu-system-x86",
+        probe: Probe::Command("qemu-system-x86_64"),
+        only_for_tlogcheck: false,
+    },
+    Package {
+        name: "busybox-static",
+        probe: Probe::Command("busybox"),
+        only_for_tlogcheck: false,
+    },
+    Package {
+        name: "fsverity",
+        probe: Probe::Command("fsverity"),
+        only_for_tlogcheck: false,
+    },
+];
 
 const PACKAGES: &[Package] = &[
     Package {

@@ -7,8 +7,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::aside::Aside;
+use super::parts::Read;
 use crate::artifact::Progress;
-use crate::digest::{Hasher, Sha256};
+use crate::digest::{Algorithm, Hasher, Sha256};
 use crate::disk::{Directory, DiskError, Partial};
 use crate::gate::cause;
 use crate::git::snapshot::MAX_SMALL;
@@ -42,7 +43,7 @@ pub(super) enum Failed {
 }
 
 const PIECE: usize = 256 * 1024;
-const ATTEMPTS: u32 = 5;
+pub(super) const ATTEMPTS: u32 = 5;
 
 /// The bytes that a source says its files have: whatever it says.
 pub(super) fn total<'a>(files: impl Iterator<Item = &'a PublishedFile>) -> u64 {
@@ -238,7 +239,7 @@ impl Download<'_> {
 }
 
 /// Is what comes another version than was asked about? Of content that nothing else tells, it must say that it is not.
-fn is_another(file: &PublishedFile, comes: Option<&str>) -> bool {
+pub(super) fn is_another(file: &PublishedFile, comes: Option<&str>) -> bool {
     match (file.validator.as_deref(), comes) {
         (Some(asked), Some(comes)) => asked != comes,
         (Some(_), None) => !file.is_known(),
@@ -246,19 +247,19 @@ fn is_another(file: &PublishedFile, comes: Option<&str>) -> bool {
     }
 }
 
-fn too_large(path: &ArtifactPath, size: u64, most: u64) -> String {
+pub(super) fn too_large(path: &ArtifactPath, size: u64, most: u64) -> String {
     format!("{path} has {size} bytes or more, and --max-size allows {most}")
 }
 
-/// Hashes what a source has, and keeps nothing: its size, and whether it is what is published.
+/// Hashes what a source has, and keeps nothing: its size and its digests by `algorithms`, if it is what is published.
 pub(super) fn stream(
     channel: &dyn Channel,
     path: &ArtifactPath,
     file: &PublishedFile,
-    (most, progress): (u64, &dyn Progress),
-) -> Result<Came, Failed> {
+    (algorithms, most, progress): (&[Algorithm], u64, &dyn Progress),
+) -> Result<Read, Failed> {
     let failed = |error: SourceError| Failed::Error(format!("{path}: {}", cause(&error)));
-    let mut seen = Seen::new(file);
+    let mut seen = Seen::with(file, algorithms);
     let mut size = 0;
     let mut buffer = vec![0; PIECE];
     let mut attempt = 0;
@@ -271,7 +272,7 @@ pub(super) fn stream(
             return Err(Failed::Error(message));
         }
         if size > 0 && !content.is_rest {
-            (seen, size) = (Seen::new(file), 0);
+            (seen, size) = (Seen::with(file, algorithms), 0);
         }
         loop {
             let count = match content.read(&mut buffer) {
@@ -279,7 +280,7 @@ pub(super) fn stream(
                 // What is not known by its digest must be one version from its start to its end.
                 Err(error) if error.may_pass() && attempt < ATTEMPTS => {
                     if !file.is_known() && file.validator.is_none() {
-                        (seen, size) = (Seen::new(file), 0);
+                        (seen, size) = (Seen::with(file, algorithms), 0);
                     }
                     std::thread::sleep(Duration::from_millis(200 << attempt));
                     continue 'again;
@@ -298,26 +299,40 @@ pub(super) fn stream(
             }
         }
     }
-    let sha256 = seen.judge(size, file);
-    let sha256 = sha256.map_err(|why| Failed::Refused(format!("{path} {why}")))?;
-    Ok((path.clone(), size, sha256))
+    let digests = seen.digests(size, file, algorithms);
+    let digests = digests.map_err(|why| Failed::Refused(format!("{path} {why}")))?;
+    Ok((path.clone(), size, digests))
 }
 
 /// What came so far: its digests, and of a small file itself.
-struct Seen {
+pub(super) struct Seen {
+    /// In this order.
+    algorithms: Vec<Algorithm>,
     hasher: Hasher,
     content: Option<Vec<u8>>,
 }
 
 impl Seen {
     fn new(file: &PublishedFile) -> Seen {
+        Seen::with(file, &[])
+    }
+
+    /// To compute `more` as well.
+    pub(super) fn with(file: &PublishedFile, more: &[Algorithm]) -> Seen {
+        let mut algorithms = file.algorithms();
+        for algorithm in more {
+            if !algorithms.contains(algorithm) {
+                algorithms.push(*algorithm);
+            }
+        }
         Seen {
-            hasher: Hasher::new(&file.algorithms(), file.size.unwrap_or_default()),
+            hasher: Hasher::new(&algorithms, file.size.unwrap_or_default()),
+            algorithms,
             content: file.is_by_content().then(Vec::new),
         }
     }
 
-    fn see(&mut self, piece: &[u8]) {
+    pub(super) fn see(&mut self, piece: &[u8]) {
         self.hasher.update(piece);
         if let Some(content) = &mut self.content {
             content.extend_from_slice(piece);
@@ -326,6 +341,20 @@ impl Seen {
 
     /// The SHA-256 of all `size` bytes of it, if it is what was published.
     fn judge(self, size: u64, file: &PublishedFile) -> Result<Sha256, String> {
+        let sha256 = self.digests(size, file, &[Algorithm::Sha256])?;
+        let sha256 = sha256.first_chunk::<32>();
+        sha256
+            .map(|sha256| Sha256(*sha256))
+            .ok_or_else(|| "has no SHA-256".into())
+    }
+
+    /// The digests by `wanted` of all `size` bytes of it, one after the other, if it is what was published.
+    pub(super) fn digests(
+        self,
+        size: u64,
+        file: &PublishedFile,
+        wanted: &[Algorithm],
+    ) -> Result<Vec<u8>, String> {
         let digests = self.hasher.finish();
         let content = self.content.unwrap_or_default();
         match file.check(size, &digests, &content) {
@@ -341,10 +370,14 @@ impl Seen {
             }
             Err(Wrong::Odd(why)) => return Err(why),
         }
-        let first = digests.first_chunk::<32>();
-        first
-            .map(|first| Sha256(*first))
-            .ok_or_else(|| "has no SHA-256".into())
+        let mut all = Vec::new();
+        for algorithm in wanted {
+            let before = self.algorithms.iter().take_while(|one| *one != algorithm);
+            let start: usize = before.map(|one| one.length()).sum();
+            let own = digests.get(start..start + algorithm.length());
+            all.extend_from_slice(own.ok_or_else(|| format!("has no {}", algorithm.title()))?);
+        }
+        Ok(all)
     }
 }
 

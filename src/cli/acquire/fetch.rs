@@ -9,8 +9,9 @@ use std::path::Path;
 use super::AcquireArgs;
 use super::aside::Aside;
 use super::destination;
-use super::download::{self, Came, Download, Failed};
+use super::download::{self, Download, Failed};
 use super::judge::{Against, judge, reader, wrong_lines};
+use super::parts::Parts;
 use super::remote;
 use super::source::Source;
 use super::unpack::{self, Archives};
@@ -23,7 +24,6 @@ use crate::cli::receipts::Reuse;
 use crate::digest::{Algorithm, Digest, Sha256};
 use crate::disk::Directory;
 use crate::gate;
-use crate::parallel;
 use crate::path::ArtifactPath;
 use crate::report::text::count;
 use crate::source::Channel;
@@ -119,12 +119,7 @@ pub(super) fn fetch(
         });
         Manifest::of_digests(came.into_iter().chain(kept)).checked_as(&before.manifest)
     };
-    let evidence = ArtifactEvidence {
-        manifest,
-        obstacles: Vec::new(),
-        faults: Vec::new(),
-        not_covered: before.not_covered,
-    };
+    let evidence = ArtifactEvidence::whole(manifest, before.not_covered);
     if evidence.manifest.files().len() != published.files.len() {
         return Err(Failure::error("not every file came"));
     }
@@ -218,12 +213,8 @@ fn before(
 ) -> Result<ArtifactEvidence, Failure> {
     let adopts = args.adopt || matches!(source, Source::Directory(_));
     if dest.symlink_metadata().is_err() {
-        return Ok(ArtifactEvidence {
-            manifest: Manifest::of_digests([]),
-            obstacles: Vec::new(),
-            faults: Vec::new(),
-            not_covered: Vec::new(),
-        });
+        let nothing = Manifest::of_digests([]);
+        return Ok(ArtifactEvidence::whole(nothing, Vec::new()));
     }
     let artifact = Artifact::open(dest)?;
     let evidence = read(
@@ -292,16 +283,25 @@ pub(in crate::cli) fn learn(
     let bar = Bar::of(output, "reading");
     let bytes = download::total(unknown.iter().map(|(_, file)| *file));
     crate::artifact::Progress::start(&bar, unknown.len(), bytes);
-    let results = parallel::each(&unknown, connections, |(path, file)| {
-        download::stream(channel, path, file, (most, &bar))
-    });
+    let parts = Parts {
+        channel,
+        algorithms: &[Algorithm::Sha256],
+        connections,
+        most,
+        progress: &bar,
+    };
+    let unknown: Vec<_> = unknown
+        .iter()
+        .map(|(path, file)| (*path, &**file))
+        .collect();
+    let results = parts.read(&unknown);
     bar.finish();
     for (path, size, sha256) in came(results, None)? {
         if let Some(file) = files.get_mut(&path) {
             file.size = Some(size);
             file.expected = Expected::Digest(Digest {
                 algorithm: Algorithm::Sha256,
-                bytes: sha256.0.into(),
+                bytes: sha256.into(),
             });
         }
     }
@@ -309,10 +309,10 @@ pub(in crate::cli) fn learn(
 }
 
 /// All that came, or why not all did.
-pub(super) fn came(
-    results: Vec<Result<Came, Failed>>,
+pub(super) fn came<T>(
+    results: Vec<Result<T, Failed>>,
     aside: Option<&Aside>,
-) -> Result<Vec<Came>, Failure> {
+) -> Result<Vec<T>, Failure> {
     let mut came = Vec::new();
     let (mut refused, mut errors) = (Vec::new(), Vec::new());
     for result in results {
@@ -351,14 +351,15 @@ pub(in crate::cli) fn read(
     reuse: Reuse<'_>,
     output: &Output,
 ) -> Result<ArtifactEvidence, Failure> {
-    reuse.with(artifact, algorithms, output, |receipts| {
+    reuse.with(artifact, algorithms, output, |known| {
         let request = ReadRequest {
             exclusions: &crate::artifact::Exclusions::standard(None),
             algorithms,
             symlinks: Symlinks::Refuse,
             names: Names::Printable,
             jobs,
-            receipts,
+            known,
+            direct: false,
         };
         context::read(artifact, &request, output)
     })
@@ -391,10 +392,6 @@ pub(in crate::cli) fn as_recorded(
     let mut not_covered = evidence.not_covered.clone();
     not_covered.extend(signature.clone());
     not_covered.sort_unstable();
-    ArtifactEvidence {
-        manifest: evidence.manifest.without(signature.as_ref()),
-        obstacles: Vec::new(),
-        faults: Vec::new(),
-        not_covered,
-    }
+    let rest = evidence.manifest.without(signature.as_ref());
+    ArtifactEvidence::whole(rest, not_covered)
 }

@@ -11,6 +11,7 @@ mod hub;
 mod inspect;
 mod judge;
 mod lists;
+mod parts;
 mod record;
 mod recorded;
 mod remote;
@@ -51,7 +52,7 @@ pub(super) use judge::{Against, judge, reader, wrong_lines};
 use lists::ListArgs;
 use record::About;
 pub(super) use recorded::{Recorded, Wanted};
-pub(super) use remote::read as read_remote;
+pub(super) use remote::{read as read_remote, read_all};
 pub(super) use source::{CheckArgs, Source, logins};
 
 /// Fetch an artifact, prove that it is what the source publishes, and record that

@@ -2,7 +2,7 @@
 
 use std::num::NonZero;
 
-use crate::artifact::{Artifact, Exclusions, Names, Symlinks};
+use crate::artifact::{Artifact, Exclusions, Known, Names, Symlinks};
 use crate::cli::context::{self, Config, ReadRequest};
 use crate::cli::failure::Failure;
 use crate::cli::keyring;
@@ -53,7 +53,7 @@ pub(super) fn verified(
             ));
             continue;
         }
-        let (sha256, by) = (*sha256, ArtifactPath::new(place).ok());
+        let (sha256, by) = (sha256.get(), ArtifactPath::new(place).ok());
         let mut algorithms = gate::algorithms(&signature);
         if !algorithms.contains(&Algorithm::Sha256) {
             algorithms.push(Algorithm::Sha256);
@@ -64,7 +64,8 @@ pub(super) fn verified(
             symlinks: Symlinks::Refuse,
             names: Names::Any,
             jobs,
-            receipts: None,
+            known: Known::NOTHING,
+            direct: false,
         };
         let evidence = context::read(artifact, &request, output)?;
         let report = verify_signature_by(&evidence, &signature, &policy, now);

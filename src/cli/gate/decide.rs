@@ -9,7 +9,7 @@ use crate::cli::context::{self, Config};
 use crate::cli::failure::Failure;
 use crate::cli::history::History;
 use crate::cli::output::Output;
-use crate::cli::receipts::{RehashArgs, Reuse};
+use crate::cli::receipts::{FastArgs, Reuse};
 use crate::cli::target::{self, TargetArgs};
 use crate::gate;
 use crate::ledger::Log;
@@ -24,7 +24,7 @@ pub(in crate::cli) struct Question<'a> {
     pub(in crate::cli) at: Option<Timestamp>,
     pub(in crate::cli) receipt: Option<&'a Path>,
     /// May files stay unread?
-    pub(in crate::cli) rehash: Option<&'a RehashArgs>,
+    pub(in crate::cli) fast: Option<&'a FastArgs>,
     /// Is asked what expressions are given, too?
     pub(in crate::cli) input: bool,
 }
@@ -57,8 +57,8 @@ impl Question<'_> {
         config.keep_out_of(&target.artifact)?;
         let signature = gate::read_signature(&target.signature);
         let algorithms = gate::algorithms(&signature);
-        let reuse = match self.rehash {
-            Some(rehash) => rehash.reuse(Some(&config), global, output),
+        let reuse = match self.fast {
+            Some(fast) => fast.reuse(Some(&config), global, output),
             None => Reuse::NONE,
         };
         let evidence = target.read(&algorithms, Names::Printable, reuse, output)?;

@@ -7,7 +7,7 @@ mod reports;
 use std::path::PathBuf;
 
 use super::output::Output;
-use super::receipts::RehashArgs;
+use super::receipts::FastArgs;
 use super::target::{self, TargetArgs};
 use super::{Global, Outcome, values};
 use crate::report::trust;
@@ -30,6 +30,7 @@ Examples:
   weighbridge gate --explain ./model                     what was proved, layer by layer, and what was not
   weighbridge gate --report sarif=model.sarif --report junit=model.xml ./model
   weighbridge gate --at 2026-11-01 ./model               as it was then, for an audit
+  weighbridge gate --fast ./model                         reads no file that this host has sealed (`weighbridge seal`)
   weighbridge gate --rehash max-age=24h ./model          reads no file again that this host read today and nothing changed
   weighbridge gate --receipt model.tlog-proof ./model    without a copy of the ledger"
 )]
@@ -52,7 +53,7 @@ pub(super) struct GateArgs {
     #[arg(long, conflicts_with_all = ["explain", "report", "vsa"])]
     input_only: bool,
     #[command(flatten)]
-    rehash: RehashArgs,
+    fast: FastArgs,
     #[command(flatten)]
     reports: ReportArgs,
 }
@@ -69,7 +70,7 @@ pub(super) fn run(args: &GateArgs, global: &Global, output: &Output) -> Outcome 
         profile: args.profile.as_deref(),
         at: args.at,
         receipt: args.receipt.as_deref(),
-        rehash: Some(&args.rehash),
+        fast: Some(&args.fast),
         input: args.input_only,
     };
     let decision = question.decide(global, output)?;

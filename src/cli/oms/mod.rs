@@ -14,7 +14,7 @@ use super::Outcome;
 use super::context::{self, ReadRequest};
 use super::failure::Failure;
 use super::output::Output;
-use crate::artifact::{Artifact, Exclusions, Names, Symlinks};
+use crate::artifact::{Artifact, Exclusions, Known, Names, Symlinks};
 use crate::digest::Algorithm;
 use crate::oms::DEFAULT_IGNORED;
 use crate::path::ArtifactPath;
@@ -213,7 +213,8 @@ impl ModelArgs {
             symlinks: self.symlinks(),
             names: Names::Any,
             jobs: None,
-            receipts: None,
+            known: Known::NOTHING,
+            direct: false,
         };
         context::read(artifact, &request, output)
     }

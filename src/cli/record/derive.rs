@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::recorder::Recorder;
 use super::{CommonArgs, flag, text};
-use crate::artifact::{Artifact, ArtifactDigest, Exclusions, Names, Symlinks};
+use crate::artifact::{Artifact, ArtifactDigest, Exclusions, Known, Names, Symlinks};
 use crate::cli::context::{self, ReadRequest};
 use crate::cli::failure::Failure;
 use crate::cli::output::Output;
@@ -95,7 +95,8 @@ pub(super) fn input(name: &str, given: &str, output: &Output) -> Result<Input, F
         symlinks: Symlinks::Refuse,
         names: Names::Printable,
         jobs: None,
-        receipts: None,
+        known: Known::NOTHING,
+        direct: false,
     };
     let evidence = context::read(&opened, &request, output)?;
     context::complete(Path::new(artifact), &evidence)?;

@@ -212,7 +212,7 @@ impl S3Channel {
         method: Method,
         key: &str,
         query: &[(&str, &str)],
-        (from, etag): (u64, Option<&str>),
+        (from, to, etag): (u64, Option<u64>, Option<&str>),
     ) -> Result<Answer, FetchError> {
         let mut pairs: Vec<(String, String)> = query
             .iter()
@@ -272,6 +272,7 @@ impl S3Channel {
             headers,
             authorization: authorization.map(|(_, value)| value.as_str()),
             from,
+            to,
             // It is stored so, and means so many bytes.
             takes_encoded: true,
             ..Ask::default()
@@ -279,9 +280,22 @@ impl S3Channel {
         self.fetcher.ask(&url, &ask)
     }
 
+    /// The content of an object, or a part of it.
+    fn get(
+        &self,
+        file: &PublishedFile,
+        what: (u64, Option<u64>, Option<&str>),
+    ) -> Result<Content, SourceError> {
+        let (version, key) = file.place.split_once('\n').unwrap_or_default();
+        let version = Some(version).filter(|version| !version.is_empty());
+        let query: Vec<(&str, &str)> = version.map(|it| ("versionId", it)).into_iter().collect();
+        let answer = self.ask(Method::Get, key, &query, what)?;
+        Ok(Content::of_answer(answer))
+    }
+
     fn head(&self, key: &str, version: Option<&str>) -> Result<(ObjectFacts, Answer), FetchError> {
         let query: Vec<(&str, &str)> = version.map(|it| ("versionId", it)).into_iter().collect();
-        let answer = self.ask(Method::Head, key, &query, (0, None))?;
+        let answer = self.ask(Method::Head, key, &query, (0, None, None))?;
         let text = |name: &str| answer.header(name).map(str::to_owned);
         let kinds = ["sha256", "sha1", "crc32", "crc32c", "crc64nvme"];
         let checksums = kinds.into_iter().filter_map(|kind| {
@@ -310,7 +324,7 @@ impl S3Channel {
         loop {
             let mut query = vec![("list-type", "2"), ("prefix", prefix)];
             query.extend(token.as_deref().map(|token| ("continuation-token", token)));
-            let answer = self.ask(Method::Get, "", &query, (0, None))?;
+            let answer = self.ask(Method::Get, "", &query, (0, None, None))?;
             let page = listing::parse(&answer.all(listing::MAX_PAGE)?)
                 .map_err(|error| SourceError::Unusable(error.to_string()))?;
             if page.is_truncated && page.keys.is_empty() {
@@ -532,11 +546,20 @@ impl Channel for S3Channel {
         from: u64,
         validator: Option<&str>,
     ) -> Result<Content, SourceError> {
-        let (version, key) = file.place.split_once('\n').unwrap_or_default();
-        let version = Some(version).filter(|version| !version.is_empty());
-        let query: Vec<(&str, &str)> = version.map(|it| ("versionId", it)).into_iter().collect();
-        let answer = self.ask(Method::Get, key, &query, (from, validator))?;
-        Ok(Content::of_answer(answer))
+        self.get(file, (from, None, validator))
+    }
+
+    fn has_parts(&self) -> bool {
+        true
+    }
+
+    fn open_part(
+        &self,
+        _: &ArtifactPath,
+        file: &PublishedFile,
+        (from, to): (u64, u64),
+    ) -> Result<Content, SourceError> {
+        self.get(file, (from, Some(to), file.validator.as_deref()))
     }
 
     fn hint(&self) -> &'static str {

@@ -1,0 +1,276 @@
+//! Files that stay at their source, read in parts: several parts at once, of one file as well as of many, while each file is
+//! hashed from its first byte to its last. No more is held than a part for each connection.
+
+use std::num::NonZero;
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use super::download::{ATTEMPTS, Failed, Seen, is_another, stream, too_large};
+use crate::artifact::Progress;
+use crate::digest::Algorithm;
+use crate::gate::cause;
+use crate::path::ArtifactPath;
+use crate::source::published::PublishedFile;
+use crate::source::{Channel, SourceError};
+
+/// Bytes of a part: what a store sends in a second or less by one connection.
+const PART: u64 = 8 * 1024 * 1024;
+
+/// How files are read.
+pub(super) struct Parts<'a> {
+    pub(super) channel: &'a dyn Channel,
+    /// What to compute beside the digests that it takes to compare each file with what is published.
+    pub(super) algorithms: &'a [Algorithm],
+    pub(super) connections: NonZero<usize>,
+    /// No file may be larger.
+    pub(super) most: u64,
+    pub(super) progress: &'a dyn Progress,
+}
+
+/// A file that was read: its size and its digests, in the order of [`Parts::algorithms`].
+pub(super) type Read = (ArtifactPath, u64, Vec<u8>);
+
+/// A file, and how far it is.
+struct Reading<'a> {
+    path: &'a ArtifactPath,
+    file: &'a PublishedFile,
+    /// Known beforehand, if it is read in parts.
+    size: Option<u64>,
+    state: Mutex<State>,
+    /// Something has happened to the state.
+    changed: Condvar,
+}
+
+struct State {
+    /// As far as it was hashed.
+    hashed: u64,
+    seen: Option<Seen>,
+    result: Option<Result<Read, Failed>>,
+}
+
+/// What is next: of which file, from where and up to where; up to nowhere, if the file is read as a whole.
+#[derive(Clone, Copy)]
+struct Task {
+    file: usize,
+    from: u64,
+    to: Option<u64>,
+}
+
+impl Parts<'_> {
+    /// Reads `files`; what came of each.
+    pub(super) fn read(
+        &self,
+        files: &[(&ArtifactPath, &PublishedFile)],
+    ) -> Vec<Result<Read, Failed>> {
+        let readings: Vec<Reading<'_>> = files
+            .iter()
+            .map(|(path, file)| self.reading(path, file))
+            .collect();
+        let next = Mutex::new(Task {
+            file: 0,
+            from: 0,
+            to: None,
+        });
+        thread::scope(|scope| {
+            for _ in 0..self.connections.get() {
+                scope.spawn(|| {
+                    let mut buffer = Vec::new();
+                    while let Some((reading, task)) = take(&readings, &next) {
+                        self.work(reading, task, &mut buffer);
+                    }
+                });
+            }
+        });
+        let not_reached = || Failed::Error("a file was not reached".into());
+        let results = readings.into_iter().map(|reading| {
+            let state = reading.state.into_inner();
+            let state = state.unwrap_or_else(PoisonError::into_inner);
+            state.result.unwrap_or_else(|| Err(not_reached()))
+        });
+        results.collect()
+    }
+
+    /// In parts, where the source sends such, and says which version they are of.
+    fn reading<'f>(&self, path: &'f ArtifactPath, file: &'f PublishedFile) -> Reading<'f> {
+        let has_parts = self.channel.has_parts() && file.validator.is_some();
+        let size = file.size.filter(|size| has_parts && *size > PART);
+        let result = match size {
+            Some(size) if size > self.most => {
+                Some(Err(Failed::Error(too_large(path, size, self.most))))
+            }
+            _ => None,
+        };
+        Reading {
+            path,
+            file,
+            size,
+            state: Mutex::new(State {
+                hashed: 0,
+                seen: size.map(|_| Seen::with(file, self.algorithms)),
+                result,
+            }),
+            changed: Condvar::new(),
+        }
+    }
+
+    fn work(&self, reading: &Reading<'_>, task: Task, buffer: &mut Vec<u8>) {
+        let Some(to) = task.to else {
+            let (path, file) = (reading.path, reading.file);
+            let how = (self.algorithms, self.most, self.progress);
+            reading.state().result = Some(stream(self.channel, path, file, how));
+            return;
+        };
+        if reading.state().result.is_some() {
+            return;
+        }
+        let _guard = Abandoned(reading);
+        let came = self.part(reading, (task.from, to), buffer);
+        let mut state = reading.state();
+        // Whoever has what is before it took that before, and does not wait for this.
+        while came.is_ok() && state.hashed != task.from && state.result.is_none() {
+            let waited = reading.changed.wait(state);
+            state = waited.unwrap_or_else(PoisonError::into_inner);
+        }
+        match (came, &state.result) {
+            (_, Some(_)) => {}
+            (Err(failed), None) => state.result = Some(Err(failed)),
+            (Ok(()), None) => {
+                if let Some(seen) = &mut state.seen {
+                    seen.see(buffer);
+                }
+                state.hashed = to;
+                if reading.size == Some(to)
+                    && let Some(seen) = state.seen.take()
+                {
+                    let result = seen.digests(to, reading.file, self.algorithms);
+                    let result = result.map(|digests| (reading.path.clone(), to, digests));
+                    let refused = |why| Failed::Refused(format!("{} {why}", reading.path));
+                    state.result = Some(result.map_err(refused));
+                }
+            }
+        }
+        reading.changed.notify_all();
+    }
+
+    /// Fetches a part into `buffer`; what was cut off is taken up.
+    fn part(
+        &self,
+        reading: &Reading<'_>,
+        (from, to): (u64, u64),
+        buffer: &mut Vec<u8>,
+    ) -> Result<(), Failed> {
+        let (path, file) = (reading.path, reading.file);
+        let length = usize::try_from(to - from).unwrap_or(usize::MAX);
+        buffer.clear();
+        let mut attempt = 0;
+        loop {
+            attempt += 1;
+            match self.attempt(reading, (from, to), buffer) {
+                Ok(()) if buffer.len() == length => return Ok(()),
+                Ok(()) if attempt >= ATTEMPTS => {
+                    let have = from + buffer.len() as u64;
+                    let size = file.size.unwrap_or_default();
+                    let message = format!("{path} ends after {have} of {size} bytes");
+                    return Err(Failed::Error(message));
+                }
+                Err(Stop::Failed(failed)) => return Err(failed),
+                Err(Stop::Network(error)) if attempt >= ATTEMPTS || !error.may_pass() => {
+                    return Err(Failed::Error(format!("{path}: {}", cause(&error))));
+                }
+                Ok(()) | Err(Stop::Network(_)) => {
+                    thread::sleep(Duration::from_millis(200 << attempt));
+                }
+            }
+        }
+    }
+
+    fn attempt(
+        &self,
+        reading: &Reading<'_>,
+        (from, to): (u64, u64),
+        buffer: &mut Vec<u8>,
+    ) -> Result<(), Stop> {
+        let (path, file) = (reading.path, reading.file);
+        let start = from + buffer.len() as u64;
+        let mut content = self.channel.open_part(path, file, (start, to))?;
+        let fail = |why: &str| Err(Stop::Failed(Failed::Error(format!("{path} {why}"))));
+        if is_another(file, content.validator.as_deref()) {
+            return fail("is changed at its source while it is read");
+        }
+        if start > 0 && !content.is_rest {
+            return fail("comes whole, where a part of it was asked for");
+        }
+        let mut rest = usize::try_from(to - start).unwrap_or(usize::MAX);
+        while rest > 0 {
+            let have = buffer.len();
+            // Grows with what comes, whatever was promised.
+            buffer.resize(have + rest.min(PIECE), 0);
+            let read = content.read(buffer.get_mut(have..).unwrap_or_default());
+            let count = *read.as_ref().unwrap_or(&0);
+            buffer.truncate(have + count);
+            if read? == 0 {
+                break;
+            }
+            rest -= count;
+            self.progress.advance(count as u64);
+        }
+        Ok(())
+    }
+}
+
+const PIECE: usize = 256 * 1024;
+
+enum Stop {
+    Network(SourceError),
+    Failed(Failed),
+}
+
+impl From<SourceError> for Stop {
+    fn from(error: SourceError) -> Stop {
+        Stop::Network(error)
+    }
+}
+
+impl Reading<'_> {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Whoever waits for a thread that panics would wait for ever.
+struct Abandoned<'a, 'f>(&'a Reading<'f>);
+
+impl Drop for Abandoned<'_, '_> {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            let failed = || Err(Failed::Error("a part was not read to its end".into()));
+            self.0.state().result.get_or_insert_with(failed);
+            self.0.changed.notify_all();
+        }
+    }
+}
+
+/// The next part, in the order of the files and of their bytes.
+fn take<'a, 'f>(
+    readings: &'a [Reading<'f>],
+    next: &Mutex<Task>,
+) -> Option<(&'a Reading<'f>, Task)> {
+    let mut next = next.lock().unwrap_or_else(PoisonError::into_inner);
+    let reading = readings.get(next.file)?;
+    let Task { file, from, .. } = *next;
+    let to = reading.size.map(|size| size.min(from + PART));
+    *next = match (to, reading.size) {
+        (Some(to), Some(size)) if to < size => Task {
+            file,
+            from: to,
+            to: None,
+        },
+        _ => Task {
+            file: file + 1,
+            from: 0,
+            to: None,
+        },
+    };
+    Some((reading, Task { file, from, to }))
+}
