@@ -10,13 +10,13 @@ use std::thread;
 use crate::disk;
 
 /// Bytes of a piece: enough for a disk to be busy, and whole blocks of any hash.
-pub(super) const PIECE: usize = 512 * 1024;
+pub(super) const PIECE: usize = 1024 * 1024;
 
 /// What addresses, offsets and lengths are multiples of, as far as disks ask for it.
 const ALIGNED: usize = 4096;
 
 /// Pieces that are read while another is hashed.
-const AHEAD: usize = 2;
+const AHEAD: usize = 3;
 
 /// A piece of memory, a part of which begins at a multiple of [`ALIGNED`].
 pub(super) struct Piece {

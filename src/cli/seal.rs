@@ -31,7 +31,7 @@ use crate::verify::ArtifactEvidence;
 #[command(after_help = "Examples:
   weighbridge seal ./model                        by the identities in weighbridge.toml
   weighbridge seal --key release.pub.pem ./model
-  weighbridge seal --gate ./model                 what `gate` allows: signed or not, as the policy says
+  weighbridge seal --gate ./model                 only what `gate` allows, by the policy and the ledger
   weighbridge verify --fast --key release.pub.pem ./model
 
 The file system must have fs-verity: ext4 after `tune2fs -O verity DEVICE`, F2FS after `mkfs.f2fs -O verity`, Btrfs always;
