@@ -108,23 +108,29 @@ impl<'de> Deserialize<'de> for Value {
 
 /// The names of an object that its type does not know.
 #[derive(Default)]
-pub struct Names<'de>(Vec<Cow<'de, str>>);
+pub struct Names<'de> {
+    few: Vec<Cow<'de, str>>,
+    many: HashSet<Cow<'de, str>>,
+}
 
 impl<'de> Names<'de> {
-    /// Reads the value of a name that is not known. An error, if the name was there before, or if there are many.
+    /// Reads the value of a name that is not known. An error, if the name was there before, or if there are more than
+    /// [`MAX_KEYS`].
     pub fn skip<A: MapAccess<'de>>(
         &mut self,
         name: Cow<'de, str>,
         map: &mut A,
     ) -> Result<(), A::Error> {
-        if self.0.contains(&name) {
+        if self.few.contains(&name) || self.many.contains(&name) {
             return Err(twice(&name));
         }
-        if self.0.len() == FEW {
-            let message = format_args!("more than {FEW} keys that are not known");
-            return Err(de::Error::custom(message));
+        if self.few.len() < FEW {
+            self.few.push(name);
+        } else if self.many.len() < MAX_KEYS - FEW {
+            self.many.insert(name);
+        } else {
+            return Err(de::Error::custom(format_args!("more than {MAX_KEYS} keys")));
         }
-        self.0.push(name);
         let Value = map.next_value()?;
         Ok(())
     }

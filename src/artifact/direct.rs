@@ -4,6 +4,7 @@
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::thread;
 
@@ -15,8 +16,11 @@ pub(super) const PIECE: usize = 1024 * 1024;
 /// What addresses, offsets and lengths are multiples of, as far as disks ask for it.
 const ALIGNED: usize = 4096;
 
-/// Pieces that are read while another is hashed.
+/// Pieces of a file: one is hashed while others are read.
 const AHEAD: usize = 3;
+
+/// Files of a thread at once: each has a thread and its pieces.
+pub(super) const TOGETHER: usize = 4;
 
 /// A piece of memory, a part of which begins at a multiple of [`ALIGNED`].
 pub(super) struct Piece {
@@ -76,18 +80,21 @@ pub(super) struct Ahead {
 
 impl Ahead {
     /// Begins to read `file`, if it can be read so.
-    pub(super) fn begin(file: &File) -> Option<Ahead> {
-        let file = file.try_clone().ok()?;
-        disk::set_direct(&file, true).ok()?;
+    pub(super) fn begin(file: &Arc<File>) -> Option<Ahead> {
+        disk::set_direct(file, true).ok()?;
         let (give, full) = sync_channel(AHEAD);
         let (empty, take) = channel();
         for _ in 0..AHEAD {
-            empty.send(Piece::new()).ok()?;
+            _ = empty.send(Piece::new());
         }
         // Ends with the file, or as soon as nobody wants any more of it.
         let name = "weighbridge-direct".into();
-        let reader = move || read(&file, &give, &take);
-        thread::Builder::new().name(name).spawn(reader).ok()?;
+        let own = Arc::clone(file);
+        let reader = move || read(&own, &give, &take);
+        if thread::Builder::new().name(name).spawn(reader).is_err() {
+            _ = disk::set_direct(file, false);
+            return None;
+        }
         Some(Ahead { full, empty })
     }
 

@@ -1,5 +1,9 @@
 //! What a kernel says of a file: what it takes to notice that it has changed.
 
+use std::collections::HashSet;
+use std::fs::File;
+use std::sync::{Mutex, PoisonError};
+
 use rustix::fs::Stat;
 
 use super::stat_cache::RACY;
@@ -8,8 +12,25 @@ use crate::time::Timestamp;
 /// What tells a file from others on this machine.
 pub(super) type Inode = (u64, u64);
 
+/// The files that were read, each in the state in which it was.
+#[derive(Default)]
+pub struct States(Mutex<HashSet<State>>);
+
+impl States {
+    pub(super) fn note(&self, stat: &Stat) {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        all.insert(State::of(stat));
+    }
+
+    /// Is `file` one of them, and as it was then?
+    pub fn hold(&self, file: &File) -> bool {
+        let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        rustix::fs::fstat(file).is_ok_and(|stat| all.contains(&State::of(&stat)))
+    }
+}
+
 /// What the kernel says of a file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct State {
     pub(super) device: u64,
     pub(super) inode: u64,

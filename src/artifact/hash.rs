@@ -13,6 +13,7 @@ use rustix::fs::{FileType, Stat};
 use rustix::io::Errno;
 
 use super::blake3_split::{SEGMENT, hash_split};
+use super::file_state::States;
 use super::format::{Format, HEAD};
 use super::lanes::{self, Lanes, Most};
 use super::manifest::{Checked, Digests, Manifest, ManifestFile};
@@ -47,6 +48,8 @@ pub struct Known<'a> {
     pub receipts: Option<&'a StatCache>,
     /// What contents are known by the digests that the kernel keeps of files.
     pub seals: Option<&'a Seals>,
+    /// Where it is kept which files were read, and in which state.
+    pub states: Option<&'a States>,
 }
 
 impl<'a> Known<'a> {
@@ -54,13 +57,14 @@ impl<'a> Known<'a> {
     pub const NOTHING: Known<'static> = Known {
         receipts: None,
         seals: None,
+        states: None,
     };
 
     /// With these receipts alone.
     pub fn by(receipts: Option<&'a StatCache>) -> Known<'a> {
         Known {
             receipts,
-            seals: None,
+            ..Known::NOTHING
         }
     }
 }
@@ -106,8 +110,13 @@ pub fn hash(
     mut files: Vec<FoundFile>,
     mut hashing: Hashing<'_>,
 ) -> (Manifest, Vec<FileFault>) {
-    let Known { receipts, seals } = hashing.known;
+    let Known {
+        receipts,
+        seals,
+        states,
+    } = hashing.known;
     hashing.known = Known {
+        states,
         receipts: receipts.filter(|receipts| receipts.is_of(hashing.algorithms)),
         seals: seals.filter(|seals| seals.is_of(hashing.algorithms)),
     };
@@ -302,7 +311,7 @@ fn hash_whole(
 ) {
     let listed = || order.iter().filter_map(|index| at(files, *index));
     let engine = engine(hashing.engine, bytes(listed()));
-    let most = Most::of(hashing.algorithms, engine);
+    let most = Most::of(hashing, engine);
     let crew = lanes::crew(
         listed().map(|file| file.size),
         hashing.jobs.get(),
@@ -396,9 +405,12 @@ pub(super) fn note(stat: &Stat, format: Format, digests: &[u8], hashing: Hashing
     if let Some(receipts) = hashing.known.receipts {
         receipts.note(stat, format, digests);
     }
+    if let Some(states) = hashing.known.states {
+        states.note(stat);
+    }
 }
 
-pub(super) fn read_some(file: &mut File, buffer: &mut [u8]) -> Result<usize, FaultKind> {
+pub(super) fn read_some(file: &mut impl Read, buffer: &mut [u8]) -> Result<usize, FaultKind> {
     loop {
         match file.read(buffer) {
             Ok(count) => return Ok(count),

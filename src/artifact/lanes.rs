@@ -4,10 +4,11 @@
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
+use std::sync::Arc;
 
 use rustix::fs::Stat;
 
-use super::direct::{Ahead, Piece};
+use super::direct::{Ahead, Piece, TOGETHER};
 use super::format::{self, Format, HEAD};
 use super::hash::{
     BUFFER, FaultKind, Hashing, LARGE, Outcome, Results, Whole, head, note, open, read_some,
@@ -79,15 +80,15 @@ pub(super) struct Most {
 
 impl Most {
     /// As many as are worth it, and as this process may open.
-    pub(super) fn of(algorithms: &[Algorithm], engine: &Engine) -> Most {
+    pub(super) fn of(hashing: Hashing<'_>, engine: &Engine) -> Most {
         let gains = engine.speed(LANES).over(engine.speed(1)) > WORTH;
         let open = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
         let open = open.and_then(|open| usize::try_from(open).ok());
         Most {
-            together: if gains && algorithms.contains(&Algorithm::Sha256) {
-                LANES
-            } else {
-                1
+            together: match gains && hashing.algorithms.contains(&Algorithm::Sha256) {
+                true if hashing.direct => TOGETHER,
+                true => LANES,
+                false => 1,
             },
             // The rest is for whatever else is open.
             open: open.map_or(usize::MAX, |open| open / 2),
@@ -187,7 +188,8 @@ impl<'a, Take: Fn() -> Option<(u32, &'a FoundFile)>> Lanes<'a, Take> {
         spare: &mut Vec<Box<[u8]>>,
     ) -> Result<Begun<'a>, FaultKind> {
         let (file, before) = open(self.artifact, found)?;
-        if let Some(known) = self.known(&file, found)? {
+        let file = Arc::new(file);
+        if let Some(known) = self.known(&file, found, &before)? {
             self.hashing.progress.advance(found.size);
             let outcome = unchanged(&file, &before).map(|()| known);
             return Ok(Begun::Known(outcome));
@@ -218,7 +220,12 @@ impl<'a, Take: Fn() -> Option<(u32, &'a FoundFile)>> Lanes<'a, Take> {
     }
 
     /// What is known of an open file, where files may be sealed: by its kernel, or else by a receipt.
-    fn known(&self, file: &File, found: &FoundFile) -> Result<Option<Whole>, FaultKind> {
+    fn known(
+        &self,
+        file: &File,
+        found: &FoundFile,
+        stat: &Stat,
+    ) -> Result<Option<Whole>, FaultKind> {
         let Some(seals) = self.hashing.known.seals else {
             return Ok(None);
         };
@@ -228,7 +235,8 @@ impl<'a, Take: Fn() -> Option<(u32, &'a FoundFile)>> Lanes<'a, Take> {
         }
         let mut known = None;
         if let Some(receipts) = self.hashing.known.receipts {
-            receipts.take(found.receipt.into_iter(), |receipt| {
+            let place = receipts.find(&found.path, stat);
+            receipts.take(place.into_iter(), |receipt| {
                 known = receipt.map(|one| (one.digests.into(), one.format, Checked::Receipt));
             });
         }
@@ -320,7 +328,7 @@ fn format_of(file: &File, found: &FoundFile) -> Result<Format, FaultKind> {
 struct Lane<'a> {
     index: u32,
     found: &'a FoundFile,
-    file: File,
+    file: Arc<File>,
     /// Who reads it, if that is somebody else.
     ahead: Option<Ahead>,
     /// What of that is hashed, from `start` on, if it is not in the buffer.
@@ -404,7 +412,7 @@ impl Lane<'_> {
             Some(_) => return Err(FaultKind::Changed),
             None => {
                 let room = self.buffer.get_mut(self.end..BUFFER).unwrap_or_default();
-                let count = read_some(&mut self.file, room)?;
+                let count = read_some(&mut &*self.file, room)?;
                 room.get(..count).unwrap_or_default()
             }
         };

@@ -15,6 +15,7 @@ pub mod seals;
 pub mod stat_cache;
 pub mod walk;
 
+pub use file_state::States;
 pub use format::Format;
 pub use hash::{FileFault, Hashing, Known, NoProgress, Progress, hash};
 pub use hub_cache::HubCache;

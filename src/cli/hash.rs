@@ -85,8 +85,16 @@ const MAX_LIST: u64 = 1 << 30;
 
 pub(super) fn run(args: &HashArgs, global: &Global, output: &Output) -> Outcome {
     #[cfg(feature = "http")]
-    if let Some(source) = verify_source::remote(&args.path)? {
-        return at_source(args, &source, output);
+    match verify_source::remote(&args.path)? {
+        // What is not there is not there, whatever its name looks like.
+        None | Some(acquire::Source::Directory(_)) => {}
+        Some(source) => return at_source(args, &source, output),
+    }
+    #[cfg(feature = "http")]
+    if args.connections.is_some() {
+        return Err(Failure::error(
+            "--connections is for a source, and this is on this machine: --jobs says how many threads hash",
+        ));
     }
     let artifact = Artifact::open(&args.path)?;
     let mut exclusions = if args.covered {
@@ -134,11 +142,17 @@ fn at_source(args: &HashArgs, source: &acquire::Source, output: &Output) -> Outc
         ("--part", args.part.is_some()),
         ("--resume", args.resume),
         ("--direct", args.direct),
+        ("--engine", args.engine.is_some()),
         ("--jobs", args.jobs.is_some()),
     ];
     if let Some((option, _)) = here_only.iter().find(|(_, given)| *given) {
         let message = format!("{option} is for what is on this machine, not for {source}");
         return Err(Failure::error(message));
+    }
+    if acquire::is_offline(false) {
+        return Err(Failure::error(format!(
+            "{source} is elsewhere, and HF_HUB_OFFLINE forbids to ask for it"
+        )));
     }
     let name = args.path.file_name().unwrap_or(args.path.as_os_str());
     let channel = source.channel(Path::new(name), &acquire::CheckArgs::default(), false)?;
@@ -151,6 +165,9 @@ fn at_source(args: &HashArgs, source: &acquire::Source, output: &Output) -> Outc
     let (usual, most) = acquire::DEFAULTS;
     let limits = (args.connections.unwrap_or(usual), most);
     let manifest = acquire::read_all(&*channel, &published, &algorithms, limits, output)?;
+    if manifest.files().is_empty() {
+        return Err(Failure::refused(vec![format!("{source} holds no file")]));
+    }
     let Some(path) = &args.check else {
         return print(&args.path, &manifest, output);
     };

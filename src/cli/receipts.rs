@@ -176,8 +176,8 @@ impl<'a> Reuse<'a> {
         let of_host = |global| seals::known(artifact, algorithms, (global, self.stated), output);
         let seals = self.sealed.map(of_host);
         let mut known = Known {
-            receipts: None,
             seals: seals.as_ref(),
+            ..Known::NOTHING
         };
         let Some((global, age)) = self.receipts else {
             return work(known);

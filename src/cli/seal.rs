@@ -9,14 +9,13 @@ use super::failure::Failure;
 use super::gate::Question;
 use super::output::Output;
 use super::progress::Bar;
-use super::receipts::Reuse;
 use super::target::{self, Target, TargetArgs};
 use super::trust::TrustArgs;
 use super::verify::{NOT_CHECKED, Trustees};
-use super::{Global, Outcome, seals};
-use crate::artifact::{Manifest, ManifestFile, Names, Progress, Seals};
+use super::{Global, Outcome, context, seals};
+use crate::artifact::{Known, Manifest, ManifestFile, Names, Progress, Seals, States};
 use crate::digest::Algorithm;
-use crate::disk;
+use crate::disk::{self, Unmeasured};
 use crate::finding::Verdict;
 use crate::gate;
 use crate::report::text::count;
@@ -60,14 +59,15 @@ pub(super) fn run(args: &SealArgs, global: &Global, output: &Output) -> Outcome 
     }
     let signature = gate::read_signature(&target.signature);
     let known = gate::algorithms(&signature);
-    let evidence = read(&target, &known, Names::Any, output)?;
+    let states = States::default();
+    let evidence = read(&target, (&known, &states), Names::Any, output)?;
     let report = trustees.judge(&evidence, &signature);
     if report.verdict() != Verdict::Pass {
         output.say("nothing was sealed");
         let config = trustees.config.as_ref();
         return target.report("seal", report, config, NOT_CHECKED, output);
     }
-    conclude(&target, (&known, &evidence), global, output)
+    conclude(&target, (&known, &evidence, &states), global, output)
 }
 
 /// The same, where a gate decides. It is read twice: what the gate has allowed must be what is sealed.
@@ -92,37 +92,50 @@ fn by_gate(args: &SealArgs, global: &Global, output: &Output) -> Outcome {
     }
     let target = args.target.open()?;
     let known = gate::algorithms(&gate::read_signature(&target.signature));
-    let evidence = read(&target, &known, Names::Printable, output)?;
-    if evidence.digest().is_none() || evidence.digest() != decision.digest {
+    let states = States::default();
+    let evidence = read(&target, (&known, &states), Names::Printable, output)?;
+    context::complete(&args.target.path, &evidence)?;
+    if evidence.digest() != decision.digest {
         return Err(Failure::refused(vec![format!(
             "{} was changed since the gate read it: nothing was sealed",
             args.target.path.display()
         )]));
     }
-    conclude(&target, (&known, &evidence), global, output)
+    conclude(&target, (&known, &evidence, &states), global, output)
 }
 
 /// Reads all of it, for what is to be known of it and for what the kernel will say.
 fn read(
     target: &Target<'_>,
-    known: &[Algorithm],
+    (known, states): (&[Algorithm], &States),
     names: Names,
     output: &Output,
 ) -> Result<ArtifactEvidence, Failure> {
     let mut algorithms = known.to_vec();
     algorithms.push(Algorithm::FsVerity);
-    target.read(&algorithms, names, Reuse::NONE, output)
+    let known = Known {
+        states: Some(states),
+        ..Known::NOTHING
+    };
+    target.read_with(&algorithms, names, known, output)
 }
 
 /// Seals what was found to be good, and says so.
 fn conclude(
     target: &Target<'_>,
-    (known, evidence): (&[Algorithm], &ArtifactEvidence),
+    (known, evidence, states): (&[Algorithm], &ArtifactEvidence, &States),
     global: &Global,
     output: &Output,
 ) -> Outcome {
     let mut seals = Seals::of(known);
-    let sealed = seal(target, &evidence.manifest, &mut seals, output);
+    let bar = Bar::of(output, "sealing");
+    bar.start(evidence.manifest.files().len(), evidence.manifest.bytes());
+    let sealed = seal(target, (&evidence.manifest, states), &mut seals, &bar);
+    bar.finish();
+    if sealed.is_err() && !seals.is_empty() {
+        // What was known of the others before stays known.
+        seals::recall(&mut seals, &target.artifact, known, global);
+    }
     // What was sealed before another file could not be is sealed all the same.
     if !seals.is_empty()
         && let Err(why) = seals::keep(&target.artifact, known, global, &seals)
@@ -155,40 +168,50 @@ fn conclude(
 /// Seals each file; how many were sealed before.
 fn seal(
     target: &Target<'_>,
-    manifest: &Manifest,
+    (manifest, states): (&Manifest, &States),
     seals: &mut Seals,
-    output: &Output,
+    bar: &Bar,
 ) -> Result<usize, Failure> {
-    let bar = Bar::of(output, "sealing");
-    bar.start(manifest.files().len(), manifest.bytes());
     let mut before = 0;
     for file in manifest.files() {
         let verity = manifest.digest(file, Algorithm::FsVerity);
-        let verity = verity.unwrap_or_default();
-        let path = target.artifact.path().join(file.path.as_str());
         let path = if manifest.is_single_file() {
-            target.artifact.path().display()
+            target.artifact.path().to_owned()
         } else {
-            path.display()
+            target.artifact.path().join(file.path.as_str())
         };
+        let path = path.display().to_string();
         let open = target.artifact.open_file(&file.path)?;
-        let is_new = disk::enable(&open).map_err(|error| refused(&path.to_string(), &error))?;
-        before += usize::from(!is_new);
-        // On the very descriptor: whatever is at the path by now.
-        let measured = disk::measure(&open).map_err(|why| {
+        // All on this very descriptor: whatever is at the path by now.
+        let measured = match disk::measure(&open) {
+            Err(Unmeasured::Off | Unmeasured::Unsupported) => {
+                // What is sealed is so for ever: not what has come in place of what was read.
+                if !states.hold(&open) {
+                    return Err(Failure::refused(vec![format!(
+                        "{path} was changed or replaced since it was verified: it was not sealed"
+                    )]));
+                }
+                disk::enable(&open).map_err(|error| refused(&path, &error))?;
+                disk::measure(&open)
+            }
+            measured => {
+                before += 1;
+                measured
+            }
+        };
+        let measured = measured.map_err(|why| {
             Failure::error(format!(
                 "{path} is under fs-verity, and its digest is of no use: {why}"
             ))
         })?;
-        if measured != *verity {
+        if Some(measured.as_slice()) != verity {
             return Err(Failure::refused(vec![format!(
-                "{path} is not what was verified: it was replaced since, or is under fs-verity with a salt"
+                "{path} is under fs-verity, and not what was verified: it was changed at the last moment, or was sealed with a salt"
             )]));
         }
         seals.add(measured, &own(manifest, file));
         bar.advance(file.size);
     }
-    bar.finish();
     Ok(before)
 }
 

@@ -9,7 +9,7 @@ use crate::digest::Algorithm;
 use crate::disk;
 use crate::oms::OmsModel;
 
-/// A list of seals is not of receipts, and holds for a content wherever it is.
+/// A list of seals is not of receipts; it is of one artifact, by its path, whatever file system that is on.
 const USED_FOR: (u64, &str) = (0, "seal");
 
 /// What is known of the contents of `artifact`: by this host, and by a signature, if there is one whose word will be judged.
@@ -20,15 +20,8 @@ pub(super) fn known(
     output: &Output,
 ) -> Seals {
     let mut seals = Seals::of(algorithms);
-    match receipts::place(artifact, algorithms, global, USED_FOR) {
-        Ok((path, key)) => {
-            let bytes = disk::read_no_link(&path, MAX_SEALS).unwrap_or_default();
-            if seals.read(&bytes, &key).is_some() {
-                // Those that were not used for longest are the first to be removed.
-                _ = disk::touch(&path);
-            }
-        }
-        Err(why) => output.warn(format!("what this host has sealed is not known: {why}")),
+    if let Err(why) = read(&mut seals, artifact, algorithms, global) {
+        output.warn(format!("what this host has sealed is not known: {why}"));
     }
     if let Some(model) = stated
         && algorithms == [model.algorithm]
@@ -38,6 +31,31 @@ pub(super) fn known(
         }
     }
     seals
+}
+
+/// Adds what was sealed of `artifact` before; nothing, where that cannot be read.
+pub(super) fn recall(
+    seals: &mut Seals,
+    artifact: &Artifact,
+    algorithms: &[Algorithm],
+    global: &Global,
+) {
+    _ = read(seals, artifact, algorithms, global);
+}
+
+fn read(
+    seals: &mut Seals,
+    artifact: &Artifact,
+    algorithms: &[Algorithm],
+    global: &Global,
+) -> Result<(), String> {
+    let (path, key) = receipts::place(artifact, algorithms, global, USED_FOR)?;
+    let bytes = disk::read_no_link(&path, MAX_SEALS).unwrap_or_default();
+    if seals.read(&bytes, &key).is_some() {
+        // Those that were not used for longest are the first to be removed.
+        _ = disk::touch(&path);
+    }
+    Ok(())
 }
 
 /// Keeps what was sealed of `artifact`.

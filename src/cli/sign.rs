@@ -142,6 +142,11 @@ fn nothing_in_vain(args: &SignArgs) -> Result<(), Failure> {
     if args.keyless && args.key.is_some() && !args.record {
         return needs("--key", "--record: the signature is made without a key");
     }
+    if args.fs_verity && args.algorithm != Algorithm::Sha256 {
+        return Err(Failure::error(
+            "--fs-verity says beside SHA-256 what kernels keep: leave out --algorithm",
+        ));
+    }
     if args.update.is_some() && args.record && !args.update_release {
         return Err(Failure::error(
             "a release is read in full: --update would let it vouch for unread files",

@@ -1,12 +1,13 @@
 //! Writing a signature: a new one, or one more beside those that are there.
 
+use std::collections::HashSet;
 use std::path::Path;
 
 use super::failure::Failure;
 use super::keyless::Keyless;
 use super::output::Output;
 use super::{context, timestamp};
-use crate::artifact::Artifact;
+use crate::artifact::{Artifact, Manifest, ManifestFile};
 use crate::bundle::{self, Bundle, MAX_BUNDLE};
 use crate::credential::{self, Clock, Stamped};
 use crate::digest::{Algorithm, Sha256};
@@ -246,9 +247,14 @@ impl Earlier {
         })
     }
 
-    /// The digests that tell whether the files are those that were signed.
+    /// The digests that tell whether the files are those that were signed, and all that is said of them.
     pub(super) fn algorithms(&self) -> Vec<Algorithm> {
-        gate::algorithms_of(&self.oms)
+        let mut all = gate::algorithms_of(&self.oms);
+        let says_verity = |model: &OmsModel| !model.fs_verity.is_empty();
+        if self.oms.model.as_ref().is_ok_and(says_verity) {
+            all.push(Algorithm::FsVerity);
+        }
+        all
     }
 
     /// Adds the signature of `signer` over the same statement, if the files are as it says and it is one to
@@ -276,6 +282,13 @@ impl Earlier {
             return Err(fail(&"it is signed with this key already"));
         }
         must_be_alike(artifact, evidence, path, model)?;
+        if !says_true(model, &evidence.manifest) {
+            return Err(Failure::refused(vec![format!(
+                "{}: what it says that kernels keep of the files (fsVerity) is not so",
+                path.display()
+            )])
+            .hint("whoever signs it stands for that: sign anew, without --add"));
+        }
         self.trusted(policy, output)?;
         output.say(format!(
             "adding to the statement that this is {:?} with root {root}",
@@ -405,4 +418,15 @@ pub(super) fn lock(path: &Path) -> Result<Lock, Failure> {
         );
     }
     Ok(Lock::acquire_directory(directory)?)
+}
+
+/// Is everything that is said of files under fs-verity so? Whoever signs stands for it.
+fn says_true(model: &OmsModel, manifest: &Manifest) -> bool {
+    let both = |file: &ManifestFile| {
+        let verity = manifest.digest(file, Algorithm::FsVerity)?;
+        Some((verity, manifest.digest(file, model.algorithm)?))
+    };
+    let so: HashSet<_> = manifest.files().iter().filter_map(both).collect();
+    let mut said = model.fs_verity.iter();
+    said.all(|(verity, digest)| so.contains(&(verity.as_slice(), &**digest)))
 }

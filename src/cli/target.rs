@@ -74,7 +74,8 @@ impl Target<'_> {
         })
     }
 
-    fn read_with(
+    /// The same, with what is known without reading, and what is to be kept of it.
+    pub(super) fn read_with(
         &self,
         algorithms: &[Algorithm],
         names: Names,

@@ -54,9 +54,9 @@ const MEASURE: Opcode = opcode::read_write::<[u16; 2]>(b'f', 134);
 /// `FS_VERITY_HASH_ALG_SHA256`.
 const SHA256: u16 = 1;
 
-/// Puts the file under fs-verity, with SHA-256, blocks of 4,096 bytes and no salt; false if it was already. It must not be open
-/// for writing anywhere. There is no way back.
-pub fn enable(file: &File) -> io::Result<bool> {
+/// Puts the file under fs-verity, with SHA-256, blocks of 4,096 bytes and no salt. It must not be open for writing anywhere. There
+/// is no way back.
+pub fn enable(file: &File) -> io::Result<()> {
     let enable = Enable {
         version: 1,
         hash_algorithm: SHA256.into(),
@@ -72,8 +72,8 @@ pub fn enable(file: &File) -> io::Result<bool> {
     // addresses in it are of nothing, with size nothing.
     let result = unsafe { ioctl(file, Setter::<ENABLE, Enable>::new(enable)) };
     match result {
-        Ok(()) => Ok(true),
-        Err(Errno::EXIST) => Ok(false),
+        // Somebody else was faster; what the digest is will be asked.
+        Ok(()) | Err(Errno::EXIST) => Ok(()),
         Err(errno) => Err(errno.into()),
     }
 }

@@ -248,3 +248,79 @@ fn shard_size<'de, D: Deserializer<'de>>(
     size.map(Some)
         .ok_or_else(|| de::Error::custom("the shard size is not a whole number of bytes from 1 on"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMIT: usize = 1 << 20;
+
+    fn statement(resource: &str, predicate: &str) -> String {
+        format!(
+            r#"{{"_type":"https://in-toto.io/Statement/v1","subject":[{{"name":"m","digest":{{"sha256":"{}"}}}}],"predicateType":"{PREDICATE}","predicate":{{"serialization":{{"method":"files","hash_type":"sha256"}},"resources":[{{"name":"a","algorithm":"sha256","digest":"00"{resource}}}]{predicate}}}}}"#,
+            "0".repeat(64)
+        )
+    }
+
+    fn read(text: &str) -> Result<OmsStatement<'_>, json::JsonError> {
+        json::parse_distinct(text.as_bytes(), LIMIT)
+    }
+
+    #[test]
+    fn what_is_not_known_is_passed_over_and_named_once() {
+        let many: Vec<String> = (0..40)
+            .map(|n| format!(r#","{n}":{{"{n}":[1]}}"#))
+            .collect();
+        let many = many.concat();
+        for (resource, predicate) in [
+            ("", ""),
+            (r#","size":1"#, r#","more":[{"a":{"a":1}}]"#),
+            (&*many, &*many),
+        ] {
+            let text = statement(resource, predicate);
+            let read = read(&text).unwrap();
+            assert_eq!(read.predicate.resources[0].name, "a");
+            assert!(json::parse::<serde_json::Value>(text.as_bytes(), LIMIT).is_ok());
+        }
+        let last = format!(r#"{many},"39":0"#);
+        for (resource, predicate) in [
+            (r#","name":"b""#, ""),
+            (r#","digest":"01""#, ""),
+            (r#","x":1,"x":1"#, ""),
+            (r#","x":1,"\u0078":1"#, ""),
+            (r#","x":{"y":1,"y":2}"#, ""),
+            (r#","fsVerity":"a","fsVerity":"a""#, ""),
+            (r#","fsVerity":{"y":1,"y":2}"#, ""),
+            ("", r#","resources":[]"#),
+            ("", r#","x":1,"x":1"#),
+            ("", r#","x":[{"y":1,"y":2}]"#),
+            (&*last, ""),
+            ("", &*last),
+        ] {
+            let text = statement(resource, predicate);
+            assert!(read(&text).is_err(), "{text}");
+            assert!(json::parse::<serde_json::Value>(text.as_bytes(), LIMIT).is_err());
+        }
+        let lacking = statement("", "").replace(r#""algorithm":"sha256","#, "");
+        assert!(read(&lacking).is_err());
+    }
+
+    #[test]
+    fn what_kernels_keep_is_text_or_nothing() {
+        for (field, expected) in [
+            ("", None),
+            (r#","fsVerity":"sha256:00""#, Some("sha256:00")),
+            (r#","fsVerity":"\u0061""#, Some("a")),
+            (r#","fsVerity":null"#, None),
+            (r#","fsVerity":1.5"#, None),
+            (r#","fsVerity":-1"#, None),
+            (r#","fsVerity":true"#, None),
+            (r#","fsVerity":["sha256:00"]"#, None),
+            (r#","fsVerity":{"a":"b"}"#, None),
+        ] {
+            let text = statement(field, "");
+            let read = read(&text).unwrap();
+            assert_eq!(read.predicate.resources[0].fs_verity.as_deref(), expected);
+        }
+    }
+}

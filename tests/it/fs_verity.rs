@@ -185,3 +185,42 @@ fn a_policy_allows_it_or_not() {
         .exits(2)
         .says("--fast");
 }
+
+/// Whoever adds his signature stands for what the statement says of kernels: a lie about that would let other content pass.
+#[test]
+fn nobody_signs_what_is_not_so() {
+    let workspace = signed();
+    workspace.new_key("honest");
+    let add = |code: i32| {
+        let add = ["sign", "--add", "--key", "honest", "model"];
+        workspace.run(add).exits(code)
+    };
+    let pem = String::from_utf8(workspace.read("keys/signing.key.pem")).unwrap();
+    let liar = weighbridge::key::private_key_from_pem(&pem, None).unwrap();
+    let said = statement(&workspace);
+    let evil = format!("sha256:{}", "66".repeat(32));
+    for lie in [
+        Some(evil.as_str()),
+        // Another file's.
+        said["predicate"]["resources"][1]["fsVerity"].as_str(),
+        None,
+    ] {
+        let mut statement = said.clone();
+        if let Some(lie) = lie {
+            statement["predicate"]["resources"][0]["fsVerity"] = lie.into();
+        }
+        let payload = serde_json::to_vec(&statement).unwrap();
+        let material = weighbridge::oms::SigningMaterial::Key;
+        let bundle = weighbridge::oms::sign(payload, &liar, &material).unwrap();
+        workspace.write("model/model.sig", bundle.to_json().unwrap());
+        if lie.is_some() {
+            add(1).says("fsVerity");
+        } else {
+            add(0);
+        }
+    }
+    workspace
+        .run(["sign", "--fs-verity", "--algorithm", "blake3", "model"])
+        .exits(2)
+        .says("SHA-256");
+}

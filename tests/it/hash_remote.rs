@@ -15,7 +15,7 @@ fn fill(place: &Place, prefix: &str) {
         .workspace
         .shell(
             "mkdir -p tree/sub && cd tree && seq 1 4000000 | head -c 29000001 > large.bin && seq 1 3000000 | head -c 16777216 > two.bin && \
-             seq 9 1 999999 | head -c 8388608 > one.bin && : > empty && echo '{}' > 'sub/a b+c.json' && echo x > model.sig",
+             seq 1 2000000 | head -c 8388609 > one.bin && : > empty && echo '{}' > 'sub/a b+c.json' && echo x > model.sig",
         )
         .exits(0);
     place.client(BUCKET, &[&["tree", prefix, "tree"]]);
@@ -162,8 +162,15 @@ fn connections_that_break() {
     assert!(proxy.all.load(Ordering::SeqCst) > 3);
     // Parts of one object come at once.
     assert!(proxy.most.load(Ordering::SeqCst) > 1);
+    // Whoever goes on, a little each time, gets there.
+    let proxy = cutting(place.port(), usize::MAX, 1_000_000);
+    let mut command = place
+        .workspace
+        .command(["hash", &format!("s3://{BUCKET}/cut/large.bin")]);
+    let run = Run::from(command.envs(servers::s3(proxy.port)).output().unwrap());
+    assert!(here.contains(&run.exits(0).stdout[..64]));
     // Whoever breaks every time is given up.
-    let proxy = cutting(place.port(), usize::MAX, 300_000);
+    let proxy = cutting(place.port(), usize::MAX, 2_000);
     let mut command = place
         .workspace
         .command(["hash", &format!("s3://{BUCKET}/cut/large.bin")]);
@@ -224,4 +231,20 @@ fn an_object_that_is_replaced_meanwhile() {
     gate.wait();
     let run = Run::from(run.join().unwrap());
     run.exits(2).says("large.bin");
+}
+
+/// What is not there is not a source without files.
+#[test]
+fn a_path_that_is_not_there() {
+    let workspace = crate::support::Workspace::new();
+    for path in ["./v1:final", "a/b:c", "/nowhere/x:y"] {
+        workspace.run(["hash", path]).exits(2);
+        workspace.write("list", "");
+        workspace.run(["hash", "--check", "list", path]).exits(2);
+    }
+    workspace.write("x", "x");
+    workspace
+        .run(["hash", "--connections", "2", "x"])
+        .exits(2)
+        .says("--jobs");
 }

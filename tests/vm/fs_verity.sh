@@ -87,6 +87,10 @@ check 'nor by the gate' 1 'nothing was sealed' -- weighbridge seal --gate unsign
 check 'what the gate allows is sealed' 0 'sealed 3 files' -- sh -c 'cp -r model gated; weighbridge seal --gate gated'
 check 'and known to the gate' 0 '3 of 3 files were not read' -- weighbridge gate --fast gated
 
+# Whoever is not the owner needs no more than to compare.
+check 'sealed before, mounted read-only' 0 'sealed 3 files, 3 of them before' -- \
+    sh -c 'mount -o remount,ro /disk; weighbridge seal gated; e=$?; mount -o remount,rw /disk; exit $e'
+
 # The disk beneath is written to: the kernel still vouches for the digest, and lets nobody read what it is not of.
 cd /
 sync

@@ -17,6 +17,9 @@ use crate::source::{Channel, SourceError};
 /// Bytes of a part: what a store sends in a second or less by one connection.
 const PART: u64 = 8 * 1024 * 1024;
 
+/// No store is asked for more at once.
+const MOST: usize = 1024;
+
 /// How files are read.
 pub(super) struct Parts<'a> {
     pub(super) channel: &'a dyn Channel,
@@ -45,6 +48,7 @@ struct Reading<'a> {
 struct State {
     /// As far as it was hashed.
     hashed: u64,
+    /// From its first part to its last.
     seen: Option<Seen>,
     result: Option<Result<Read, Failed>>,
 }
@@ -73,7 +77,10 @@ impl Parts<'_> {
             to: None,
         });
         thread::scope(|scope| {
-            for _ in 0..self.connections.get() {
+            let parts = |reading: &Reading<'_>| reading.size.map_or(1, |size| size.div_ceil(PART));
+            let parts = readings.iter().map(parts).fold(0, u64::saturating_add);
+            let parts = usize::try_from(parts).unwrap_or(usize::MAX);
+            for _ in 0..self.connections.get().min(parts).min(MOST) {
                 scope.spawn(|| {
                     let mut buffer = Vec::new();
                     while let Some((reading, task)) = take(&readings, &next) {
@@ -96,18 +103,20 @@ impl Parts<'_> {
         let has_parts = self.channel.has_parts() && file.validator.is_some();
         let size = file.size.filter(|size| has_parts && *size > PART);
         let result = match size {
-            Some(size) if size > self.most => {
-                Some(Err(Failed::Error(too_large(path, size, self.most))))
-            }
+            Some(size) if size > self.most => Some(too_large(path, size, self.most)),
+            _ if file.size.is_none() && self.algorithms.contains(&Algorithm::GitSha1) => Some(
+                format!("{path}: git's name begins with a size, and its source does not say that"),
+            ),
             _ => None,
         };
+        let result = result.map(|why| Err(Failed::Error(why)));
         Reading {
             path,
             file,
             size,
             state: Mutex::new(State {
                 hashed: 0,
-                seen: size.map(|_| Seen::with(file, self.algorithms)),
+                seen: None,
                 result,
             }),
             changed: Condvar::new(),
@@ -115,15 +124,16 @@ impl Parts<'_> {
     }
 
     fn work(&self, reading: &Reading<'_>, task: Task, buffer: &mut Vec<u8>) {
-        let Some(to) = task.to else {
-            let (path, file) = (reading.path, reading.file);
-            let how = (self.algorithms, self.most, self.progress);
-            reading.state().result = Some(stream(self.channel, path, file, how));
-            return;
-        };
         if reading.state().result.is_some() {
             return;
         }
+        let Some(to) = task.to else {
+            let (path, file) = (reading.path, reading.file);
+            let how = (self.algorithms, self.most, self.progress);
+            let result = stream(self.channel, path, file, how);
+            reading.state().result = Some(result);
+            return;
+        };
         let _guard = Abandoned(reading);
         let came = self.part(reading, (task.from, to), buffer);
         let mut state = reading.state();
@@ -136,9 +146,8 @@ impl Parts<'_> {
             (_, Some(_)) => {}
             (Err(failed), None) => state.result = Some(Err(failed)),
             (Ok(()), None) => {
-                if let Some(seen) = &mut state.seen {
-                    seen.see(buffer);
-                }
+                let begun = || Seen::with(reading.file, self.algorithms);
+                state.seen.get_or_insert_with(begun).see(buffer);
                 state.hashed = to;
                 if reading.size == Some(to)
                     && let Some(seen) = state.seen.take()
@@ -163,10 +172,15 @@ impl Parts<'_> {
         let (path, file) = (reading.path, reading.file);
         let length = usize::try_from(to - from).unwrap_or(usize::MAX);
         buffer.clear();
-        let mut attempt = 0;
+        let (mut attempt, mut had) = (0, 0);
         loop {
             attempt += 1;
-            match self.attempt(reading, (from, to), buffer) {
+            let result = self.attempt(reading, (from, to), buffer);
+            if buffer.len() >= had + PIECE {
+                // Who goes on is not given up; who sends a byte at a time is.
+                (attempt, had) = (1, buffer.len());
+            }
+            match result {
                 Ok(()) if buffer.len() == length => return Ok(()),
                 Ok(()) if attempt >= ATTEMPTS => {
                     let have = from + buffer.len() as u64;
@@ -197,6 +211,9 @@ impl Parts<'_> {
         let fail = |why: &str| Err(Stop::Failed(Failed::Error(format!("{path} {why}"))));
         if is_another(file, content.validator.as_deref()) {
             return fail("is changed at its source while it is read");
+        }
+        if content.size.is_some() && content.size != file.size {
+            return fail("has another size than was listed");
         }
         if start > 0 && !content.is_rest {
             return fail("comes whole, where a part of it was asked for");
@@ -251,26 +268,25 @@ impl Drop for Abandoned<'_, '_> {
     }
 }
 
-/// The next part, in the order of the files and of their bytes.
+/// The next part, in the order of the files and of their bytes; of a file that has come to its end, none.
 fn take<'a, 'f>(
     readings: &'a [Reading<'f>],
     next: &Mutex<Task>,
 ) -> Option<(&'a Reading<'f>, Task)> {
     let mut next = next.lock().unwrap_or_else(PoisonError::into_inner);
-    let reading = readings.get(next.file)?;
-    let Task { file, from, .. } = *next;
-    let to = reading.size.map(|size| size.min(from + PART));
-    *next = match (to, reading.size) {
-        (Some(to), Some(size)) if to < size => Task {
-            file,
-            from: to,
+    loop {
+        let Task { file, from, .. } = *next;
+        let reading = readings.get(file)?;
+        let to = reading.size.map(|size| size.min(from.saturating_add(PART)));
+        let is_last = to == reading.size;
+        *next = Task {
+            file: if is_last { file + 1 } else { file },
+            from: to.filter(|_| !is_last).unwrap_or(0),
             to: None,
-        },
-        _ => Task {
-            file: file + 1,
-            from: 0,
-            to: None,
-        },
-    };
-    Some((reading, Task { file, from, to }))
+        };
+        if reading.state().result.is_none() {
+            return Some((reading, Task { file, from, to }));
+        }
+        (next.file, next.from) = (file + 1, 0);
+    }
 }
