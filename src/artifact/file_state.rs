@@ -108,3 +108,20 @@ impl State {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_was_read_and_as_it_was() {
+        let (one, other) = (tempfile::tempfile().unwrap(), tempfile::tempfile().unwrap());
+        let states = States::default();
+        assert!(!states.hold(&one));
+        states.note(&rustix::fs::fstat(&one).unwrap());
+        assert!(states.hold(&one));
+        assert!(!states.hold(&other));
+        one.set_len(1).unwrap();
+        assert!(!states.hold(&one));
+    }
+}

@@ -290,3 +290,62 @@ fn take<'a, 'f>(
         (next.file, next.from) = (file + 1, 0);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::artifact::NoProgress;
+    use crate::source::Content;
+    use crate::source::published::{Expected, Published};
+
+    /// Claims sizes that no server of ours would, and is never to be asked for the content.
+    struct Claims;
+
+    impl Channel for Claims {
+        fn published(&self) -> Result<Published, SourceError> {
+            Err(SourceError::Unusable("it is not asked".into()))
+        }
+
+        fn open(
+            &self,
+            _: &ArtifactPath,
+            _: &PublishedFile,
+            _: u64,
+            _: Option<&str>,
+        ) -> Result<Content, SourceError> {
+            Err(SourceError::Unusable("it was asked".into()))
+        }
+
+        fn has_parts(&self) -> bool {
+            true
+        }
+    }
+
+    /// A size of 10^19 bytes has a million million parts: none of them is looked for.
+    #[test]
+    fn what_is_too_large_is_over_at_once() {
+        let path = ArtifactPath::new("f").unwrap();
+        let file = PublishedFile {
+            size: Some(u64::MAX),
+            validator: Some("\"v\"".into()),
+            ..PublishedFile::new(Expected::Unknown, "f".into())
+        };
+        let parts = |most| Parts {
+            channel: &Claims,
+            algorithms: &[Algorithm::Sha256],
+            connections: NonZero::new(3).unwrap(),
+            most,
+            progress: &NoProgress,
+        };
+        for (most, why) in [(1 << 41, "--max-size"), (u64::MAX, "it was asked")] {
+            let results = parts(most).read(&[(&path, &file), (&path, &file)]);
+            assert_eq!(results.len(), 2);
+            for result in results {
+                let Err(Failed::Error(text)) = result else {
+                    panic!("{result:?}");
+                };
+                assert!(text.contains(why), "{text}");
+            }
+        }
+    }
+}
