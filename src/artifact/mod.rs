@@ -9,6 +9,7 @@ pub mod format;
 pub mod hash;
 mod hub_cache;
 mod lanes;
+mod listings;
 pub mod manifest;
 pub mod parts;
 pub mod seals;

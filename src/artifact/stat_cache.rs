@@ -1,5 +1,5 @@
-//! Receipts of earlier hashing: which digests a file had when it was last read, for as long as nothing about
-//! it has changed that the kernel keeps track of. A convenience for those who ask again; no evidence.
+//! Receipts of earlier hashing: which digests a file had when it was last read, and which names a directory, for as long as nothing
+//! about it has changed that the kernel keeps track of. A convenience for those who ask again; no evidence.
 //!
 //! A file is known by device, inode, size, mode, and the times of its last change, in nanoseconds. The time
 //! of the last status change (ctime) is the kernel's: no program sets it back, so a file that was changed
@@ -9,10 +9,10 @@
 //! kernel hears of the next write. Not seen is who writes to the disk beneath, and who sets the machine's
 //! clock to the nanosecond.
 //!
-//! The receipts of one artifact are a file of fixed-size records with a keyed hash over all of it; the key
-//! is this host's, and is kept apart. A file that is not of this key is as good as none.
+//! The receipts of one artifact are a file of fixed-size records, and of directories ([`super::listings`]), with a keyed hash over all
+//! of it; the key is this host's, and is kept apart. A file that is not of this key is as good as none.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::num::NonZero;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -21,6 +21,7 @@ use rustix::fs::Stat;
 
 use super::file_state::{Inode, STATE, State};
 use super::format::Format;
+use super::listings::{self, Listings};
 use super::manifest::Line;
 use crate::digest::{Algorithm, DigestBytes, labels};
 use crate::disk::Directory;
@@ -43,6 +44,7 @@ pub struct StatCache {
     /// Records in the order of their inodes, from `start` on.
     known: Vec<u8>,
     start: usize,
+    listings: Listings,
     /// What somebody else says that the files have; a receipt that says otherwise is not used.
     stated: Option<(Algorithm, Stated)>,
     /// No receipt is older, in milliseconds.
@@ -69,6 +71,10 @@ struct Kept {
     used: Vec<u32>,
     /// New records, in no order.
     fresh: Vec<u8>,
+    /// Directories whose listings were used.
+    listed: HashSet<Inode>,
+    /// New listings.
+    fresh_listings: Vec<u8>,
 }
 
 type Stated = HashMap<ArtifactPath, DigestBytes>;
@@ -88,7 +94,9 @@ pub(super) struct Receipt<'a> {
 
 /// Bytes of a record before its digests: the state, when it was read, and its format.
 const FIXED: usize = STATE + 8 + 1;
-const MAGIC: &[u8; 16] = b"weighbridge\0\0\0\0\x03";
+const MAGIC: &[u8; 16] = b"weighbridge\0\0\0\0\x04";
+/// Bytes that say how many records there are.
+const COUNT: usize = 4;
 const MAC: usize = 32;
 
 impl<'a> Receipt<'a> {
@@ -123,6 +131,7 @@ impl StatCache {
             algorithms: algorithms.into(),
             known: Vec::new(),
             start: 0,
+            listings: Listings::default(),
             stated: None,
             max_age: None,
             kept: Mutex::default(),
@@ -171,13 +180,16 @@ impl StatCache {
         if keyed != *mac {
             return None;
         }
-        let length = content.strip_prefix(head.as_slice())?.len();
-        let count = length / self.record();
-        if length % self.record() != 0 || u32::try_from(count).is_err() {
-            return None;
-        }
-        bytes.truncate(head.len() + length);
-        (self.start, self.known) = (head.len(), bytes);
+        let (count, rest) = content
+            .strip_prefix(head.as_slice())?
+            .split_first_chunk::<COUNT>()?;
+        let count = usize::try_from(u32::from_le_bytes(*count)).ok()?;
+        let (records, listings) = rest.split_at_checked(count.checked_mul(self.record())?)?;
+        self.listings = Listings::read(listings)?;
+        self.start = head.len() + COUNT;
+        let end = self.start + records.len();
+        bytes.truncate(end);
+        self.known = bytes;
         Some(count)
     }
 
@@ -215,6 +227,28 @@ impl StatCache {
         self.next.store(from + 1, Ordering::Relaxed);
         let place = u32::try_from(from + 1).ok()?;
         NonZero::new(place).map(ReceiptPlace)
+    }
+
+    /// The names in a directory that is in this state, if it was listed before.
+    pub(super) fn listing(&self, stat: &Stat) -> Option<&[u8]> {
+        let state = State::of(stat);
+        let found = self.listings.of(state.inode())?;
+        if found.state != state || !self.counts(&state) || !self.is_recent(found.read) {
+            return None;
+        }
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.listed.insert(state.inode());
+        Some(found.names)
+    }
+
+    /// Keeps which names are in a directory that was in this state before it was listed, if it was at rest.
+    pub(super) fn note_listing(&self, stat: &Stat, names: &[u8]) {
+        let state = State::of(stat);
+        if self.counts(&state) {
+            let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+            let read = self.began.millis();
+            listings::write(&state, read, names, &mut kept.fresh_listings);
+        }
     }
 
     /// Does it say what is stated of the file?
@@ -303,13 +337,19 @@ impl StatCache {
         records.sort_unstable_by_key(|record| inode(record));
         // Two names of one file.
         records.dedup_by_key(|record| inode(record));
+        let listed = kept.listed.iter();
+        let listed = listed.filter_map(|inode| Some(self.listings.of(*inode)?.record));
+        let listed: Vec<&[u8]> = listed.chain([kept.fresh_listings.as_slice()]).collect();
         let mut out = head(&self.algorithms);
-        let size = out.len() + records.len() * self.record() + MAC;
+        let of_listings: usize = listed.iter().map(|one| one.len()).sum();
+        let size = out.len() + COUNT + records.len() * self.record() + of_listings + MAC;
         if size as u64 > MAX_RECEIPTS {
             return None;
         }
         out.reserve_exact(size - out.len());
-        for record in records {
+        let count = u32::try_from(records.len()).ok()?;
+        out.extend_from_slice(&count.to_le_bytes());
+        for record in records.into_iter().chain(listed) {
             out.extend_from_slice(record);
         }
         let mac = blake3::keyed_hash(&key.0, &out);
@@ -330,7 +370,8 @@ impl StatCache {
     /// Has this run come to what was read, and to nothing else?
     pub fn is_as_read(&self) -> bool {
         let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        kept.fresh.is_empty() && kept.used.len() == self.count() && self.start > 0
+        let is_same = kept.used.len() == self.count() && kept.listed.len() == self.listings.count();
+        is_same && kept.fresh.is_empty() && kept.fresh_listings.is_empty() && self.start > 0
     }
 
     /// Bytes of a record.
@@ -392,6 +433,7 @@ mod tests {
         let before = stat(&file);
         let first = cache(NOW);
         first.note(&before, Format::Gguf, &[1; 32]);
+        first.note_listing(&stat(scratch.path()), b"f\0");
         let bytes = first.write(&KEY).unwrap();
         assert_eq!(look(cache(NOW), &bytes, &before), Some([1; 32].into()));
         // Another host, or a byte changed anywhere.

@@ -1,6 +1,7 @@
 //! Lists what lies in an artifact. Nothing is skipped silently: what is not a plain file comes
 //! back as an [`Obstacle`], what was left out on purpose as an exclusion that was met.
 
+use std::borrow::Cow;
 use std::fs::File;
 use std::io;
 
@@ -395,7 +396,7 @@ struct Walker<'a> {
     pending: Vec<ArtifactPath>,
 }
 
-impl Walker<'_> {
+impl<'a> Walker<'a> {
     fn list(&mut self, directory: &Directory, prefix: &str) -> Result<(), DiskError> {
         let parent = match prefix {
             "" => String::new(),
@@ -403,13 +404,28 @@ impl Walker<'_> {
         };
         let stem = parent.len();
         let (files, directories) = (self.walk.files.len(), self.pending.len());
-        directory.each_entry(|name, stat| self.entry(&parent, name, stat))?;
+        let names = self.content(directory)?;
+        directory.each_of(&names, |name, stat| self.entry(&parent, name, stat))?;
         // Each directory by itself, the first to be listed last: most trees are in order then, and need not be sorted.
         let own = self.walk.files.get_mut(files..).unwrap_or_default();
         own.sort_unstable_by(|a, b| a.name(stem).cmp(&b.name(stem)));
         let own = self.pending.get_mut(directories..).unwrap_or_default();
         own.sort_unstable_by(|a, b| b.cmp(a));
         Ok(())
+    }
+
+    /// What is in a directory: as it was when it was listed before, if it is unchanged since.
+    fn content(&self, directory: &Directory) -> Result<Cow<'a, [u8]>, DiskError> {
+        let Some(receipts) = self.receipts else {
+            return directory.names().map(Cow::Owned);
+        };
+        let before = directory.stat()?;
+        if let Some(names) = receipts.listing(&before) {
+            return Ok(Cow::Borrowed(names));
+        }
+        let names = directory.names()?;
+        receipts.note_listing(&before, &names);
+        Ok(Cow::Owned(names))
     }
 
     fn entry(&mut self, parent: &str, name: &[u8], stat: &Stat) {

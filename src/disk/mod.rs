@@ -167,14 +167,22 @@ impl Directory {
         }
     }
 
-    /// Shows the names in the directory and what they are, without `.` and `..`, in the order of their inodes: that is how they
-    /// lie on the disk, and in the kernel's memory.
-    pub fn each_entry(&self, mut see: impl FnMut(&[u8], &Stat)) -> Result<(), DiskError> {
-        let error = |errno: Errno| DiskError::Read {
+    fn error(&self, errno: Errno) -> DiskError {
+        DiskError::Read {
             path: self.path.clone(),
             source: errno.into(),
-        };
-        // The names one after the other, each with the zero at its end.
+        }
+    }
+
+    /// What the kernel says of the directory itself.
+    pub fn stat(&self) -> Result<Stat, DiskError> {
+        rustix::fs::fstat(&self.fd).map_err(|errno| self.error(errno))
+    }
+
+    /// The names in the directory, without `.` and `..`, each with a zero at its end, in the order of their inodes: that is how they
+    /// lie on the disk, and in the kernel's memory.
+    pub fn names(&self) -> Result<Vec<u8>, DiskError> {
+        let error = |errno| self.error(errno);
         let mut names = Vec::new();
         let mut entries = Vec::new();
         for entry in rustix::fs::Dir::read_from(&self.fd).map_err(error)? {
@@ -185,16 +193,32 @@ impl Directory {
             }
         }
         entries.sort_unstable();
+        let mut sorted = Vec::with_capacity(names.len());
         for (_, start) in entries {
             let rest = names.get(start..).unwrap_or_default();
-            let Ok(name) = CStr::from_bytes_until_nul(rest) else {
-                continue;
-            };
+            sorted.extend(
+                rest.split_inclusive(|byte| *byte == 0)
+                    .next()
+                    .unwrap_or_default(),
+            );
+        }
+        Ok(sorted)
+    }
+
+    /// Shows what is behind each of `names`, which have a zero at their ends.
+    pub fn each_of(
+        &self,
+        names: &[u8],
+        mut see: impl FnMut(&[u8], &Stat),
+    ) -> Result<(), DiskError> {
+        let mut rest = names;
+        while let Ok(name) = CStr::from_bytes_until_nul(rest) {
+            rest = rest.get(name.count_bytes() + 1..).unwrap_or_default();
             match rustix::fs::statat(&self.fd, name, AtFlags::SYMLINK_NOFOLLOW) {
                 Ok(stat) => see(name.to_bytes(), &stat),
                 // Removed since the directory was read: it is not there.
                 Err(Errno::NOENT) => {}
-                Err(errno) => return Err(error(errno)),
+                Err(errno) => return Err(self.error(errno)),
             }
         }
         Ok(())

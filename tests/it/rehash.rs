@@ -186,6 +186,54 @@ fn a_changed_file_is_read_whatever_its_times_say() {
         .says("weights/part-1.bin");
 }
 
+/// Directories that did not change are not listed again: what is put there, taken away or renamed is seen all the same.
+#[test]
+fn what_a_directory_holds_is_seen_whatever_its_times_say() {
+    let workspace = known();
+    let weights = workspace.path("model/weights");
+    let old = fs::metadata(&weights).unwrap().modified().unwrap();
+    let restore = |path: &std::path::Path| File::open(path).unwrap().set_modified(old).unwrap();
+    let again = || {
+        restore(&weights);
+        std::thread::sleep(Duration::from_secs(4));
+        assert_eq!(read_and_not(&gate(&workspace, IF_CHANGED).exits(0)), (0, 7));
+    };
+    let refused = |path: &str| {
+        restore(&weights);
+        gate(&workspace, IF_CHANGED).exits(1).says(path);
+        // What was listed now is too recent to be kept.
+        gate(&workspace, IF_CHANGED).exits(1).says(path);
+    };
+    fs::write(weights.join("added.bin"), "x").unwrap();
+    refused("weights/added.bin");
+    fs::remove_file(weights.join("added.bin")).unwrap();
+    again();
+    fs::create_dir(weights.join("more")).unwrap();
+    fs::write(weights.join("more/added.bin"), "x").unwrap();
+    refused("weights/more/added.bin");
+    fs::remove_dir_all(weights.join("more")).unwrap();
+    again();
+    // Away and back again, so that no file has changed but by its name.
+    fs::rename(weights.join("part-1.bin"), weights.join("part-9.bin")).unwrap();
+    refused("weights/part-9.bin");
+    fs::rename(weights.join("part-9.bin"), weights.join("part-1.bin")).unwrap();
+    std::thread::sleep(Duration::from_secs(4));
+    gate(&workspace, IF_CHANGED).exits(0);
+    again();
+    // Another directory in its place, prepared long before.
+    let other = workspace.path("other");
+    fs::create_dir(&other).unwrap();
+    for entry in fs::read_dir(&weights).unwrap() {
+        let entry = entry.unwrap();
+        fs::copy(entry.path(), other.join(entry.file_name())).unwrap();
+    }
+    fs::write(other.join("added.bin"), "x").unwrap();
+    std::thread::sleep(Duration::from_secs(4));
+    fs::rename(&weights, workspace.path("away")).unwrap();
+    fs::rename(&other, &weights).unwrap();
+    refused("weights/added.bin");
+}
+
 #[test]
 fn receipts_of_others_and_changed_ones_are_none() {
     let workspace = known();
@@ -209,11 +257,13 @@ fn receipts_of_others_and_changed_ones_are_none() {
     assert!(whole());
     fs::write(&key, &secret).unwrap();
     // A digest is changed, as one would who has changed the file; or it is cut, or longer.
-    put(&|bytes| {
-        let at = bytes.len() - 33;
-        bytes[at] ^= 1;
-    });
-    assert!(whole());
+    for part in 1..8 {
+        put(&|bytes| {
+            let at = bytes.len() * part / 8;
+            bytes[at] ^= 1;
+        });
+        assert!(whole());
+    }
     put(&|bytes| bytes.truncate(bytes.len() / 2));
     assert!(whole());
     put(&|bytes| bytes.extend([0; 105]));
