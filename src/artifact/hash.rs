@@ -323,7 +323,9 @@ fn hash_whole(
         let index = *order.get(next.fetch_add(1, Ordering::Relaxed))?;
         Some((index, at(files, index)?))
     };
-    let work = |start| Lanes::new(artifact, hashing, engine, &take, results).run(start);
+    let overlapped = lanes::leaves_cores(&crew, hashing.jobs.get());
+    let into = (overlapped, results);
+    let work = |start| Lanes::new(artifact, hashing, engine, &take, into).run(start);
     if let [start] = crew.as_slice() {
         return work(*start);
     }
@@ -423,6 +425,7 @@ pub(super) fn read_some(file: &mut impl Read, buffer: &mut [u8]) -> Result<usize
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::artifact::ahead::OVERLAPPED;
     use crate::artifact::walk::{Exclusions, Names, Symlinks, walk};
     use crate::disk::{Access, Existing};
 
@@ -472,6 +475,24 @@ mod tests {
                 let digest = digest_of(&bytes, &[Algorithm::Blake3], jobs);
                 assert_eq!(digest, blake3::hash(&bytes).as_bytes());
             }
+        }
+    }
+
+    /// With a core to spare, somebody else reads.
+    #[test]
+    fn who_reads_changes_no_digest() {
+        let from = usize::try_from(OVERLAPPED).unwrap();
+        let bytes: Vec<u8> = (0..from / 8 + 1000)
+            .flat_map(|n| (n as u64).to_le_bytes())
+            .collect();
+        for size in [from - 1, from, from + 1, from + 63, from + 64, from + 4097] {
+            let bytes = &bytes[..size];
+            let both = digest_of(bytes, &[Algorithm::Sha256, Algorithm::Blake3], 2);
+            let sha = crate::digest::Sha256::of(bytes);
+            assert!(
+                both == [sha.0, *blake3::hash(bytes).as_bytes()].concat(),
+                "{size}"
+            );
         }
     }
 

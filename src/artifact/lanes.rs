@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use rustix::fs::Stat;
 
-use super::direct::{Ahead, Piece, TOGETHER};
+use super::ahead::{Ahead, OVERLAPPED, Piece, TOGETHER};
 use super::format::{self, Format, HEAD};
 use super::hash::{
     BUFFER, FaultKind, Hashing, LARGE, Outcome, Results, Whole, head, note, open, read_some,
@@ -69,6 +69,12 @@ pub(super) fn crew(
         .collect()
 }
 
+/// Does each thread of `crew` hash one file at a time, and is there a core for each that would have nothing to do?
+pub(super) fn leaves_cores(crew: &[Start], jobs: usize) -> bool {
+    let is_single = |start: &Start| matches!(start, Start::Together(1) | Start::Alone(1));
+    crew.len() <= jobs / 2 && crew.iter().all(is_single)
+}
+
 /// How many files at once.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Most {
@@ -120,6 +126,8 @@ pub(super) struct Lanes<'a, Take> {
     /// What is computed beside SHA-256, in its order.
     others: Vec<Algorithm>,
     with_sha256: bool,
+    /// Another thread reads what this one hashes.
+    overlapped: bool,
     results: &'a Results,
 }
 
@@ -129,7 +137,7 @@ impl<'a, Take: Fn() -> Option<(u32, &'a FoundFile)>> Lanes<'a, Take> {
         hashing: Hashing<'a>,
         engine: &'a Engine,
         take: &'a Take,
-        results: &'a Results,
+        (overlapped, results): (bool, &'a Results),
     ) -> Lanes<'a, Take> {
         let all = hashing.algorithms.iter().copied();
         Lanes {
@@ -139,6 +147,7 @@ impl<'a, Take: Fn() -> Option<(u32, &'a FoundFile)>> Lanes<'a, Take> {
             take,
             others: all.filter(|one| *one != Algorithm::Sha256).collect(),
             with_sha256: hashing.algorithms.contains(&Algorithm::Sha256),
+            overlapped,
             results,
         }
     }
@@ -195,8 +204,13 @@ impl<'a, Take: Fn() -> Option<(u32, &'a FoundFile)>> Lanes<'a, Take> {
             return Ok(Begun::Known(outcome));
         }
         let is_large = found.size >= LARGE;
-        let direct = self.hashing.direct && is_large;
-        let ahead = if direct { Ahead::begin(&file) } else { None };
+        let ahead = if self.hashing.direct && is_large {
+            Ahead::past_cache(&file)
+        } else if self.overlapped && found.size >= OVERLAPPED {
+            Ahead::through_cache(&file)
+        } else {
+            None
+        };
         if ahead.is_none() && is_large {
             disk::read_ahead(&file);
         }
@@ -402,7 +416,7 @@ impl Lane<'_> {
         if self.read > 0 && self.read >= self.found.size {
             return Ok(0);
         }
-        let piece = match &self.ahead {
+        let piece = match &mut self.ahead {
             Some(ahead) => Some(ahead.next().map_err(FaultKind::Unreadable)?),
             None => None,
         };
@@ -472,5 +486,16 @@ mod tests {
         assert_eq!(crew(&[5; 30], 2), [Start::Together(15); 2]);
         assert_eq!(crew(&[1; 1000], 3), [Start::Together(LANES); 3]);
         assert_eq!(crew(&[1; 1000], 1), [Start::Together(LANES)]);
+        for (sizes, jobs, leaves) in [
+            (&[9][..], 1, false),
+            (&[9], 2, true),
+            (&[9, 9], 3, false),
+            (&[9, 9], 4, true),
+            (&[5; 30], 2, false),
+        ] {
+            let crew = crew(sizes, jobs);
+            assert_eq!(leaves_cores(&crew, jobs), leaves, "{crew:?}");
+        }
+        assert!(!leaves_cores(&[Start::Together(2)], 2));
     }
 }

@@ -1,9 +1,9 @@
 //! Artifacts: a file or a directory tree, what lies in it, and its digests.
 //! Reads files, writes none. Knows nothing of signatures or ledgers.
 
+mod ahead;
 mod blake3_split;
 pub mod checksum_list;
-mod direct;
 mod file_state;
 pub mod format;
 pub mod hash;
