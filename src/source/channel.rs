@@ -111,7 +111,7 @@ impl std::io::Read for Content {
 
 impl Content {
     /// What is left of a file that has `size` bytes.
-    pub(super) fn of_file(file: std::fs::File, size: u64) -> Content {
+    pub(crate) fn of_file(file: std::fs::File, size: u64) -> Content {
         Content {
             is_rest: true,
             size: Some(size),

@@ -293,6 +293,8 @@ fn take<'a, 'f>(
 
 #[cfg(test)]
 mod tests {
+    use std::io::{Seek, Write};
+
     use super::*;
     use crate::artifact::NoProgress;
     use crate::source::Content;
@@ -347,5 +349,114 @@ mod tests {
                 assert!(text.contains(why), "{text}");
             }
         }
+    }
+
+    /// Sends bytes, and says of them what it is told to.
+    struct Sends {
+        bytes: Vec<u8>,
+        size: Option<u64>,
+        is_rest: bool,
+        validator: &'static str,
+    }
+
+    impl Channel for Sends {
+        fn published(&self) -> Result<Published, SourceError> {
+            Err(SourceError::Unusable("it is not asked".into()))
+        }
+
+        fn open(
+            &self,
+            path: &ArtifactPath,
+            file: &PublishedFile,
+            from: u64,
+            _: Option<&str>,
+        ) -> Result<Content, SourceError> {
+            self.open_part(path, file, (from, self.bytes.len() as u64))
+        }
+
+        fn has_parts(&self) -> bool {
+            true
+        }
+
+        fn open_part(
+            &self,
+            _: &ArtifactPath,
+            _: &PublishedFile,
+            (from, to): (u64, u64),
+        ) -> Result<Content, SourceError> {
+            let range = usize::try_from(from).unwrap()..usize::try_from(to).unwrap();
+            let mut file = tempfile::tempfile().unwrap();
+            file.write_all(&self.bytes[range]).unwrap();
+            file.rewind().unwrap();
+            let mut content = Content::of_file(file, 0);
+            content.size = self.size;
+            content.is_rest = self.is_rest;
+            content.validator = Some(self.validator.into());
+            Ok(content)
+        }
+    }
+
+    fn read(sends: &Sends, algorithm: Algorithm, size: Option<u64>) -> Result<Vec<u8>, String> {
+        let path = ArtifactPath::new("f").unwrap();
+        let file = PublishedFile {
+            size,
+            validator: Some("\"v\"".into()),
+            ..PublishedFile::new(Expected::Unknown, "f".into())
+        };
+        let parts = Parts {
+            channel: sends,
+            algorithms: &[algorithm],
+            connections: NonZero::new(3).unwrap(),
+            most: u64::MAX,
+            progress: &NoProgress,
+        };
+        match parts.read(&[(&path, &file)]).pop().unwrap() {
+            Ok((_, _, digests)) => Ok(digests),
+            Err(Failed::Error(text) | Failed::Refused(text)) => Err(text),
+        }
+    }
+
+    /// A server that answers for another file, or with another part, than was asked for.
+    #[test]
+    fn parts_are_of_what_was_listed() {
+        let size = 2 * PART + 1;
+        let bytes: Vec<u8> = (0..size).map(|n| u8::try_from(n % 251).unwrap()).collect();
+        let digest = crate::digest::Sha256::of(&bytes).0.to_vec();
+        let mut sends = Sends {
+            bytes,
+            size: Some(size),
+            is_rest: true,
+            validator: "\"v\"",
+        };
+        let sha256 = |sends: &Sends| read(sends, Algorithm::Sha256, Some(size));
+        assert_eq!(sha256(&sends), Ok(digest.clone()));
+        sends.size = None;
+        assert_eq!(sha256(&sends), Ok(digest));
+        let refused = |sends: &Sends, why: &str| {
+            let text = sha256(sends).unwrap_err();
+            assert!(text.contains(why), "{text}");
+        };
+        sends.size = Some(size + 1);
+        refused(&sends, "another size");
+        sends.size = Some(size);
+        sends.is_rest = false;
+        refused(&sends, "comes whole");
+        sends.is_rest = true;
+        sends.validator = "\"w\"";
+        refused(&sends, "is changed");
+    }
+
+    /// Nobody knows how git's name begins before all of it is there.
+    #[test]
+    fn git_wants_the_size_first() {
+        let sends = Sends {
+            bytes: b"content".to_vec(),
+            size: None,
+            is_rest: true,
+            validator: "\"v\"",
+        };
+        let of = |size| read(&sends, Algorithm::GitSha1, size);
+        assert_eq!(of(Some(7)), Ok(Algorithm::GitSha1.of(b"content")));
+        assert!(of(None).unwrap_err().contains("begins with a size"));
     }
 }
