@@ -1,31 +1,4 @@
-#!/bin/busybox sh
-# Started by the kernel of a virtual machine as its first process: `weighbridge seal`, `verify --fast` and `gate --fast` where there
-# is fs-verity. Prints a line for each check, and "all held" if each one held.
-/bin/busybox --install -s /bin
-export PATH=/bin HOME=/root
-mkdir -p /proc /sys /dev /tmp /disk /root /elsewhere
-mount -t proc proc /proc
-mount -t sysfs sysfs /sys
-mount -t devtmpfs devtmpfs /dev
-missed=0
-
-# check NAME STATUS [TEXT] -- COMMAND…: it ends with STATUS and prints TEXT.
-check() {
-    name=$1 status=$2 text=
-    shift 2
-    [ "$1" = -- ] || { text=$1; shift; }
-    shift
-    printed=$("$@" 2>&1)
-    ended=$?
-    if [ "$ended" = "$status" ] && { [ -z "$text" ] || echo "$printed" | grep -q -e "$text"; }; then
-        echo "held    $name"
-    else
-        echo "MISSED  $name: ended with $ended, not $status, or does not say $text:"
-        echo "$printed"
-        missed=1
-    fi
-}
-
+# `weighbridge seal`, `verify --fast` and `gate --fast` where there is fs-verity.
 insmod /loop.ko
 truncate -s 96M /tmp/disk.img
 mkfs.ext4 -q -b 4096 -O verity /tmp/disk.img
@@ -104,7 +77,3 @@ cd /disk
 check 'the changed block cannot be read' 1 -- sh -c 'cat model/weights.bin > /dev/null'
 check 'verify says that' 2 'cannot be read' -- weighbridge verify model
 check 'verify --fast does not read it' 0 -- weighbridge verify --fast model
-
-[ "$missed" = 0 ] && echo "all held"
-sync
-poweroff -f

@@ -1,5 +1,6 @@
-//! `cargo xtask vm`: what needs another kernel than most machines have, in a virtual machine with Debian's: fs-verity. The program
-//! under test, what it links with and the script are in the machine's first file system; it has no disk and no network.
+//! `cargo xtask vm`: what needs another kernel or another machine than most have, in a virtual one with Debian's kernel: fs-verity, and
+//! two memory nodes. The program under test, what it links with and the scripts are in the machine's first file system; it has no
+//! disk and no network.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,13 +11,13 @@ use crate::{peers, process};
 
 /// Names the kernel of the day.
 const KERNEL: &str = "linux-image-cloud-amd64";
-const SCRIPT: &str = "tests/vm/fs_verity.sh";
-/// What the script calls beside busybox, which has a `mke2fs` of its own that knows no ext4.
+const SCRIPTS: &str = "tests/vm";
+/// What the scripts call beside busybox, which has a `mke2fs` of its own that knows no ext4.
 const PROGRAMS: [&str; 2] = ["mkfs.ext4", "fsverity"];
 /// Longer than it takes where the processor has to be emulated.
 const SECONDS: &str = "900";
 
-/// Runs the script; every check must hold.
+/// Runs the scripts; every check must hold.
 pub(crate) fn run(root: &Path, arguments: &[String]) -> Result<(), Failure> {
     let binary = match arguments {
         [] => {
@@ -70,13 +71,17 @@ fn kernel(directory: &Path) -> Result<PathBuf, Failure> {
     Ok(kernel)
 }
 
-/// The first file system of the machine: programs with what they link with, and the script as the first process.
+/// The first file system of the machine: programs with what they link with, and the scripts, one of which is the first process.
 fn image(root: &Path, directory: &Path, kernel: &Path, binary: &Path) -> Result<PathBuf, Failure> {
     let tree = directory.join("tree");
     let _ = fs::remove_dir_all(&tree);
     make(&tree.join("bin"))?;
     copy(binary, &tree.join("bin/weighbridge"))?;
-    copy(&root.join(SCRIPT), &tree.join("init"))?;
+    let scripts = root.join(SCRIPTS);
+    copy(&scripts.join("init.sh"), &tree.join("init"))?;
+    for name in ["fs_verity.sh", "memory_nodes.sh"] {
+        copy(&scripts.join(name), &tree.join(name))?;
+    }
     copy(&kernel.join("loop.ko"), &tree.join("loop.ko"))?;
     let found = |name: &str| {
         process::on_path(name)
@@ -108,6 +113,12 @@ fn boot(kernel: &Path, image: &Path) -> Result<String, Failure> {
         // Emulated: a machine that is virtual itself can seldom start another.
         .args([SECONDS, "qemu-system-x86_64", "-accel", "tcg"])
         .args(["-cpu", "max", "-m", "1024", "-nographic", "-no-reboot"])
+        // Two processors, each with half of the memory.
+        .args(["-smp", "2"])
+        .args(["-object", "memory-backend-ram,size=512M,id=m0"])
+        .args(["-object", "memory-backend-ram,size=512M,id=m1"])
+        .args(["-numa", "node,cpus=0,memdev=m0"])
+        .args(["-numa", "node,cpus=1,memdev=m1"])
         .args([
             "-net",
             "none",
