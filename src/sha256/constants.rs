@@ -1,6 +1,7 @@
 //! The constants of SHA-256 (FIPS 180-4, sections 4.2.2 and 5.3.3).
 
 /// Added in each round: the first bits of the cube roots of the first primes.
+#[cfg(target_arch = "x86_64")]
 pub(super) const ROUND: [u32; 64] = [
     0x428a_2f98,
     0x7137_4491,

@@ -5,6 +5,7 @@
     reason = "the ban keeps I/O out of the library; this is not it"
 )]
 
+mod arm;
 mod ci;
 mod deny;
 mod failure;
@@ -46,6 +47,7 @@ fn run() -> Result<(), Failure> {
         return Ok(());
     };
     match verb.as_str() {
+        "arm" => arm::run(&root, rest),
         "ci" => ci::run(&root, rest),
         "deny" => deny::run(&root, rest),
         "fuzz" => fuzz::run(&root, rest),
@@ -84,5 +86,6 @@ usage: cargo xtask VERB
   fuzz TARGET [-- ARGS]          fuzz one target (nightly, cargo-fuzz)
   fuzz --smoke [TARGET] [-- ARGS]  each target for ten seconds at most, on stable
   vm [WEIGHBRIDGE]               what needs a kernel with fs-verity, in a virtual machine with Debian's
+  arm                            what differs on a 64-bit ARM, emulated (QEMU)
   help                           this text
 ";

@@ -99,6 +99,11 @@ pub(crate) fn vm() {
     install(VM_PACKAGES.iter());
 }
 
+/// What `cargo xtask arm` takes.
+pub(crate) fn arm() {
+    install(ARM_PACKAGES.iter());
+}
+
 fn install<'a>(packages: impl Iterator<Item = &'a Package>) {
     let missing: Vec<&str> = packages
         .filter(|package| !is_present(&package.probe))
@@ -399,6 +404,24 @@ const VM_PACKAGES: &[Package] = &[
     Package {
         name: "fsverity",
         probe: Probe::Command("fsverity"),
+        only_for_tlogcheck: false,
+    },
+];
+
+const ARM_PACKAGES: &[Package] = &[
+    Package {
+        name: "gcc-aarch64-linux-gnu",
+        probe: Probe::Command("aarch64-linux-gnu-gcc"),
+        only_for_tlogcheck: false,
+    },
+    Package {
+        name: "libc6-dev-arm64-cross",
+        probe: Probe::Directory("/usr/aarch64-linux-gnu/include"),
+        only_for_tlogcheck: false,
+    },
+    Package {
+        name: "qemu-user",
+        probe: Probe::Command("qemu-aarch64"),
         only_for_tlogcheck: false,
     },
 ];
