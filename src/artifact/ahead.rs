@@ -53,6 +53,7 @@ impl Piece {
     /// Fills it from `offset` on; shorter at the end of the file.
     fn fill(&mut self, file: &File, offset: u64) -> io::Result<()> {
         self.length = 0;
+        let mut is_direct = true;
         while self.length < PIECE {
             let from = self.start + self.length;
             let room = self.memory.get_mut(from..self.start + PIECE);
@@ -61,7 +62,9 @@ impl Piece {
                 Ok(count) => self.length += count,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 // What is left is not as the disk wants it.
-                Err(error) if is_invalid(&error) && disk::is_direct(file) => {
+                // Another reader may have found that out at the same time.
+                Err(error) if is_invalid(&error) && is_direct => {
+                    is_direct = false;
                     disk::set_direct(file, false)?;
                 }
                 Err(error) => return Err(error),

@@ -306,10 +306,12 @@ fn hash_whole(
     artifact: &Artifact,
     files: &[FoundFile],
     order: &[u32],
-    hashing: Hashing<'_>,
+    mut hashing: Hashing<'_>,
     results: &Results,
 ) {
     let listed = || order.iter().filter_map(|index| at(files, *index));
+    // Small files are read as ever, and more of them at once.
+    hashing.direct &= listed().any(|file| file.size >= LARGE);
     let engine = engine(hashing.engine, bytes(listed()));
     let most = Most::of(hashing, engine);
     let crew = lanes::crew(

@@ -58,6 +58,10 @@ impl Listings {
         self.starts.len()
     }
 
+    pub(super) fn inodes(&self) -> impl Iterator<Item = Inode> {
+        self.starts.keys().copied()
+    }
+
     pub(super) fn of(&self, inode: Inode) -> Option<Listing<'_>> {
         Listing::first(self.bytes.get(*self.starts.get(&inode)?..)?)
     }
@@ -77,6 +81,7 @@ pub(super) fn write(state: &State, read: i64, names: &[u8], out: &mut Vec<u8>) {
 #[expect(clippy::disallowed_methods, reason = "the tests change directories")]
 mod tests {
     use super::*;
+    use crate::artifact::format::Format;
     use crate::artifact::stat_cache::{HostKey, StatCache};
     use crate::artifact::walk::{
         Artifact, Exclusions, Names, ObstacleKind, Symlinks, walk, walk_with,
@@ -110,9 +115,9 @@ mod tests {
         }
         let artifact = Artifact::open(&root).unwrap();
         let stat = artifact.directory().stat().unwrap();
-        // What is said to be there is shown: nothing was listed. What is not there any more is left out.
+        // What is said to be there is shown: nothing was listed.
         let first = receipts(stat.st_ctime, 10);
-        first.note_listing(&stat, b"sub\0gone\0b\0");
+        first.note_listing(&stat, b"sub\0b\0");
         let bytes = first.write(&KEY).unwrap();
         let later = |after| {
             let mut receipts = receipts(stat.st_ctime, after);
@@ -146,6 +151,50 @@ mod tests {
         let handle = std::fs::File::open(&root).unwrap();
         handle.set_modified(modified).unwrap();
         assert_eq!(list(&artifact, &later(20)).len(), 5);
+    }
+
+    /// Nothing can go without the times of the directory: what is kept is not how it is listed now.
+    #[test]
+    fn what_lacks_a_name_is_listed_again() {
+        let scratch = tempfile::tempdir().unwrap();
+        for name in ["a", "b"] {
+            std::fs::write(scratch.path().join(name), name).unwrap();
+        }
+        let artifact = Artifact::open(scratch.path()).unwrap();
+        let stat = artifact.directory().stat().unwrap();
+        let first = receipts(stat.st_ctime, 10);
+        first.note_listing(&stat, b"b\0gone\0..\0");
+        let mut second = receipts(stat.st_ctime, 20);
+        second.read(first.write(&KEY).unwrap(), &KEY).unwrap();
+        assert_eq!(list(&artifact, &second), ["a", "b"]);
+        // And kept as it is now.
+        second.take([].into_iter(), |_| {});
+        let mut third = receipts(stat.st_ctime, 30);
+        third.read(second.write(&KEY).unwrap(), &KEY).unwrap();
+        assert_eq!(third.listing(&stat), Some(b"a\0b\0".as_slice()));
+    }
+
+    /// A run that goes on where another ended, and ends while it lists.
+    #[test]
+    fn who_ends_while_listing_loses_nothing() {
+        let scratch = tempfile::tempdir().unwrap();
+        let path = scratch.path().join("a");
+        std::fs::write(&path, "a").unwrap();
+        let (file, directory) = [&*path, scratch.path()]
+            .map(|path| rustix::fs::stat(path).unwrap())
+            .into();
+        let first = receipts(file.st_ctime, 10);
+        first.note(&file, Format::Text, &[1; 32]);
+        first.note_listing(&directory, b"a\0");
+        let mut second = receipts(file.st_ctime, 20);
+        assert_eq!(second.read(first.write(&KEY).unwrap(), &KEY), Some(1));
+        let mut third = receipts(file.st_ctime, 30);
+        assert_eq!(third.read(second.write(&KEY).unwrap(), &KEY), Some(1));
+        assert!(third.listing(&directory).is_some());
+        // Once it is known what is there, the rest goes.
+        second.take([].into_iter(), |_| {});
+        assert_eq!(third.read(second.write(&KEY).unwrap(), &KEY), Some(0));
+        assert!(third.listing(&directory).is_none());
     }
 
     #[test]
@@ -192,7 +241,7 @@ mod tests {
         let artifact = Artifact::open(&root).unwrap();
         let stat = artifact.directory().stat().unwrap();
         let receipts = receipts(stat.st_ctime, 10);
-        receipts.note_listing(&stat, b"../secret\0.\0..\0\0no end");
+        receipts.note_listing(&stat, b"../secret\0.\0..\0no end");
         let mut next = self::receipts(stat.st_ctime, 20);
         next.read(receipts.write(&KEY).unwrap(), &KEY).unwrap();
         let how = (Symlinks::Refuse, Names::Any);

@@ -67,6 +67,8 @@ pub struct StatCache {
 /// What will be written.
 #[derive(Default)]
 struct Kept {
+    /// The listing is done, and the following are all that are of use.
+    is_taken: bool,
     /// Places of those that were used.
     used: Vec<u32>,
     /// New records, in no order.
@@ -247,6 +249,7 @@ impl StatCache {
         if self.counts(&state) {
             let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
             let read = self.began.millis();
+            kept.listed.remove(&state.inode());
             listings::write(&state, read, names, &mut kept.fresh_listings);
         }
     }
@@ -274,6 +277,7 @@ impl StatCache {
         mut see: impl FnMut(Option<Receipt<'_>>),
     ) {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.is_taken = true;
         for place in places {
             let at = place.0.get() - 1;
             let record = usize::try_from(at).ok().and_then(|at| self.at(at));
@@ -331,18 +335,30 @@ impl StatCache {
     /// The receipts of this run, as [`StatCache::read`] takes them; `None` if they are too many.
     pub fn write(&self, key: &HostKey) -> Option<Vec<u8>> {
         let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        let used = kept.used.iter();
-        let used = used.filter_map(|at| self.at(usize::try_from(*at).ok()?));
+        // Until it is known which are of use, all are: a run may end while it lists.
+        let every = 0..u32::try_from(self.count()).unwrap_or(u32::MAX);
+        let (used, listed): (Vec<u32>, Vec<Inode>) = if kept.is_taken {
+            (kept.used.clone(), kept.listed.iter().copied().collect())
+        } else {
+            (every.collect(), self.listings.inodes().collect())
+        };
+        let used = used.into_iter();
+        let used = used.filter_map(|at| self.at(usize::try_from(at).ok()?));
         let mut records: Vec<&[u8]> = used.chain(kept.fresh.chunks_exact(self.record())).collect();
         records.sort_unstable_by_key(|record| inode(record));
         // Two names of one file.
         records.dedup_by_key(|record| inode(record));
-        let listed = kept.listed.iter();
-        let listed = listed.filter_map(|inode| Some(self.listings.of(*inode)?.record));
-        let listed: Vec<&[u8]> = listed.chain([kept.fresh_listings.as_slice()]).collect();
+        let listed = listed.into_iter();
+        let listed = listed.filter_map(|inode| Some(self.listings.of(inode)?.record));
+        let mut listed: Vec<&[u8]> = listed.chain([kept.fresh_listings.as_slice()]).collect();
         let mut out = head(&self.algorithms);
         let of_listings: usize = listed.iter().map(|one| one.len()).sum();
-        let size = out.len() + COUNT + records.len() * self.record() + of_listings + MAC;
+        let mut size = out.len() + COUNT + records.len() * self.record() + of_listings + MAC;
+        if size as u64 > MAX_RECEIPTS {
+            // Those of files save more.
+            listed.clear();
+            size -= of_listings;
+        }
         if size as u64 > MAX_RECEIPTS {
             return None;
         }

@@ -404,8 +404,19 @@ impl<'a> Walker<'a> {
         };
         let stem = parent.len();
         let (files, directories) = (self.walk.files.len(), self.pending.len());
+        let (obstacles, not_covered) = (self.walk.obstacles.len(), self.walk.not_covered.len());
         let names = self.content(directory)?;
-        directory.each_of(&names, |name, stat| self.entry(&parent, name, stat))?;
+        let missing = directory.each_of(&names, |name, stat| self.entry(&parent, name, stat))?;
+        if missing > 0 && matches!(names, Cow::Borrowed(_)) {
+            // What has not changed has lost nothing: it would be listed otherwise now, as where the key of an encrypted directory
+            // has come or gone.
+            self.walk.files.truncate(files);
+            self.pending.truncate(directories);
+            self.walk.obstacles.truncate(obstacles);
+            self.walk.not_covered.truncate(not_covered);
+            let names = self.listed(directory)?;
+            directory.each_of(&names, |name, stat| self.entry(&parent, name, stat))?;
+        }
         // Each directory by itself, the first to be listed last: most trees are in order then, and need not be sorted.
         let own = self.walk.files.get_mut(files..).unwrap_or_default();
         own.sort_unstable_by(|a, b| a.name(stem).cmp(&b.name(stem)));
@@ -416,16 +427,23 @@ impl<'a> Walker<'a> {
 
     /// What is in a directory: as it was when it was listed before, if it is unchanged since.
     fn content(&self, directory: &Directory) -> Result<Cow<'a, [u8]>, DiskError> {
-        let Some(receipts) = self.receipts else {
-            return directory.names().map(Cow::Owned);
-        };
-        let before = directory.stat()?;
-        if let Some(names) = receipts.listing(&before) {
+        if let Some(receipts) = self.receipts
+            && let Some(names) = receipts.listing(&directory.stat()?)
+        {
             return Ok(Cow::Borrowed(names));
         }
+        self.listed(directory).map(Cow::Owned)
+    }
+
+    /// What is in a directory now.
+    fn listed(&self, directory: &Directory) -> Result<Vec<u8>, DiskError> {
+        let Some(receipts) = self.receipts else {
+            return directory.names();
+        };
+        let before = directory.stat()?;
         let names = directory.names()?;
         receipts.note_listing(&before, &names);
-        Ok(Cow::Owned(names))
+        Ok(names)
     }
 
     fn entry(&mut self, parent: &str, name: &[u8], stat: &Stat) {

@@ -122,13 +122,19 @@ pub(super) fn run(args: &HashArgs, global: &Global, output: &Output) -> Outcome 
         direct: args.direct,
     };
     if args.resume {
-        receipts::resume(&artifact, &algorithms, global, output, |receipts| {
-            let request = ReadRequest {
-                known: Known::by(receipts),
-                ..request
-            };
-            hash(args, &artifact, &request, list, output)
-        })?
+        receipts::resume(
+            (&artifact, args.part),
+            &algorithms,
+            global,
+            output,
+            |receipts| {
+                let request = ReadRequest {
+                    known: Known::by(receipts),
+                    ..request
+                };
+                hash(args, &artifact, &request, list, output)
+            },
+        )?
     } else {
         hash(args, &artifact, &request, list, output)?
     }

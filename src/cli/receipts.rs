@@ -15,6 +15,7 @@ use super::failure::Failure;
 use super::history::state_directory;
 use super::output::Output;
 use super::seals;
+use crate::artifact::parts::Part;
 use crate::artifact::stat_cache::{HostKey, MAX_RECEIPTS};
 use crate::artifact::{Artifact, Known, StatCache};
 use crate::digest::{Algorithm, Sha256, labels};
@@ -205,13 +206,14 @@ impl<'a> Reuse<'a> {
 /// Has `work` read the artifact with what an interrupted run left, and keeps what is read, now and then and when a signal ends
 /// this one. If it comes to its end, nothing is left.
 pub(super) fn resume<T>(
-    artifact: &Artifact,
+    (artifact, part): (&Artifact, Option<Part>),
     algorithms: &[Algorithm],
     global: &Global,
     output: &Output,
     work: impl FnOnce(Option<&StatCache>) -> Result<T, Failure>,
 ) -> Result<T, Failure> {
-    let mut receipts = match Receipts::named(artifact, algorithms, global, "resume") {
+    let used_for = part.map_or("resume".into(), |part| format!("resume {part}"));
+    let mut receipts = match Receipts::named(artifact, algorithms, global, &used_for) {
         Ok(receipts) => receipts,
         Err(why) => {
             output.warn(format!(
@@ -292,7 +294,7 @@ impl Receipts {
         used_for: &str,
     ) -> Result<Receipts, String> {
         let (device, file_system) = artifact.directory().own_file_system().ok_or(
-            "the artifact is on a file system whose times are not this machine's, or that is mounted read-only",
+            "the artifact is on a file system whose times do not tell of every change, or that is mounted read-only",
         )?;
         let mut cache = StatCache::new(algorithms, context::now());
         cache.stay_on(device);

@@ -123,8 +123,9 @@ impl Directory {
     #[cfg(target_os = "linux")]
     pub fn own_file_system(&self) -> Option<(u64, u64)> {
         use rustix::fs::StatVfsMountFlags;
-        // linux/magic.h: ext2 to ext4, XFS, Btrfs, F2FS; ZFS. Not tmpfs: it does not hear of writes to mapped pages.
-        const OWN: [i64; 5] = [0xef53, 0x5846_5342, 0x9123_683e, 0xf2f5_2010, 0x2fc1_2fc1];
+        // linux/magic.h: ext2 to ext4, Btrfs; ZFS. Not tmpfs: it does not hear of writes to mapped pages. Not XFS and F2FS: whoever
+        // may write to two files can exchange what is in them with no change of their times (XFS_IOC_SWAPEXT, F2FS_IOC_MOVE_RANGE).
+        const OWN: [i64; 3] = [0xef53, 0x9123_683e, 0x2fc1_2fc1];
         let kind = rustix::fs::fstatfs(&self.fd).ok()?.f_type;
         let mount = rustix::fs::fstatvfs(&self.fd).ok()?;
         let device = rustix::fs::fstat(&self.fd).ok()?.st_dev;
@@ -205,23 +206,23 @@ impl Directory {
         Ok(sorted)
     }
 
-    /// Shows what is behind each of `names`, which have a zero at their ends.
+    /// Shows what is behind each of `names`, which have a zero at their ends; of how many there is nothing.
     pub fn each_of(
         &self,
         names: &[u8],
         mut see: impl FnMut(&[u8], &Stat),
-    ) -> Result<(), DiskError> {
-        let mut rest = names;
+    ) -> Result<usize, DiskError> {
+        let (mut rest, mut missing) = (names, 0);
         while let Ok(name) = CStr::from_bytes_until_nul(rest) {
             rest = rest.get(name.count_bytes() + 1..).unwrap_or_default();
             match rustix::fs::statat(&self.fd, name, AtFlags::SYMLINK_NOFOLLOW) {
                 Ok(stat) => see(name.to_bytes(), &stat),
                 // Removed since the directory was read: it is not there.
-                Err(Errno::NOENT) => {}
+                Err(Errno::NOENT) => missing += 1,
                 Err(errno) => return Err(self.error(errno)),
             }
         }
-        Ok(())
+        Ok(missing)
     }
 
     /// What the link at `path` says. What is no link is invalid input.
