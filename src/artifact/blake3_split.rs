@@ -12,7 +12,7 @@ use blake3::hazmat::{
 };
 
 use super::format::{self, Format, HEAD};
-use super::hash::{BUFFER, FaultKind, Hashing, Outcome, note, open, unchanged};
+use super::hash::{BUFFER, FaultKind, Hashing, Outcome, is_kept, note, open, unchanged};
 use super::manifest::Checked;
 use super::walk::{Artifact, FoundFile};
 use crate::disk;
@@ -24,6 +24,7 @@ pub(super) const SEGMENT: u64 = 16 * 1024 * 1024;
 /// (BLAKE3 paper §5.1, "multi-threading").
 pub(super) fn hash_split(artifact: &Artifact, found: &FoundFile, hashing: Hashing<'_>) -> Outcome {
     let (file, before) = open(artifact, found)?;
+    let is_kept = is_kept(&file, &before, hashing);
     disk::read_ahead(&file);
     let format = format_of(&file, found)?;
     let segments = found.size.div_ceil(SEGMENT);
@@ -85,7 +86,7 @@ pub(super) fn hash_split(artifact: &Artifact, found: &FoundFile, hashing: Hashin
         &merge(after_middle, found.size - left),
         Mode::Hash,
     );
-    note(&before, format, root.as_bytes(), hashing);
+    note(&before, format, root.as_bytes(), (hashing, is_kept));
     Ok((root.as_bytes().as_slice().into(), format, Checked::Full))
 }
 

@@ -21,7 +21,7 @@ use super::seals::Seals;
 use super::stat_cache::StatCache;
 use super::walk::{Artifact, FoundFile};
 use crate::digest::Algorithm;
-use crate::disk::{self, DiskError};
+use crate::disk::{self, DiskError, Writers};
 use crate::path::ArtifactPath;
 use crate::sha256::{Choice, Engine};
 
@@ -405,8 +405,27 @@ pub(super) fn head(bytes: &[u8]) -> &[u8] {
     bytes.get(..HEAD.min(bytes.len())).unwrap_or_default()
 }
 
-pub(super) fn note(stat: &Stat, format: Format, digests: &[u8], hashing: Hashing<'_>) {
-    if let Some(receipts) = hashing.known.receipts {
+/// Is a receipt kept of a file that was opened and not read yet? A call that writes may have begun long ago and put its bytes there
+/// any time, and the kernel notes its time when it begins.
+pub(super) fn is_kept(file: &File, stat: &Stat, hashing: Hashing<'_>) -> bool {
+    let has_no_writer = || match disk::writers(file) {
+        Writers::None => true,
+        Writers::Some => false,
+        // Whoever is root could do anything.
+        Writers::Untold => stat.st_uid == 0 && stat.st_mode & 0o022 == 0,
+    };
+    hashing.known.receipts.is_some() && has_no_writer()
+}
+
+pub(super) fn note(
+    stat: &Stat,
+    format: Format,
+    digests: &[u8],
+    (hashing, is_kept): (Hashing<'_>, bool),
+) {
+    if let Some(receipts) = hashing.known.receipts
+        && is_kept
+    {
         receipts.note(stat, format, digests);
     }
     if let Some(states) = hashing.known.states {

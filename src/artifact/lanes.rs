@@ -11,8 +11,8 @@ use rustix::fs::Stat;
 use super::ahead::{Ahead, OVERLAPPED, Piece, TOGETHER};
 use super::format::{self, Format, HEAD};
 use super::hash::{
-    BUFFER, FaultKind, Hashing, LARGE, Outcome, Results, Whole, head, note, open, read_some,
-    unchanged,
+    BUFFER, FaultKind, Hashing, LARGE, Outcome, Results, Whole, head, is_kept, note, open,
+    read_some, unchanged,
 };
 use super::manifest::Checked;
 use super::walk::{Artifact, FoundFile};
@@ -203,6 +203,7 @@ impl<'a, Take: Fn() -> Option<(u32, &'a FoundFile)>> Lanes<'a, Take> {
             let outcome = unchanged(&file, &before).map(|()| known);
             return Ok(Begun::Known(outcome));
         }
+        let is_kept = is_kept(&file, &before, self.hashing);
         let is_large = found.size >= LARGE;
         let ahead = if self.hashing.direct && is_large {
             Ahead::past_cache(&file)
@@ -222,6 +223,7 @@ impl<'a, Take: Fn() -> Option<(u32, &'a FoundFile)>> Lanes<'a, Take> {
             ahead,
             piece: None,
             before,
+            is_kept,
             state: State::default(),
             others: Hasher::new(&self.others, found.size),
             buffer: buffer.unwrap_or_else(|| vec![0; BUFFER + 2 * BLOCK].into()),
@@ -306,7 +308,8 @@ impl<'a, Take: Fn() -> Option<(u32, &'a FoundFile)>> Lanes<'a, Take> {
         // Behind them the digests of parts that were to be kept.
         digests.extend_from_slice(rest);
         let outcome = unchanged(&lane.file, &lane.before).map(|()| {
-            note(&lane.before, lane.format, &digests, self.hashing);
+            let how = (self.hashing, lane.is_kept);
+            note(&lane.before, lane.format, &digests, how);
             (digests.into(), lane.format, Checked::Full)
         });
         (lane.index, outcome, lane.buffer)
@@ -348,6 +351,8 @@ struct Lane<'a> {
     /// What of that is hashed, from `start` on, if it is not in the buffer.
     piece: Option<Piece>,
     before: Stat,
+    /// A receipt will be.
+    is_kept: bool,
     state: State,
     others: Hasher,
     /// What was read and not hashed yet is from `start` to `end`; there is room for the padding behind what is read at once.

@@ -1,6 +1,7 @@
 //! Files: opens that cannot leave a directory, durable writes, locks.
 //! The only module that writes files. Knows nothing of what it writes.
 
+mod lease;
 mod lock;
 mod materialise;
 mod verity;
@@ -18,6 +19,7 @@ use rustix::io::Errno;
 use crate::pages;
 use crate::path::ArtifactPath;
 
+pub use lease::{Writers, writers};
 pub use lock::Lock;
 pub use materialise::{Materialised, TreeAccess, materialise, set_access};
 pub use verity::{Unmeasured, enable, measure};

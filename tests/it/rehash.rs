@@ -356,6 +356,19 @@ fn who_keeps_a_file_mapped_and_writes_is_seen() {
     assert_eq!(read_and_not(&gate(&workspace, IF_CHANGED).exits(0)), (1, 6));
 }
 
+/// A write that has begun takes its bytes when it likes: of a file that somebody has open for writing there is no receipt.
+#[test]
+fn who_could_be_writing_leaves_no_receipt() {
+    let workspace = released();
+    let path = workspace.path("model/weights/part-1.bin");
+    let writer = File::options().write(true).open(&path).unwrap();
+    gate(&workspace, IF_CHANGED).exits(0);
+    assert_eq!(read_and_not(&gate(&workspace, IF_CHANGED).exits(0)), (1, 6));
+    drop(writer);
+    assert_eq!(read_and_not(&gate(&workspace, IF_CHANGED).exits(0)), (1, 6));
+    assert_eq!(read_and_not(&gate(&workspace, IF_CHANGED).exits(0)), (0, 7));
+}
+
 /// Whatever a program does that writes to a file all the time, no verdict says that the file is what was signed.
 #[test]
 fn who_writes_meanwhile_gets_nothing_past() {

@@ -208,6 +208,7 @@ fn unsafe_code_is_where_it_is_said_to_be() {
     assert_eq!(
         with,
         [
+            "disk/lease.rs",
             "disk/verity.rs",
             "pages.rs",
             "sha256/avx2.rs",
