@@ -61,8 +61,7 @@ impl Piece {
                 Ok(0) => break,
                 Ok(count) => self.length += count,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                // What is left is not as the disk wants it.
-                // Another reader may have found that out at the same time.
+                // What is left is not as the disk wants it; another reader may have found that out at the same time.
                 Err(error) if is_invalid(&error) && is_direct => {
                     is_direct = false;
                     disk::set_direct(file, false)?;

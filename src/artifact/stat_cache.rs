@@ -6,7 +6,7 @@
 //! and given its old mtime is read again. What changed within [`RACY`] of being read is not kept: the clock
 //! of a file system may be that coarse. Whoever keeps a file mapped and writes to it is seen, because the
 //! pages of the file system are written out before anything is read ([`StatCache::settle`]): after that the
-//! kernel hears of the next write. Not seen is who writes to the disk beneath, and who sets the machine's
+//! kernel hears of the next write; whoever has it open for writing leaves no receipt at all. Not seen is who writes to the disk beneath, and who sets the machine's
 //! clock to the nanosecond.
 //!
 //! The receipts of one artifact are a file of fixed-size records, and of directories ([`super::listings`]), with a keyed hash over all

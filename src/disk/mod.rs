@@ -381,17 +381,6 @@ pub fn set_direct(_: &File, _: bool) -> io::Result<()> {
     Err(io::ErrorKind::Unsupported.into())
 }
 
-/// Is `file` read past the page cache?
-#[cfg(target_os = "linux")]
-pub fn is_direct(file: &File) -> bool {
-    rustix::fs::fcntl_getfl(file).is_ok_and(|flags| flags.contains(OFlags::DIRECT))
-}
-
-#[cfg(not(target_os = "linux"))]
-pub fn is_direct(_: &File) -> bool {
-    false
-}
-
 /// Tells the kernel that `file` will be read from front to back, so that it reads ahead.
 pub fn read_ahead<F: AsFd>(file: F) {
     // Advice only: on file systems that do not take it, reading works as before.
