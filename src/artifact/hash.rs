@@ -517,6 +517,43 @@ mod tests {
         }
     }
 
+    /// Whoever hashes it: one thread, or all threads.
+    #[test]
+    fn what_is_open_for_writing_has_no_receipt() {
+        let scratch = tempfile::tempdir().unwrap();
+        let path = scratch.path().join("f");
+        let size = usize::try_from(2 * SEGMENT + 1).unwrap();
+        disk::write(&path, &vec![7; size], Existing::Refuse, Access::Shared).unwrap();
+        let artifact = Artifact::open(&path).unwrap();
+        let began = rustix::fs::stat(&path).unwrap().st_ctime + 10;
+        let began = crate::time::Timestamp::from_millis(began * 1000).unwrap();
+        let key = crate::artifact::stat_cache::HostKey([7; 32]);
+        let kept = |algorithm| {
+            let algorithms = [algorithm];
+            let receipts = StatCache::new(&algorithms, began);
+            let how = (Symlinks::Refuse, Names::Printable);
+            let found = walk(&artifact, &Exclusions::none(), how.0, how.1).unwrap();
+            let hashing = Hashing {
+                algorithms: &algorithms,
+                jobs: NonZero::new(2).unwrap(),
+                progress: &NoProgress,
+                known: Known::by(Some(&receipts)),
+                engine: Choice::Auto,
+                direct: false,
+            };
+            let (_, faults) = hash(&artifact, found.files, hashing);
+            assert!(faults.is_empty());
+            let mut next = StatCache::new(&algorithms, began);
+            next.read(receipts.write(&key).unwrap(), &key)
+        };
+        for algorithm in [Algorithm::Sha256, Algorithm::Blake3] {
+            let writer = File::options().append(true).open(&path).unwrap();
+            assert_eq!(kept(algorithm), Some(0));
+            drop(writer);
+            assert_eq!(kept(algorithm), Some(1));
+        }
+    }
+
     #[test]
     fn one_pass_computes_all() {
         let bytes = vec![7; BUFFER + 13];
